@@ -1,0 +1,109 @@
+"""Give this computer what the lab needs: Debian packages and a running container engine.
+
+What is there already is used as it is, whoever's it is. Run by ``scripts/prepare``, from the virtual environment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOG = Path("/var/log/zads-dockerd.log")
+#: Program that shows that a package is there, and the package. An engine of any vendor provides `dockerd`.
+PACKAGES = {
+    "dockerd": "docker.io",
+    "docker": "docker.io docker-cli",
+    "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+    "mvn": "maven",
+    "kcat": "kcat",
+    "ssh": "openssh-client",
+    "zstd": "zstd",
+}
+START_SECONDS = 60
+
+
+def say(text: str) -> None:
+    """Tell the operator what happens, on standard error."""
+    print(f"prepare: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def engine_answers() -> bool:
+    """Whether a Docker engine answers this user."""
+    docker = shutil.which("docker")
+    return bool(docker) and subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
+
+
+def missing_packages() -> list[str]:
+    """Debian packages whose program is not on PATH (sbin counted: an ordinary user's PATH lacks it)."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = {package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None}
+    if engine_answers():
+        missing = {package for package in missing if "docker" not in package and package != "iptables"}
+    return sorted({name for package in missing for name in package.split()})
+
+
+def install(packages: list[str]) -> None:
+    """Install by the playbook; it asks for sudo only when this is not root."""
+    say(f"installing by apt: {' '.join(packages)}")
+    become = [] if os.geteuid() == 0 else ["--become"]
+    ask = [] if os.geteuid() == 0 or sudo_needs_no_password() else ["--ask-become-pass"]
+    subprocess.run(
+        [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", *become, *ask,
+         "-e", f'{{"prepare_packages": {packages!r}}}'.replace("'", '"'), ROOT / "ansible/playbooks/prepare.yml"],
+        check=True,
+    )  # fmt: skip
+
+
+def sudo_needs_no_password() -> bool:
+    """Whether sudo works without asking."""
+    return subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+
+
+def as_root(*command: str) -> list[str]:
+    """The command, through sudo unless this is root."""
+    return list(command) if os.geteuid() == 0 else ["sudo", *command]
+
+
+def start_engine() -> None:
+    """Start the engine: by systemd where it is PID 1, directly otherwise."""
+    if Path("/run/systemd/system").is_dir():
+        say("starting docker.service")
+        subprocess.run(as_root("systemctl", "start", "docker.service"), check=True)
+    elif subprocess.run(["pgrep", "-x", "dockerd"], capture_output=True, check=False).returncode != 0:
+        say(f"starting dockerd (no systemd here); its log is {LOG}")
+        # A computer that was switched off leaves pid files, and another process may have the number now.
+        stale = ["/var/run/docker.pid", "/var/run/docker/containerd/containerd.pid"]
+        subprocess.run(as_root("rm", "-f", *stale), check=True)
+        command = f"PATH=$PATH:/usr/sbin:/sbin; setsid nohup dockerd >{LOG} 2>&1 </dev/null &"
+        subprocess.run(as_root("sh", "-c", command), check=True)
+    deadline = time.monotonic() + START_SECONDS
+    while subprocess.run(as_root("docker", "info"), capture_output=True, check=False).returncode != 0:
+        if time.monotonic() > deadline:
+            tail = subprocess.run(as_root("tail", "-n", "20", str(LOG)), capture_output=True, text=True, check=False)
+            sys.exit(f"prepare: the container engine does not answer after {START_SECONDS} s\n{tail.stdout}")
+        time.sleep(0.3)
+
+
+def main() -> None:
+    """Install what is missing, then have the engine run and answer this user."""
+    packages = missing_packages()
+    if packages:
+        install(packages)
+    if engine_answers():
+        return
+    start_engine()
+    if not engine_answers():
+        user = os.environ.get("USER", "this user")
+        say(f"the engine answers root only: adding {user} to the group docker")
+        subprocess.run(as_root("usermod", "-aG", "docker", user), check=True)
+        # scripts/with-engine runs what follows under the new group, so that no new login is needed.
+
+
+if __name__ == "__main__":
+    main()

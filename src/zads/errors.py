@@ -1,0 +1,18 @@
+"""What every error that a person can do something about has in common."""
+
+from __future__ import annotations
+
+
+class ZadsError(Exception):
+    """Something went wrong that the reader can act on.
+
+    ``message`` says what and where, ``hint`` what to do next; the command line prints both on one line and exits 1.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
