@@ -30,7 +30,7 @@ START_SECONDS = 60
 
 def say(text: str) -> None:
     """Tell the operator what happens, on standard error."""
-    print(f"prepare: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"prepare: {text}", file=sys.stderr, flush=True)
 
 
 def engine_answers() -> bool:

@@ -1,9 +1,8 @@
 """Container images and the Kafka distribution, built from what the repository pins.
 
-Every image is tagged by a hash of its inputs (its own files, and its parent's tag), so that an image that exists is up
-to date and nothing is built for nothing. All start from a Debian root made here by ``mmdebstrap``: no registry is asked.
-Images that inventories deploy are exported as checksummed archives, each with a record of it:
-``.zads/cache/images/NAME.json``.
+Every image is tagged by a hash of its inputs (its own files, and its parent's tag): one that exists is up to date, and
+nothing is built for nothing. All start from a Debian root made here by ``mmdebstrap``: no registry is asked. Images
+that inventories deploy are exported as checksummed archives, each with a record of it: ``.zads/cache/images/NAME.json``.
 """
 
 from __future__ import annotations
@@ -114,9 +113,7 @@ class Builder:
                     next(context.glob("kafka_*")).rename(context / "kafka")
 
             arguments = {"BASE": self.base()}
-            return self._image(
-                name, inputs, arguments, directory, context, fill, extra=kafka.sha256 if kafka else ""
-            )
+            return self._image(name, inputs, arguments, directory, context, fill, extra=kafka.sha256 if kafka else "")
 
     def export(self, name: str) -> Archive:
         """The deployed image as a zstd archive beside its record ``.zads/cache/images/NAME.json``."""
@@ -160,12 +157,14 @@ class Builder:
             command = ["mmdebstrap", "--quiet", "--variant=minbase", suite, str(tarball)]
             result = subprocess.run(_in_own_group(command), capture_output=True, text=True, check=False)
             if result.returncode:
-                raise ZadsError(f"mmdebstrap {suite} failed: {_tail(result.stderr)}", hint="is a Debian mirror reachable?")
+                raise ZadsError(
+                    f"mmdebstrap {suite} failed: {_tail(result.stderr)}", hint="is a Debian mirror reachable?"
+                )
             run = ["docker", "import", "--change", f"LABEL {LABEL}=image", str(tarball), tag]
             subprocess.run(run, check=True, capture_output=True)
         return tag
 
-    def _image(  # noqa: PLR0913
+    def _image(
         self,
         name: str,
         inputs: Sequence[Path],
@@ -344,6 +343,7 @@ def _pom_version(pom: Path) -> str:
 
 def _pack(top: Path, target: Path) -> None:
     """A tarball that depends on the contents alone: sorted names, no times, no owners."""
+
     def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = member.mtime = 0
         member.uname = member.gname = "root"

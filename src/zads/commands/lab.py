@@ -1,0 +1,79 @@
+"""``zads lab``: an inventory as containers that boot systemd."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from zads.inventory import Inventory, repository
+from zads.lab import hosts as lab_hosts
+
+app = typer.Typer(no_args_is_help=True, help="An inventory as containers that boot systemd.")
+Env = Annotated[str, typer.Argument(help="The inventory: a directory of inventories/.")]
+
+
+def _lab(env: str) -> lab_hosts.Lab:
+    inventory = Inventory.load(env, repository(), realised=False)
+    return lab_hosts.Lab(inventory, lambda line: typer.echo(f"lab: {line}"))
+
+
+@app.command()
+def up(env: Env = "local") -> None:
+    """Have every host of an inventory run as a container; a second time changes nothing.
+
+    Example: zads lab up local
+    """
+    started = _lab(env).up()
+    typer.echo(f"lab: {len(started)} hosts of {env} are up: {', '.join(host.name for host in started)}")
+
+
+@app.command()
+def down(
+    env: Annotated[str | None, typer.Argument(help="The inventory; all of this checkout's when not given.")] = None,
+) -> None:
+    """Remove the containers, networks and volumes of a lab, and nothing else.
+
+    Example: zads lab down local
+    """
+    typer.echo(f"lab: removed {lab_hosts.down(repository(), env)} containers, networks and volumes")
+
+
+@app.command()
+def status(env: Env = "local") -> None:
+    """Say which hosts run.
+
+    Example: zads lab status local
+    """
+    for container in _lab(env).containers():
+        typer.echo(f"{container.labels['zads.host']:28} {container.status:10} {container.name}")
+
+
+@app.command()
+def logs(
+    host: Annotated[str, typer.Argument(help="A host of the inventory.")],
+    env: Annotated[str, typer.Option(help="The inventory.")] = "local",
+    lines: Annotated[int, typer.Option(help="How many lines from the end.")] = 100,
+) -> None:
+    """Print the end of a host's journal.
+
+    Example: zads lab logs public-2 --lines 50
+    """
+    typer.echo(lab_hosts.logs(_lab(env).container(host), lines))
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def execute(
+    host: Annotated[str, typer.Argument(help="A host of the inventory.")],
+    command: Annotated[list[str], typer.Argument(help="A command and its arguments.")],
+    env: Annotated[str, typer.Option(help="The inventory.")] = "local",
+) -> None:
+    """Run a command on a host, as root.
+
+    Example: zads lab exec origin-1 -- systemctl status kafka
+    """
+    terminal = ["-it"] if sys.stdin.isatty() and sys.stdout.isatty() else ["-i"]
+    name = str(_lab(env).container(host).name)
+    raise typer.Exit(subprocess.run(["docker", "exec", *terminal, name, *command], check=False).returncode)
