@@ -1,0 +1,58 @@
+"""Say whether MirrorMaker works: exit status 0, or 1 and the reason.
+
+A running process proves little: Connect keeps running, and looks well from outside, after each of its tasks has failed
+for good. So the judgement is of the connectors' and tasks' own states, which Connect publishes as metrics.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import urllib.request
+
+#: Where the metrics agent listens, `ADDRESS:PORT`, and how many mirror processes share the work.
+METRICS = os.environ.get("ZADS_METRICS", "127.0.0.1:9404")
+PROCESSES = int(os.environ.get("ZADS_MIRRORS", "1"))
+
+SOURCE = "MirrorSourceConnector"
+#: States that Connect leaves on its own; any other needs a restart or an operator.
+TRANSIENT = {"running", "unassigned", "restarting", "paused", "stopped"}
+_STATE = re.compile(
+    r'^mirrormaker_(?P<kind>connector|task)_status\{connector="(?P<connector>[^"]+)",'
+    r'(?:status="(?P<status>[^"]+)"(?:,task="(?P<task>\d+)")?),?\} 1\.0$',
+    re.MULTILINE,
+)
+
+
+def complaints(metrics: str, processes: int) -> list[str]:
+    """What is wrong in these metrics (Prometheus text); empty means healthy.
+
+    One process alone must hold the source connector. Of several, one that holds nothing is a stand-by. Tasks are not
+    asked for: before the first night's topic exists there is none.
+    """
+    found = [match.groupdict() for match in _STATE.finditer(metrics)]
+    wrong = [
+        f"{state['kind']} {state['connector']}{'-' + state['task'] if state['task'] else ''} is {state['status']}"
+        for state in found
+        if state["status"] not in TRANSIENT
+    ]
+    here = any(state["kind"] == "connector" and state["connector"] == SOURCE for state in found)
+    if processes == 1 and not here:
+        wrong.append(f"{SOURCE} does not run here, and no other process has it")
+    return wrong
+
+
+def check() -> list[str]:
+    """The complaints about the process beside this one; that its metrics cannot be read is one too."""
+    try:
+        with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=8) as answer:  # noqa: S310
+            return complaints(answer.read().decode(), PROCESSES)
+    except OSError as error:
+        return [f"no metrics at {METRICS}: {error}"]
+
+
+if __name__ == "__main__":
+    problems = check()
+    print("; ".join(problems) or "healthy")  # noqa: T201
+    sys.exit(bool(problems))

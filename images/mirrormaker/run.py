@@ -1,0 +1,119 @@
+"""Run MirrorMaker until it is told to stop, or until it no longer works.
+
+1. Where certificates for it lie beside the properties, the internal REST server's key store is made of them: Connect's
+   web server is the one part of Kafka that does not read PEM. It exists in memory only, under a password of this run.
+2. Java is started and every signal passed on.
+3. Every CHECK_SECONDS its health is judged. One that stays bad for PATIENCE_SECONDS is ended with status 1, and the
+   service manager starts anew: with exactly-once delivery a restart costs seconds and neither loses nor doubles.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import health
+
+#: In-memory file system of the container.
+MEMORY = Path("/tmp")  # noqa: S108
+#: The only site that the process writes to, and works beside.
+TARGET = "public"
+CHECK_SECONDS = 15
+#: Longer than a cold start, and than the wait for a dead predecessor's transaction.
+PATIENCE_SECONDS = 120
+STOP_SECONDS = 40
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def say(text: str) -> None:
+    """One line for the journal."""
+    print(f"mirrormaker: {text}", flush=True)  # noqa: T201
+
+
+def rest_settings(directory: Path) -> str:
+    """Properties that put the internal REST server on mutual TLS; empty when `directory` has no `rest.crt`."""
+    certificate, key, authority = (directory / f"rest{end}" for end in (".crt", ".key", "-ca.crt"))
+    if not certificate.exists():
+        return ""
+    password = secrets.token_urlsafe(24)
+    stores = {name: MEMORY / f"rest-{name}.p12" for name in ("keystore", "truststore")}
+    for path in stores.values():
+        path.unlink(missing_ok=True)
+    pair = ["-in", certificate, "-inkey", key, "-certfile", authority, "-name", "rest"]
+    make_store(["openssl", "pkcs12", "-export", "-out", stores["keystore"], "-passout", "env:STORE", *pair], password)
+    # Java trusts only entries that its own tool has marked as trusted.
+    trusted = ["-importcert", "-noprompt", "-alias", "authority", "-file", authority, "-storetype", "PKCS12"]
+    make_store(["keytool", *trusted, "-keystore", stores["truststore"], "-storepass:env", "STORE"], password)
+    settings = {"key.password": password, "client.auth": "required"}
+    for name, path in stores.items():
+        settings |= {f"{name}.location": str(path), f"{name}.password": password, f"{name}.type": "PKCS12"}
+    return "".join(f"listeners.https.ssl.{name}={value}\n" for name, value in settings.items())
+
+
+def make_store(command: list[str | Path], password: str) -> None:
+    """Run a tool that writes a key store and takes its password from the environment variable STORE."""
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "STORE": password})
+
+
+def command(properties: Path) -> list[str]:
+    """MirrorMaker's command line."""
+    return ["/opt/kafka/bin/connect-mirror-maker.sh", str(properties), "--clusters", TARGET]
+
+
+def environment() -> dict[str, str]:
+    """Java's options: the metrics agent, our logging, and an end rather than a half-life when memory runs out."""
+    agent = f"-javaagent:/opt/kafka/metrics-agent.jar={health.METRICS}:/opt/mirrormaker/metrics.yml"
+    return {
+        "KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseG1GC -XX:+ExitOnOutOfMemoryError",
+        "KAFKA_LOG4J_OPTS": "-Dlog4j.configuration=file:/opt/mirrormaker/log4j.properties",
+        **os.environ,
+        "KAFKA_OPTS": f"{agent} {os.environ.get('KAFKA_OPTS', '')}".strip(),
+    }
+
+
+def supervise(java: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of `java`, or bring it about; its exit status, 1 if it was unwell."""
+    well = time.monotonic()
+    while True:
+        try:
+            return java.wait(timeout=CHECK_SECONDS)
+        except subprocess.TimeoutExpired:
+            problems = health.check()
+        if not problems:
+            well = time.monotonic()
+        elif time.monotonic() - well > PATIENCE_SECONDS:
+            say(f"not healthy for {PATIENCE_SECONDS} s, ending it: {'; '.join(problems)}")
+            end(java)
+            return 1
+
+
+def end(java: subprocess.Popen[bytes]) -> None:
+    """Ask it to stop, and insist after STOP_SECONDS."""
+    java.terminate()
+    try:
+        java.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        java.kill()
+        java.wait()
+
+
+def main(source: Path) -> int:
+    """Run the mirror that the properties file `source` describes; the exit status."""
+    os.umask(0o077)
+    properties = MEMORY / "mm2.properties"
+    properties.write_text(source.read_text() + rest_settings(source.parent))
+    java = subprocess.Popen(command(properties), env=environment())
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda received, _frame: java.send_signal(received))
+    status = supervise(java)
+    # Java reports a stop by signal as 128 + its number: that is how it should end.
+    return 0 if status in {128 + number for number in STOP_SIGNALS} else status
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
