@@ -2,7 +2,7 @@
 
 Every image is tagged by a hash of its inputs (its own files, and its parent's tag): one that exists is up to date, and
 nothing is built for nothing. All start from a Debian root made here by ``mmdebstrap``: no registry is asked. Images
-that inventories deploy are exported as checksummed archives, each with a record of it: ``.zads/cache/images/NAME.json``.
+that inventories deploy are exported as checksummed archives, with a record of each: ``.zads/cache/images/NAME.json``.
 """
 
 from __future__ import annotations
@@ -98,22 +98,25 @@ class Builder:
     def program(self, name: str) -> str:
         """The tag of a deployed image: producer, mirrormaker or filter-worker."""
         directory = self.root / "images" / name
-        inputs = [directory, self.root / "src", self.root / "schemas", self.root / "pyproject.toml"]
+        inputs = [directory]
         kafka = self.kafka() if name == "mirrormaker" else None
+        if kafka is None:
+            inputs += [self.root / "src", self.root / "schemas", self.root / "pyproject.toml"]
         with tempfile.TemporaryDirectory(prefix=f"zads-{name}-") as temporary:
             context = Path(temporary)
 
             def fill() -> None:
                 shutil.copytree(directory, context, dirs_exist_ok=True)
-                (context / "wheel").mkdir()
-                shutil.copy(self._wheel(), context / "wheel")
-                if kafka:
+                if kafka is None:
+                    (context / "wheel").mkdir()
+                    shutil.copy(self._wheel(), context / "wheel")
+                else:
                     with tarfile.open(kafka.archive) as archive:
                         archive.extractall(context, filter="data")
                     next(context.glob("kafka_*")).rename(context / "kafka")
 
-            arguments = {"BASE": self.base()}
-            return self._image(name, inputs, arguments, directory, context, fill, extra=kafka.sha256 if kafka else "")
+            distribution = kafka.sha256 if kafka else ""
+            return self._image(name, inputs, {"BASE": self.base()}, directory, context, fill, extra=distribution)
 
     def export(self, name: str) -> Archive:
         """The deployed image as a zstd archive beside its record ``.zads/cache/images/NAME.json``."""

@@ -1,0 +1,95 @@
+# The front door. `make help` lists the targets; ENV names an inventory (inventories/ENV).
+SHELL := /bin/sh
+ENV ?= local
+ANSIBLE := scripts/with-engine scripts/ansible
+PY := .venv/bin/python
+ZADS := scripts/with-engine .venv/bin/zads
+limits = $(if $(LIMIT),--limit '$(LIMIT)') $(if $(TAGS),--tags '$(TAGS)')
+# Options for ansible-playbook of your own: make deploy ENV=prod ARGS=--ask-vault-pass
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help prepare venv images lab deploy check verify stop start restart night rehearse demo test lint unit streams \
+        system runbook drill docs down clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  ENV=$(ENV) is one of: $(notdir $(patsubst %/,%,$(dir $(wildcard inventories/*/hosts.yml))))"
+
+prepare: ## Make this computer a control machine: packages, container engine, virtual environment
+	@scripts/prepare
+
+venv:
+	@scripts/prepare --venv
+
+images: prepare ## Build the images and the Kafka distribution (nothing is rebuilt for nothing)
+	@scripts/with-engine $(PY) scripts/images.py
+
+lab: prepare ## The hosts of ENV as containers, without deploying to them
+	@$(ZADS) lab up $(ENV)
+
+deploy: images ## Bring every host of ENV to what its inventory says [LIMIT= TAGS= ARGS=]
+	@$(ANSIBLE) $(ENV) deploy $(limits) $(ARGS)
+
+check: venv ## Show what differs from the inventory, changing nothing; fails if anything does
+	@scripts/with-engine $(PY) scripts/check.py $(ENV) $(limits) $(ARGS)
+
+verify: venv ## Ask the running system of ENV whether it keeps its promises
+	@$(ANSIBLE) $(ENV) verify $(ARGS)
+
+stop: venv ## Stop a site in order: make stop ENV=prod SITE=public
+	@$(ANSIBLE) $(ENV) stop -e site_name=$(or $(SITE),$(error SITE=origin or SITE=public says which)) $(ARGS)
+
+start: venv ## Start a site in order: make start ENV=prod SITE=public
+	@$(ANSIBLE) $(ENV) start -e site_name=$(or $(SITE),$(error SITE=origin or SITE=public says which)) $(ARGS)
+
+restart: venv ## Restart brokers and ensemble one at a time behind the gate [LIMIT=HOST]
+	@$(ANSIBLE) $(ENV) restart $(limits) $(ARGS)
+
+night: venv ## Create a night's topics and grants: make night ENV=prod NIGHT=20181129
+	@$(ANSIBLE) $(ENV) night -e night=$(or $(NIGHT),$(error NIGHT=YYYYMMDD says which)) $(ARGS)
+
+rehearse: images ## Realise ENV in containers, deploy, stream, verify, deploy again, take down
+	@scripts/with-engine $(PY) scripts/rehearse.py $(ENV)
+
+demo: images ## A night from the telescope to its subscribers [ALERTS=DIR or .tar.gz] [SPEED=n]
+	@$(ZADS) lab up local
+	@$(ANSIBLE) local deploy $(ARGS)
+	@$(ZADS) demo --env local $(if $(ALERTS),--alerts '$(ALERTS)') $(if $(SPEED),--speed $(SPEED))
+
+test: images lint unit streams system ## Everything: lint, unit, streams, then the whole system in containers
+
+lint: venv ## Formatting, types, roles and playbooks
+	.venv/bin/ruff format --check --quiet .
+	.venv/bin/ruff check --quiet .
+	.venv/bin/mypy
+	.venv/bin/yamllint --strict .
+	ANSIBLE_CONFIG=ansible/ansible.cfg ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 PATH="$(CURDIR)/.venv/bin:$$PATH" \
+	    .venv/bin/ansible-lint --offline -q ansible roles inventories
+
+unit: venv ## The package alone
+	.venv/bin/pytest -q tests/unit
+
+streams: images ## Producer, worker and modules against a real broker
+	scripts/with-engine .venv/bin/pytest -q tests/streams
+
+system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
+	scripts/with-engine .venv/bin/pytest -q -p no:randomly tests/system
+
+drill: images ## Faults on the running local system [NAME=part of a test's name]
+	scripts/with-engine .venv/bin/pytest -q tests/system/test_faults.py $(if $(NAME),-k '$(NAME)')
+
+runbook: venv ## Execute one runbook: make runbook NAME=broker-down ENV=local
+	@scripts/with-engine $(PY) scripts/runbook.py $(ENV) $(or $(NAME),$(error NAME= is a file of docs/runbooks))
+
+docs: venv ## Make docs/reference.md from the sources
+	@$(PY) scripts/docs.py
+
+down: venv ## Remove what the lab of ENV made: containers, networks, volumes [ENV=all for every one]
+	@$(ZADS) lab down $(if $(filter-out all,$(ENV)),$(ENV))
+
+clean: venv ## As down for every ENV, and images and caches as well
+	@$(ZADS) lab down
+	@scripts/with-engine $(PY) scripts/images.py --remove
+	@rm -rf .zads/cache .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
