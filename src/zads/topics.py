@@ -1,0 +1,92 @@
+"""Nights, programmes and the names of topics and record headers: the only place that spells them.
+
+A night is the UTC date on which it is observed (Palomar's nights lie within one), as ``YYYYMMDD``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable
+
+from zads.errors import ZadsError
+
+#: ZTF's programmes: 1 public, 2 the collaboration's, 3 Caltech's.
+PROGRAMMES = (1, 2, 3)
+SURVEY = "ztf"
+#: Refused input, on the site that refused it.
+REJECTED = "zads_rejected"
+#: What the producer has published, compacted by exposure.
+LEDGER = "zads_ledger"
+#: Each filter's counts, compacted by filter and worker.
+FILTER_COUNTS = "zads_filter_counts"
+_FILTER_PREFIX = "ztf_filter_"
+_FILTER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+HEADER_CANDID = "candid"
+HEADER_VISIT = "visit"
+HEADER_SCHEMA = "schema"
+#: Unix seconds at which the producer handed the packet to Kafka, as text with six decimals.
+HEADER_PRODUCED = "produced"
+HEADER_FILTER = "filter"
+#: What a filter has to say of an alert, as JSON.
+HEADER_ANNOTATIONS = "annotations"
+HEADER_REASON = "reason"
+#: Dotted path of the field for which a packet was refused; empty when it is not about one.
+HEADER_FIELD = "field"
+#: File or topic that refused input came from.
+HEADER_SOURCE = "source"
+
+#: Julian date of 1970-01-01T00:00 UTC.
+_UNIX_EPOCH_JD = 2440587.5
+_SECONDS_A_DAY = 86400.0
+
+
+def night_of(jd: float) -> str:
+    """The night (``YYYYMMDD``) of a Julian date (UTC, days)."""
+    seconds = (jd - _UNIX_EPOCH_JD) * _SECONDS_A_DAY
+    # A Julian date of this century resolves 40 microseconds: rounding keeps midnight itself on its own side.
+    moment = datetime.datetime.fromtimestamp(round(seconds, 3), datetime.UTC)
+    return moment.strftime("%Y%m%d")
+
+
+def check_night(text: str) -> str:
+    """The night itself, if it is one. Errors: ZadsError if it is not a date written YYYYMMDD."""
+    try:
+        if re.fullmatch(r"\d{8}", text):
+            datetime.datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007  a date, not a moment
+            return text
+    except ValueError:
+        pass
+    raise ZadsError(f"{text!r} is not a night", hint="write its UTC date as YYYYMMDD, e.g. 20181129")
+
+
+def topic(night: str, programme: int, survey: str = SURVEY) -> str:
+    """The topic of a night's alerts of one programme, e.g. ``ztf_20181129_programid1``."""
+    return f"{survey}_{night}_programid{programme}"
+
+
+def parse(name: str, survey: str = SURVEY) -> tuple[str, int] | None:
+    """Night and programme of a topic; None for any other name."""
+    match = re.fullmatch(rf"{re.escape(survey)}_(\d{{8}})_programid([1-3])", name)
+    return (match[1], int(match[2])) if match else None
+
+
+def pattern(programmes: Iterable[int], survey: str = SURVEY) -> str:
+    """A regular expression (Java's and librdkafka's alike) for every night's topics of some programmes."""
+    choice = "|".join(str(programme) for programme in sorted(programmes))
+    return rf"^{survey}_\d{{8}}_programid({choice})$"
+
+
+def filter_topic(name: str) -> str:
+    """The topic of what a filter passes. Errors: ZadsError if the name cannot be part of a topic's."""
+    if not _FILTER_NAME.fullmatch(name):
+        raise ZadsError(
+            f"{name!r} cannot name a filter", hint="use lower case letters, digits and _, a letter first, at most 63"
+        )
+    return f"{_FILTER_PREFIX}{name}"
+
+
+def filter_name(topic_name: str) -> str | None:
+    """The filter whose passes a topic holds; None for any other topic."""
+    return topic_name.removeprefix(_FILTER_PREFIX) if topic_name.startswith(_FILTER_PREFIX) else None
