@@ -1,0 +1,424 @@
+"""The manifest of a night: what each site holds, counted and digested, and where two sites disagree.
+
+A topic's digest does not depend on the order of its records, for a mirror keeps order within a partition only: it is
+the sum modulo 2^256 of SHA-256 over each record's key, value and the headers that ZADS gives it. A sum and not an
+exclusive or, under which a record published twice would vanish (Bellare & Micciancio 1997, AdHash; the audit guards
+against faults, not against forgers).
+
+Everything is read as a consumer would read it (``read_committed``) up to the end that each partition had at the start,
+so that an audit ends although a night goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names that its stubs forget to export
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from zads import kafka, topics
+from zads.errors import ZadsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from confluent_kafka import Message
+
+DIGESTED_HEADERS = (topics.HEADER_CANDID, topics.HEADER_VISIT, topics.HEADER_SCHEMA, topics.HEADER_PRODUCED)
+MODULUS = 1 << 256
+GROUP = "zads-audit"
+ANSWER_SECONDS = 20.0  # for metadata
+STALL_SECONDS = 60.0  # a cluster that delivers nothing for so long is not answering
+BATCH = 200
+MJD_TO_JD = 2400000.5
+
+Identity = tuple[str, str]
+"""One alert of one exposure: its candid and its visit, as the headers spell them."""
+
+
+class AuditError(ZadsError):
+    """The night could not be read: nothing is known about its agreement."""
+
+
+@dataclass
+class TopicManifest:
+    """What one topic holds.
+
+    ``size`` is in bytes of values; ``values`` maps each alert to a SHA-256 of its bytes; ``duplicates`` counts records
+    whose alert and bytes were in the topic already, ``conflicts`` those whose alert was there with other bytes.
+    """
+
+    topic: str
+    records: int = 0
+    size: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    total: int = 0
+    values: dict[Identity, bytes] = field(default_factory=dict, repr=False)
+
+    def add(self, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
+        """Take one record into account."""
+        self.records += 1
+        self.size += len(value)
+        self.total = (self.total + record_digest(key, value, headers)) % MODULUS
+        alert, content = identity(headers), hashlib.sha256(value).digest()
+        seen = self.values.get(alert)
+        if seen is None:
+            self.values[alert] = content
+        elif seen == content:
+            self.duplicates += 1
+        else:
+            self.conflicts += 1
+
+    @property
+    def digest(self) -> str:
+        """The topic's digest as 64 hexadecimal digits; all zero when the topic is empty."""
+        return f"{self.total:064x}"
+
+    @property
+    def candids(self) -> int:
+        """How many different candids the topic holds."""
+        return len({candid for candid, _ in self.values})
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Input that a site refused: how often, why, in which field of the packet, and one place that it came from."""
+
+    reason: str
+    field: str
+    count: int
+    source: str
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """How a topic is replicated: ``under_replicated`` counts partitions with fewer in-sync replicas than replicas."""
+
+    topic: str
+    partitions: int
+    replication_factor: int
+    min_insync_replicas: int
+    under_replicated: int
+    leaderless: int
+
+
+@dataclass
+class SiteManifest:
+    """One site's part of an audit."""
+
+    site: str
+    topics: dict[str, TopicManifest] = field(default_factory=dict)
+    filters: dict[str, TopicManifest] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
+    states: list[TopicState] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """Records of all the audited night topics."""
+        return sum(manifest.records for manifest in self.topics.values())
+
+    @property
+    def rejected(self) -> int:
+        """How much input the site has refused within its retention."""
+        return sum(rejection.count for rejection in self.rejections)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Both sites' manifests of some nights, and every sentence in which they disagree (none: all is well)."""
+
+    nights: tuple[str, ...]
+    programmes: tuple[int, ...]
+    origin: SiteManifest
+    public: SiteManifest
+    disagreements: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The audit as plain data for a JSON file; digests as hexadecimal text, sizes in bytes."""
+        return {
+            "nights": list(self.nights),
+            "public_programmes": list(self.programmes),
+            "agree": not self.disagreements,
+            "disagreements": list(self.disagreements),
+            "origin": _site_json(self.origin),
+            "public": _site_json(self.public),
+        }
+
+
+def _site_json(site: SiteManifest) -> dict[str, Any]:
+    def plain(manifest: TopicManifest) -> dict[str, Any]:
+        return {
+            "records": manifest.records,
+            "candids": manifest.candids,
+            "bytes": manifest.size,
+            "digest": manifest.digest,
+            "duplicates": manifest.duplicates,
+            "conflicts": manifest.conflicts,
+        }
+
+    return {
+        "topics": {name: plain(manifest) for name, manifest in sorted(site.topics.items())},
+        "filters": {name: plain(manifest) for name, manifest in sorted(site.filters.items())},
+        "rejected": [vars(rejection) for rejection in site.rejections],
+        "replication": [vars(state) for state in site.states],
+    }
+
+
+def record_digest(key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> int:
+    """SHA-256 over a record's key, value and ZADS headers, as a number below 2^256.
+
+    Each part is preceded by its length, so that no two different records digest the same text; a missing header
+    differs from an empty one.
+    """
+    digest = hashlib.sha256()
+    for part in (key, value, *(headers.get(name) for name in DIGESTED_HEADERS)):
+        digest.update(b"-" if part is None else b"%d:" % len(part))
+        digest.update(part or b"")
+    return int.from_bytes(digest.digest(), "big")
+
+
+def identity(headers: Mapping[str, bytes]) -> Identity:
+    """The alert that a record is about, by its headers; empty texts where a header is missing."""
+    candid, visit = headers.get(topics.HEADER_CANDID, b""), headers.get(topics.HEADER_VISIT, b"")
+    return candid.decode(errors="replace"), visit.decode(errors="replace")
+
+
+def headers_of(message: Message) -> dict[str, bytes]:
+    """A record's headers by name; the last one counts where a name is given twice."""
+    pairs: Any = message.headers() or []
+    return {name: value or b"" for name, value in pairs}
+
+
+def night_of_visit(visit: str) -> str | None:
+    """The night of a visit header (a modified Julian date), or None if it is no such number."""
+    try:
+        return str(topics.night_of(float(visit) + MJD_TO_JD))
+    except (ValueError, OverflowError):
+        return None
+
+
+def audit(
+    origin: Mapping[str, str],
+    public: Mapping[str, str],
+    nights: Sequence[str],
+    programmes: Sequence[int] = (1,),
+) -> Audit:
+    """Read both sites and compare them.
+
+    `origin`, `public`: librdkafka properties of a client that may read every topic and describe the cluster.
+    `programmes`: those that the data policy puts on the public site. The two sites are read at the same time.
+    Raises AuditError if a site does not answer or stops delivering.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        reading_origin = pool.submit(read_site, "origin", origin, nights)
+        reading_public = pool.submit(read_site, "public", public, nights)
+        there, here = reading_origin.result(), reading_public.result()
+    return Audit(tuple(nights), tuple(programmes), there, here, tuple(disagreements(there, here, programmes)))
+
+
+def disagreements(origin: SiteManifest, public: SiteManifest, programmes: Sequence[int]) -> list[str]:
+    """Every way in which two sites' manifests of the same nights contradict a promise, in words; pure."""
+    found: list[str] = []
+    for name in sorted(origin.topics.keys() | public.topics.keys()):
+        parsed = topics.parse(name)
+        there, here = origin.topics.get(name), public.topics.get(name)
+        if parsed is not None and parsed[1] not in programmes:
+            if here is not None:
+                found.append(f"{name} is on the public site, where the data policy does not put it")
+        else:
+            found += _mirroring(name, there or TopicManifest(name), here or TopicManifest(name))
+    for site in (origin, public):
+        for manifest in [*site.topics.values(), *site.filters.values()]:
+            if manifest.duplicates:
+                found.append(f"{manifest.topic} on {site.site} holds {manifest.duplicates} records more than once")
+            if manifest.conflicts:
+                found.append(f"{manifest.topic} on {site.site} holds {manifest.conflicts} alerts with two contents")
+        found += _replication(site)
+    for manifest in public.filters.values():
+        found += _filtered(manifest, public)
+    return found
+
+
+def _mirroring(name: str, origin: TopicManifest, public: TopicManifest) -> list[str]:
+    if origin.total == public.total and origin.records == public.records:
+        return []
+    words = [f"{name}: origin has {origin.records} records, public has {public.records}"]
+    for first, second, what in ((origin, public, "public lacks"), (public, origin, "only public has")):
+        missing = sorted(first.values.keys() - second.values.keys())
+        if missing:
+            words.append(f"{what} {len(missing)} (candid {', '.join(candid for candid, _ in missing[:3])})")
+    if len(words) == 1:
+        words.append("the same alerts with other bytes, key or headers, or a different number of times")
+    return ["; ".join(words)]
+
+
+def _filtered(manifest: TopicManifest, public: SiteManifest) -> list[str]:
+    held: dict[Identity, bytes] = {}
+    for night in public.topics.values():
+        held |= night.values
+    strange = [alert for alert, content in manifest.values.items() if alert in held and held[alert] != content]
+    unknown = [alert for alert in manifest.values if alert not in held]
+    found = []
+    if strange:
+        found.append(f"{manifest.topic}: {len(strange)} alerts are not the bytes that the public site received")
+    if unknown:
+        found.append(f"{manifest.topic}: {len(unknown)} alerts are in no topic of their night (candid {unknown[0][0]})")
+    return found
+
+
+def _replication(site: SiteManifest) -> list[str]:
+    found = []
+    for state in site.states:
+        if state.leaderless:
+            found.append(f"{state.topic} on {site.site}: {state.leaderless} partitions have no leader")
+        if state.under_replicated:
+            found.append(f"{state.topic} on {site.site}: {state.under_replicated} partitions are under-replicated")
+    return found
+
+
+def read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> SiteManifest:
+    """One site's manifest of the given nights: night topics, filtered topics, rejections and replication."""
+    try:
+        return _read_site(site, conf, nights)
+    except KafkaException as error:
+        where = conf.get("bootstrap.servers", "no bootstrap.servers")
+        raise AuditError(
+            f"{site} ({where}) cannot be read: {error.args[0].str()}",
+            hint="is the site up, and may this client read it?",
+        ) from error
+
+
+def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> SiteManifest:
+    states = describe(conf, lambda name: _concerns(name, nights))
+    manifest = SiteManifest(site, states=states)
+    reasons: Counter[tuple[str, str]] = Counter()
+    sources: dict[tuple[str, str], str] = {}
+    for name in (state.topic for state in states):
+        if topics.parse(name) is not None:
+            manifest.topics[name] = TopicManifest(name)
+        elif name != topics.REJECTED:
+            manifest.filters[name] = TopicManifest(name)
+
+    def take(message: Message) -> None:
+        name, headers = message.topic() or "", headers_of(message)
+        if name == topics.REJECTED:
+            texts = [headers.get(h, b"").decode(errors="replace") for h in (topics.HEADER_REASON, topics.HEADER_FIELD)]
+            why = (texts[0].strip().splitlines() or ["no reason given"])[0], texts[1]
+            reasons[why] += 1
+            sources.setdefault(why, headers.get(topics.HEADER_SOURCE, b"").decode(errors="replace"))
+        elif name in manifest.topics:
+            manifest.topics[name].add(message.key(), message.value() or b"", headers)
+        elif night_of_visit(identity(headers)[1]) in nights:
+            manifest.filters[name].add(message.key(), message.value() or b"", headers)
+
+    read_topics(conf, {state.topic: state.partitions for state in states}, take)
+    manifest.rejections = [
+        Rejection(reason, where, count, sources[reason, where]) for (reason, where), count in reasons.most_common()
+    ]
+    return manifest
+
+
+def _concerns(name: str, nights: Iterable[str]) -> bool:
+    parsed = topics.parse(name)
+    if parsed is not None:
+        return parsed[0] in nights
+    return name == topics.REJECTED or name.startswith(topics.filter_topic(""))
+
+
+def describe(conf: Mapping[str, str], wanted: Callable[[str], bool]) -> list[TopicState]:
+    """The replication of every topic whose name is `wanted`, by name.
+
+    Raises confluent_kafka.KafkaException if the cluster does not answer.
+    """
+    admin = kafka.admin(conf)
+    metadata = admin.list_topics(timeout=ANSWER_SECONDS)
+    found = {name: about for name, about in metadata.topics.items() if wanted(name) and about.error is None}
+    minimum = _min_insync(admin, sorted(found))
+    return [
+        TopicState(
+            topic=name,
+            partitions=len(about.partitions),
+            replication_factor=min((len(p.replicas) for p in about.partitions.values()), default=0),
+            min_insync_replicas=minimum.get(name, 0),
+            under_replicated=sum(len(p.isrs) < len(p.replicas) for p in about.partitions.values()),
+            leaderless=sum(p.leader < 0 for p in about.partitions.values()),
+        )
+        for name, about in sorted(found.items())
+    ]
+
+
+def _min_insync(admin: Any, names: Sequence[str]) -> dict[str, int]:
+    if not names:
+        return {}
+    asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    answers = admin.describe_configs(asked, request_timeout=ANSWER_SECONDS)
+    return {resource.name: int(answer.result()["min.insync.replicas"].value) for resource, answer in answers.items()}
+
+
+def end_offsets(conf: Mapping[str, str], partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """The offset behind the last committed record (or transaction marker) of each (topic, partition)."""
+    latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic, partition): latest for topic, partition in partitions}
+    if not asked:
+        return {}
+    answers = kafka.admin(conf).list_offsets(
+        asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS
+    )
+    return {(where.topic, where.partition): answer.result().offset for where, answer in answers.items()}
+
+
+def read_topics(conf: Mapping[str, str], partitions: Mapping[str, int], take: Callable[[Message], None]) -> None:
+    """Give `take` every committed record of the topics (name -> number of partitions) that is there now.
+
+    Ends are offsets, and offsets count transaction markers, which no consumer ever sees: a partition is done when a
+    record at or behind its end arrives, or when librdkafka says that there is nothing more (partition EOF).
+    Raises AuditError when nothing arrives for a minute, confluent_kafka.KafkaException for an error of the cluster.
+    """
+    ends = end_offsets(conf, ((name, number) for name, count in partitions.items() for number in range(count)))
+    pending = {where: end for where, end in ends.items() if end > 0}
+    if not pending:
+        return
+    consumer = kafka.consumer(conf, conf.get("group.id", GROUP), **{"enable.partition.eof": True})
+    try:
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in pending])
+        last = time.monotonic()
+        while pending:
+            for message in consumer.consume(BATCH, timeout=1.0):
+                last = time.monotonic()
+                _advance(message, pending, take)
+            if time.monotonic() - last > STALL_SECONDS:
+                topic, number = next(iter(pending))
+                raise AuditError(
+                    f"{topic} partition {number} has delivered nothing for {STALL_SECONDS:.0f} s",
+                    hint="an open transaction or a partition without leader stops readers: look at its replication",
+                )
+    finally:
+        consumer.close()
+
+
+def _advance(message: Message, pending: dict[tuple[str, int], int], take: Callable[[Message], None]) -> None:
+    where = (message.topic() or "", message.partition() or 0)
+    error = message.error()
+    if error is not None:
+        if error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        pending.pop(where, None)
+        return
+    end = pending.get(where)
+    if end is None:
+        return
+    offset = message.offset() or 0
+    if offset < end:
+        take(message)
+    if offset >= end - 1:
+        del pending[where]
