@@ -1,0 +1,113 @@
+"""Kafka clients: read from a properties file, tuned and made safe in one place.
+
+A configuration is a mapping of librdkafka's property names, as `kcat -F` and every other librdkafka client read them.
+The figures below were measured with real packets of 60-75 KB on one machine, one beside the other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from zads.errors import ZadsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MESSAGE_MAX_BYTES = 4_194_304  # what the brokers accept: the largest packet (4 MB) with its key and headers
+
+CLIENT = {
+    # A broker that restarts is looked for again at once, and at most every two seconds.
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 2_000,
+    "socket.keepalive.enable": True,
+}
+
+PRODUCER = {
+    "acks": "all",
+    "enable.idempotence": True,
+    # Packets of a night repeat one schema: a batch of sixteen shrinks to 55 %. Level 3 wins 2 % for a third of the speed.
+    "compression.codec": "zstd",
+    "compression.level": 1,
+    "batch.size": 1_000_000,
+    "linger.ms": 50,
+    "message.max.bytes": MESSAGE_MAX_BYTES,
+    "delivery.timeout.ms": 120_000,
+    # 256 MiB of packets may wait for a slow broker; beyond that `produce` says that the queue is full.
+    "queue.buffering.max.kbytes": 262_144,
+}
+
+CONSUMER = {
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    # After its queue was full the client rests for so long; the default second makes large packets ten times slower.
+    "fetch.queue.backoff.ms": 10,
+    "max.partition.fetch.bytes": MESSAGE_MAX_BYTES,
+}
+
+# Properties that only one kind of client understands: a file serves all kinds, so each leaves out the others'.
+_ONLY_PRODUCER = frozenset(PRODUCER) - {"message.max.bytes"} | {"transactional.id", "transaction.timeout.ms"}
+_ONLY_CONSUMER = frozenset(CONSUMER) | {"group.id", "group.instance.id", "session.timeout.ms", "enable.partition.eof"}
+
+
+def read_properties(path: str | Path) -> dict[str, str]:
+    """The properties of a librdkafka properties file: ``name=value`` a line, ``#`` begins a comment line.
+
+    Raises ZadsError naming file and line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ZadsError(
+            f"cannot read the Kafka client configuration {path}: {error}",
+            hint="a deployment writes one per user to .zads/ENV/clients/USER.properties",
+        ) from error
+    properties: dict[str, str] = {}
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            raise ZadsError(f"{path}, line {number}: expected name=value, found {line!r}")
+        properties[name.strip()] = value.strip()
+    if "bootstrap.servers" not in properties:
+        raise ZadsError(f"{path} names no brokers", hint="add a line bootstrap.servers=HOST:PORT,HOST:PORT")
+    return properties
+
+
+def producer(conf: Mapping[str, Any], **over: Any) -> Producer:
+    """An idempotent producer for `conf`; `over` (property names, with ``**{...}``) wins over both.
+
+    Raises ZadsError if librdkafka refuses the configuration.
+    """
+    return _client(Producer, {**CLIENT, **PRODUCER, **_without(conf, _ONLY_CONSUMER), **over})
+
+
+def consumer(conf: Mapping[str, Any], group: str, **over: Any) -> Consumer:
+    """A consumer of committed records only, in `group`, that commits offsets when told to; `over` wins.
+
+    Raises ZadsError if librdkafka refuses the configuration.
+    """
+    wanted = {**CLIENT, **CONSUMER, **_without(conf, _ONLY_PRODUCER), "group.id": group, **over}
+    return _client(Consumer, wanted)
+
+
+def admin(conf: Mapping[str, Any]) -> AdminClient:
+    """An administration client for `conf`. Raises ZadsError if librdkafka refuses the configuration."""
+    return _client(AdminClient, {**CLIENT, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)})
+
+
+def _without(conf: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in conf.items() if name not in names}
+
+
+def _client(kind: Any, conf: dict[str, Any]) -> Any:
+    try:
+        return kind(conf)
+    except (TypeError, ValueError, KafkaException) as error:
+        raise ZadsError(f"the Kafka client refuses its configuration: {error}") from error
