@@ -1,0 +1,139 @@
+"""The whole of ``inventories/local``, brought up by the commands that people type, once for all tests here.
+
+``ZADS_ALERTS`` names a directory of real packets (below it, ``20181129`` is the night that is played); without it the
+night is simulated. ``ZADS_KEEP=1`` leaves the system up at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from zads import kafka
+from zads.inventory import Inventory
+from zads.lab.hosts import Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".zads" / "local"
+NIGHT = "20181129"
+
+
+def run(*command: str, check: bool = True, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command of the front door, from the root of the repository; its output is shown when it fails."""
+    result = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+    if check and result.returncode:
+        pytest.fail(f"{' '.join(command)} exited {result.returncode}:\n{result.stdout[-6000:]}", pytrace=False)
+    return result
+
+
+def playbook(name: str, *options: str, check: bool = True) -> dict[str, dict[str, int]]:
+    """Run a playbook on the local system; returns Ansible's own counts of each host."""
+    recap = STATE / "lab" / f"recap-{name}.json"
+    recap.unlink(missing_ok=True)
+    run("scripts/ansible", "local", name, *options, check=check, ZADS_RECAP=str(recap))
+    counts: dict[str, dict[str, int]] = json.loads(recap.read_text())
+    return counts
+
+
+def await_that(what: str, condition: Callable[[], Any], seconds: float = 90) -> Any:
+    """The first true value of a condition; fails saying what did not come true, and its last value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:g} s: {what} (last: {value!r})", pytrace=False)
+        time.sleep(0.3)
+    return value
+
+
+def client(user: str) -> dict[str, str]:
+    """A user's client properties, as the deployment wrote them."""
+    return kafka.read_properties(STATE / "clients" / f"{user}.properties")
+
+
+def read_topic(user: str, topic: str) -> list[Message]:
+    """All committed records of a topic, read as a user to the end offsets of this moment."""
+    consumer = Consumer(
+        {
+            **client(user),
+            "group.id": f"{user}-test",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        records: list[Message] = []
+        at_end: set[int] = set()
+        while len(at_end) < len(partitions):
+            message = consumer.poll(30)
+            assert message is not None, f"{topic} stopped answering after {len(records)} records"
+            if message.error() is None:
+                records.append(message)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                at_end.add(message.partition())
+            else:
+                raise AssertionError(message.error())
+        return records
+    finally:
+        consumer.close()
+
+
+class System:
+    """The deployed local system: its lab, its inventory and the report of the night that it was given."""
+
+    def __init__(self) -> None:
+        self.inventory = Inventory.load("local", ROOT)
+        self.lab = Lab(self.inventory)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The newest report of `zads demo`."""
+        value: dict[str, Any] = json.loads((STATE / "reports" / "demo.json").read_text())
+        return value
+
+    def on(self, host: str, command: str, *, check: bool = True) -> str:
+        """What a shell command on a host prints."""
+        result = self.lab.container(host).exec_run(["sh", "-c", command])
+        output = str(result.output.decode(errors="replace"))
+        if check and result.exit_code:
+            pytest.fail(f"{host}: {command} exited {result.exit_code}: {output}", pytrace=False)
+        return output
+
+
+@pytest.fixture(scope="session")
+def alerts() -> Path | None:
+    """The directory of the real night that is played; None when it is simulated."""
+    given = os.environ.get("ZADS_ALERTS")
+    directory = Path(given) / NIGHT if given else None
+    return directory if directory and directory.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def system(alerts: Path | None) -> Iterator[System]:
+    """The local system with one night in it. What an earlier, interrupted run left is taken down first."""
+    run("make", "down")
+    run("make", "demo", *([f"ALERTS={alerts}"] if alerts else []), timeout=1500)
+    system = System()
+    yield system
+    if os.environ.get("ZADS_KEEP") != "1":
+        run("make", "down")
+
+
+@pytest.fixture(scope="session")
+def public_topic(system: System) -> str:
+    """The topic of the played night that everybody may read."""
+    nights = {row["topic"] for row in system.report["topics"] if row["topic"].endswith("_programid1")}
+    return sorted(nights)[0]

@@ -1,0 +1,118 @@
+"""Nobody reads, writes or joins what the data policy does not give them."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import System, client
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+DENIED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+
+
+def read_error(conf: dict[str, str], topic: str, group: str) -> KafkaError | None:
+    """The error that reading a topic in a group meets; None when a record, or the end, is reached."""
+    consumer = Consumer({**conf, "group.id": group, "enable.partition.eof": True, "auto.offset.reset": "earliest"})
+    try:
+        consumer.subscribe([topic])
+        while True:
+            message = consumer.poll(30)
+            assert message is not None, f"neither a record nor an error from {topic}"
+            error = message.error()
+            if error is None or error.code() == KafkaError._PARTITION_EOF:
+                return None
+            return error
+    except KafkaException as exception:
+        return exception.args[0]
+    finally:
+        consumer.close()
+
+
+def test_a_reader_reads_programme_1_in_a_group_of_its_own(system: System, public_topic: str) -> None:
+    assert read_error(client("reader"), public_topic, "reader-access") is None
+
+
+def test_a_reader_is_refused_other_groups(system: System, public_topic: str) -> None:
+    error = read_error(client("reader"), public_topic, "somebody-else")
+    assert error is not None
+    assert error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+
+
+@pytest.mark.parametrize("programme", [2, 3])
+def test_programmes_2_and_3_are_not_at_the_public_site(system: System, public_topic: str, programme: int) -> None:
+    admin = AdminClient(client("admin-public"))
+    name = public_topic.replace("programid1", f"programid{programme}")
+    assert name not in admin.list_topics(timeout=20).topics
+    error = read_error(client("reader"), name, "reader-access")
+    assert error is not None
+    assert error.code() in {*DENIED, KafkaError.UNKNOWN_TOPIC_OR_PART}
+
+
+def test_a_partner_reads_what_is_theirs_at_the_origin_and_no_more(system: System, public_topic: str) -> None:
+    allowed = public_topic.replace("programid1", "programid2")
+    refused = public_topic.replace("programid1", "programid3")
+    assert read_error(client("partner"), allowed, "partner-access") is None
+    error = read_error(client("partner"), refused, "partner-access")
+    assert error is not None
+    assert error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+def test_a_reader_cannot_write(system: System, public_topic: str) -> None:
+    answers: list[KafkaError | None] = []
+    producer = Producer({**client("reader"), "message.timeout.ms": 15000})
+    producer.produce(public_topic, b"forged", on_delivery=lambda error, _: answers.append(error))
+    producer.flush(20)
+    assert [answer and answer.code() for answer in answers] == [KafkaError.TOPIC_AUTHORIZATION_FAILED]
+
+
+def test_an_owner_reads_the_output_of_their_filters_and_nothing_else(system: System, public_topic: str) -> None:
+    assert read_error(client("alice"), "ztf_filter_asteroid", "alice-access") is None
+    for topic in (public_topic, "zads_rejected"):
+        error = read_error(client("alice"), topic, "alice-access")
+        assert error is not None
+        assert error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sasl.password": "wrong"},
+        {"security.protocol": "SSL"},
+        {"security.protocol": "SASL_PLAINTEXT"},
+        {"security.protocol": "PLAINTEXT"},
+    ],
+    ids=["wrong password", "no password", "no encryption", "neither"],
+)
+def test_nobody_connects_without_credentials_and_encryption(system: System, change: dict[str, str]) -> None:
+    conf = {**client("reader"), **change}
+    consumer = Consumer({**conf, "group.id": "reader-nobody", "log_level": 0})
+    try:
+        with pytest.raises(KafkaException):
+            consumer.list_topics(timeout=4)
+    finally:
+        consumer.close()
+
+
+def test_the_brokers_listener_wants_a_certificate(system: System) -> None:
+    conf = {key: value for key, value in client("admin-public").items() if not key.startswith(("ssl.cert", "ssl.key"))}
+    with pytest.raises(KafkaException):
+        AdminClient({**conf, "log_level": 0}).list_topics(timeout=4)
+
+
+def test_zookeeper_refuses_whoever_has_no_certificate_of_its_site(system: System) -> None:
+    answer = system.on(
+        "apps-1",
+        "for port in 2181 2182; do echo srvr | timeout 5 openssl s_client -quiet -connect "
+        f"{system.inventory.address('origin-1')}:$port 2>&1; done; true",
+    )
+    assert "Zookeeper version" not in answer
+
+
+def test_offsets_can_be_rewound_to_the_first_alert(system: System, public_topic: str) -> None:
+    consumer = Consumer({**client("reader"), "group.id": "reader-rewind"})
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(public_topic, 0), timeout=20)
+        assert low == 0
+        assert high > 0
+    finally:
+        consumer.close()

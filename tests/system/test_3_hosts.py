@@ -1,0 +1,121 @@
+"""What a deployed host looks like, and that a change made by hand is found, named and mended."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import testinfra
+from conftest import System, await_that, playbook, run
+from testinfra.host import Host
+
+BROKERS = ["origin-1", "origin-2", "origin-3", "public-1", "public-2", "public-3"]
+
+
+def host(name: str) -> Host:
+    return testinfra.get_host(f"docker://zads-local-{name}")
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_a_broker_and_a_member_run_and_start_at_boot(system: System, name: str) -> None:
+    for unit in ("kafka", "zookeeper"):
+        service = host(name).service(unit)
+        assert service.is_running
+        assert service.is_enabled
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_programs_have_users_of_their_own_and_no_privileges(system: System, name: str) -> None:
+    for unit in ("kafka", "zookeeper"):
+        properties = host(name).service(unit).systemd_properties
+        assert properties["User"] == unit
+        assert properties["NoNewPrivileges"] == "yes"
+        assert properties["ProtectSystem"] == "strict"
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_private_keys_are_readable_by_their_program_alone(system: System, name: str) -> None:
+    listing = host(name).check_output("find /etc/kafka /etc/zookeeper -name '*.key' -printf '%u %m\n'; true")
+    keys = listing.split("\n")
+    assert len(keys) >= 2
+    for line in keys:
+        user, mode = line.split()
+        assert user in ("kafka", "zookeeper")
+        assert mode in ("400", "600")
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_no_listener_is_without_encryption(system: System, name: str) -> None:
+    """Every TCP port that is open to the network speaks TLS, but SSH's."""
+    listening = host(name).check_output("ss -Hltn | awk '{print $4}'").split("\n")
+    open_ports = {int(address.rpartition(":")[2]) for address in listening if not address.startswith(("127.", "[::1]"))}
+    assert open_ports >= {9093, 9094, 2182}
+    for port in open_ports - {22}:
+        answer = host(name).run(f"timeout 5 openssl s_client -connect 127.0.0.1:{port} </dev/null 2>&1").stdout
+        assert re.search(r"^subject=.*CN", answer, re.M), f"{name}:{port} does not speak TLS"
+
+
+def test_both_debian_releases_and_both_ways_of_reaching_a_host_are_here(system: System) -> None:
+    assert {host(name).system_info.codename for name in BROKERS} == {"bookworm", "trixie"}
+    connections = {variables["ansible_connection"] for variables in system.inventory.hosts.values()}
+    assert connections == {"ssh", "community.docker.docker"}
+
+
+def test_programs_run_in_confined_containers(system: System) -> None:
+    names = system.on("apps-1", "docker ps --format '{{.Names}}'").split()
+    assert len(names) >= 4
+    for described in json.loads(system.on("apps-1", f"docker inspect {' '.join(names)}")):
+        settings = described["HostConfig"]
+        assert settings["ReadonlyRootfs"] is True, described["Name"]
+        assert settings["CapDrop"] == ["ALL"], described["Name"]
+        assert settings["Memory"] > 0, described["Name"]
+        assert settings["Privileged"] is False, described["Name"]
+        assert described["Config"]["User"] not in ("", "root", "0"), described["Name"]
+
+
+def test_every_container_reports_its_health(system: System) -> None:
+    def unhealthy() -> list[str]:
+        lines = system.on("apps-1", "docker ps --format '{{.Names}} {{.Status}}'").splitlines()
+        return [line for line in lines if "(healthy)" not in line]
+
+    await_that("every container is healthy", lambda: not unhealthy() or None, 120)
+
+
+def test_check_is_clean_on_a_deployed_system(system: System) -> None:
+    result = run("make", "check")
+    assert "check: every host is what" in result.stdout
+
+
+def test_a_line_edited_by_hand_is_named_by_check_and_mended_by_deploy(system: System) -> None:
+    system.on("origin-2", "sed -i 's/^min.insync.replicas=.*/min.insync.replicas=1/' /etc/kafka/server.properties")
+    found = run("make", "check", check=False)
+    assert found.returncode != 0
+    assert re.search(r"^-\s*min.insync.replicas=1", found.stdout, re.M), found.stdout[-3000:]
+    assert re.search(r"^\+\s*min.insync.replicas=2", found.stdout, re.M)
+    assert "origin-2" in found.stdout.splitlines()[-2] + found.stdout.splitlines()[-1]
+    counts = playbook("deploy")
+    changed = {name for name, count in counts.items() if count["changed"] and name != "localhost"}
+    assert changed == {"origin-2"}
+    assert "min.insync.replicas=2" in system.on("origin-2", "cat /etc/kafka/server.properties")
+    run("make", "check")
+
+
+def test_an_interrupted_deploy_finishes_its_restarts_the_next_time(system: System) -> None:
+    """A configuration that is newer than its process means a restart, whoever wrote it and whenever."""
+    before = system.on("public-2", "systemctl show -p MainPID --value kafka")
+    system.on("public-2", "sed -i 's/ .*server.properties$/ &/; s/^[0-9a-f]\\{8\\}/00000000/' /run/kafka/started-with")
+    playbook("deploy")
+    assert system.on("public-2", "systemctl show -p MainPID --value kafka") != before
+    assert {name: count["changed"] for name, count in playbook("deploy").items() if count["changed"]} == {}
+
+
+def test_a_bad_inventory_is_refused_before_any_host_is_touched(system: System) -> None:
+    result = run(
+        "scripts/ansible", "local", "deploy",
+        "-e", '{"topics_night": {"partitions": 16, "replication_factor": 5, "min_insync_replicas": 2, "retention_days": 7}}',
+        check=False,
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert "replication_factor" in result.stdout
+    assert not re.search(r"^(origin|public|apps)-\d.*changed=[1-9]", result.stdout, re.M)

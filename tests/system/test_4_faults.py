@@ -1,0 +1,80 @@
+"""Kill any one machine or process while a night streams: the report's latency changes and nothing else."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, STATE, System, await_that, run
+
+VISITS, ALERTS_A_VISIT = 12, 25
+
+
+def kill(system: System, host: str, unit: str) -> None:
+    """End a unit's processes at once, as a crash would; systemd brings it back."""
+    system.on(host, f"systemctl kill --signal=SIGKILL {unit}")
+
+
+def lose(system: System, host: str) -> None:
+    """Switch a machine off without warning, and on again some seconds later."""
+    container = system.lab.container(host)
+    container.kill(signal.SIGKILL)
+    timer = threading.Timer(8, container.start)
+    timer.start()
+
+
+FAULTS: dict[str, Callable[[System], Any]] = {
+    "an origin broker crashes": lambda system: kill(system, "origin-1", "kafka"),
+    "a machine of the public site is lost": lambda system: lose(system, "public-2"),
+    "a ZooKeeper member crashes": lambda system: kill(system, "origin-3", "zookeeper"),
+    "MirrorMaker is killed": lambda system: system.on("apps-1", "docker kill -s KILL zads-mirrormaker"),
+    "a filter worker is killed": lambda system: system.on(
+        "apps-1", "docker kill -s KILL $(docker ps --format '{{.Names}}' | grep zads-filters | head -1)"
+    ),
+    "the producer is killed": lambda system: system.on("apps-1", "docker kill -s KILL zads-producer"),
+}
+
+
+@pytest.fixture
+def settled(system: System) -> Iterator[None]:
+    """Every machine and every in-sync set is whole again after a fault, before the next."""
+    yield
+    for container in system.lab.containers():
+        await_that(f"{container.name} runs", lambda c=container: (c.reload(), c.status == "running")[1], 60)
+    await_that(
+        "verify is content again", lambda: run("make", "verify", check=False).returncode == 0, 180
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_during_the_night_loses_and_doubles_nothing(
+    system: System, settled: None, fault: str, tmp_path: Path
+) -> None:
+    night = f"2030010{1 + list(FAULTS).index(fault)}"
+    run("make", "night", f"NIGHT={night}")
+    log = (tmp_path / "demo.log").open("w")
+    demo = subprocess.Popen(
+        [".venv/bin/zads", "demo", "--env", "local", "--night", night, "--visits", str(VISITS),
+         "--alerts-per-visit", str(ALERTS_A_VISIT), "--report", str(tmp_path / "report")],
+        cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        await_that("the night streams", lambda: "visit 3" in (tmp_path / "demo.log").read_text(), 90)
+        FAULTS[fault](system)
+        status = demo.wait(300)
+    finally:
+        demo.kill()
+    assert status == 0, (tmp_path / "demo.log").read_text()[-3000:]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["alerts"]["read"] == VISITS * ALERTS_A_VISIT
+    assert report["alerts"]["origin"] == report["alerts"]["read"]
+    assert report["digests_agree"] is True
+    assert report["duplicates"] == 0
+    assert {row["seen"] for row in report["filters"].values()} == {report["alerts"]["public"]}

@@ -1,0 +1,27 @@
+"""Every runbook does what it says, on the running system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import ROOT, System, run
+
+RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md") if path.stem != "README")
+
+
+@pytest.fixture
+def inventory_as_it_was() -> Iterator[None]:
+    """A runbook that edits the inventory undoes it; an interrupted one must not leave the checkout changed."""
+    files = [path for path in (ROOT / "inventories" / "local").rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
+    yield
+    after = {path: path.read_bytes() for path in files}
+    for path, content in before.items():
+        path.write_bytes(content)
+    assert after == before, "the runbook does not undo what it changes in the inventory"
+
+
+@pytest.mark.parametrize("name", RUNBOOKS)
+def test_the_runbook_works_as_written(system: System, inventory_as_it_was: None, name: str) -> None:
+    run("scripts/with-engine", ".venv/bin/python", "scripts/runbook.py", "local", name)
