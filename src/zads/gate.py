@@ -1,0 +1,110 @@
+"""May this broker go down now, and is it back?
+
+The dangerous decision of every rolling operation, as pure functions of a described cluster, so that it can be tested
+as a table. The rule for each partition is that of Strimzi's KafkaAvailability: a broker may go down only if every
+partition that it holds keeps at least ``min.insync.replicas`` replicas in sync without it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+SHOWN = 5  # partitions named in one reason; a broker holds hundreds, and five tell an operator where to look
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition as the cluster's metadata describes it.
+
+    ``leader`` is None when the partition is offline; ``replicas`` are in order of preference, its first being the
+    preferred leader; ``isr`` are the replicas in sync.
+    """
+
+    topic: str
+    number: int
+    leader: int | None
+    replicas: tuple[int, ...]
+    isr: frozenset[int]
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.number}"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the gate needs to know: who is registered, who is controller, every partition, each topic's minimum."""
+
+    brokers: frozenset[int]
+    controller: int | None
+    partitions: tuple[Partition, ...]
+    min_insync: Mapping[str, int] = field(default_factory=dict)
+
+    def holds(self, broker: int) -> list[Partition]:
+        """The partitions that have a replica on this broker."""
+        return [partition for partition in self.partitions if broker in partition.replicas]
+
+
+def may_stop(broker: int, cluster: Cluster, expected: Iterable[int] = ()) -> list[str]:
+    """Reasons why ``broker`` may not go down now; none means that it may.
+
+    ``expected`` are the brokers that the inventory names: while another of them is away, nobody else leaves, whatever
+    the partitions say. A broker that is itself away can be stopped: it serves nothing. Partitions with no more
+    replicas than their minimum are not considered: no order of restarts can keep them writable.
+    """
+    if broker not in cluster.brokers:
+        return []
+    reasons = []
+    if away := sorted(set(expected) - cluster.brokers - {broker}):
+        reasons.append(f"already away: {_brokers(away)}")
+    offline, short = [], []
+    for partition in cluster.holds(broker):
+        minimum = cluster.min_insync.get(partition.topic, 1)
+        if partition.leader is None:
+            offline.append(str(partition))
+        elif len(partition.replicas) > minimum and len(partition.isr - {broker}) < minimum:
+            short.append(f"{partition} (in sync {_list(partition.isr)}, minimum {minimum})")
+    if offline:
+        reasons.append(f"offline: {_some(offline)}")
+    if short:
+        reasons.append(f"too few replicas in sync without broker {broker}: {_some(short)}")
+    return reasons
+
+
+def not_recovered(broker: int, cluster: Cluster) -> list[str]:
+    """Reasons why ``broker`` has not yet come back wholly: unregistered, or any partition without its full ISR."""
+    if broker not in cluster.brokers:
+        return [f"broker {broker} is not registered"]
+    behind = [
+        f"{partition} (in sync {_list(partition.isr)} of {_list(partition.replicas)})"
+        for partition in cluster.partitions
+        if not partition.isr >= set(partition.replicas)
+    ]
+    return [f"replicas still behind: {_some(behind)}"] if behind else []
+
+
+def misplaced(cluster: Cluster) -> list[Partition]:
+    """Partitions whose preferred leader is in sync but does not lead: a preferred election would move them."""
+    return [
+        partition
+        for partition in cluster.partitions
+        if partition.replicas
+        and partition.leader not in (None, partition.replicas[0])
+        and partition.replicas[0] in partition.isr
+    ]
+
+
+def restart_order(brokers: Iterable[int], controller: int | None) -> list[int]:
+    """The brokers in the order to restart them: the controller last, so that the role moves once and not n times."""
+    return sorted(brokers, key=lambda broker: (broker == controller, broker))
+
+
+def _brokers(numbers: list[int]) -> str:
+    return ("broker " if len(numbers) == 1 else "brokers ") + _list(numbers)
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ",".join(str(number) for number in sorted(numbers)) or "none"
+
+
+def _some(things: list[str]) -> str:
+    more = len(things) - SHOWN
+    return ", ".join(things[:SHOWN]) + (f" and {more} more" if more > 0 else "")
