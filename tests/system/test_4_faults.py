@@ -48,9 +48,7 @@ def settled(system: System) -> Iterator[None]:
     yield
     for container in system.lab.containers():
         await_that(f"{container.name} runs", lambda c=container: (c.reload(), c.status == "running")[1], 60)
-    await_that(
-        "verify is content again", lambda: run("make", "verify", check=False).returncode == 0, 180
-    )
+    await_that("verify is content again", lambda: run("make", "verify", check=False).returncode == 0, 180)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

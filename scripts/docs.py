@@ -1,0 +1,89 @@
+"""`make docs`: docs/reference.md from the sources: the Makefile's targets, the commands, the roles' variables.
+
+`--check` writes nothing and exits 1 when the page differs from the sources; a unit test runs it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from zads.cli import COMMANDS, load
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reference.md"
+
+
+def makefile() -> list[str]:
+    """Targets and what they do, from the comments that `make help` prints."""
+    found = re.findall(r"^([a-z]+):.*?## (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    return ["| target | does |", "| --- | --- |", *(f"| `make {target}` | {text} |" for target, text in found)]
+
+
+def commands() -> list[str]:
+    """Every verb of `zads`, with its options, from the code that parses them."""
+    lines: list[str] = []
+    for verb in COMMANDS:
+        lines += command(f"zads {verb}", load(verb))
+    return lines
+
+
+def command(name: str, found: click.Command) -> list[str]:
+    """One command, or a group and the commands in it."""
+    inner = getattr(found, "commands", None)
+    if inner:
+        return [line for verb, one in inner.items() for line in command(f"{name} {verb}", one)]
+    text = re.sub(r"\s*\n\s*", " ", (found.help or "").replace("\b", "").strip())
+    lines = [f"### `{name}`", "", text, ""]
+    rows = []
+    for parameter in found.params:
+        shown = ", ".join(f"`{option}`" for option in parameter.opts if parameter.param_type_name == "option")
+        shown = shown or f"`{(parameter.name or '').upper()}`"
+        if shown != "`--help`":
+            rows.append(f"| {shown} | {re.sub(r'\s+', ' ', getattr(parameter, 'help', None) or '')} |")
+    return [*lines, "| option | meaning |", "| --- | --- |", *rows, ""] if rows else lines
+
+
+def roles() -> list[str]:
+    """Every role's variables with their defaults, from its argument specification."""
+    lines: list[str] = []
+    for directory in sorted((ROOT / "roles").iterdir()):
+        spec: dict[str, Any] = yaml.safe_load((directory / "meta" / "argument_specs.yml").read_text())
+        main = spec["argument_specs"]["main"]
+        lines += [f"### {directory.name}", "", str(main["short_description"]).rstrip(".") + ".", ""]
+        options: dict[str, Any] = main.get("options", {})
+        rows = [
+            f"| `{name}` | {_default(option)} | {_text(option['description'])} |" for name, option in options.items()
+        ]
+        lines += ["| variable | default | meaning |", "| --- | --- | --- |", *rows, ""] if rows else []
+    return lines
+
+
+def _default(option: dict[str, Any]) -> str:
+    return f"`{option['default']}`" if "default" in option else "required" if option.get("required") else ""
+
+
+def _text(description: str | list[str]) -> str:
+    joined = " ".join(description) if isinstance(description, list) else description
+    return re.sub(r"\s+", " ", joined).replace("|", "\\|").strip()
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [
+        "# Reference", "", "Made from the sources by `make docs`: change it there.", "",
+        "## Makefile", "", *makefile(), "", "## zads", "", *commands(), "## Roles", "", *roles(),
+    ]  # fmt: skip
+    return "\n".join(parts).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    text = page()
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(0 if PAGE.read_text() == text else "docs/reference.md is older than its sources: make docs")
+    PAGE.write_text(text)

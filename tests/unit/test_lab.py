@@ -1,0 +1,82 @@
+"""Images are named by what they are made of, and a lab by its inventory."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from zads.errors import ZadsError
+from zads.inventory import Inventory
+from zads.lab import images
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "Dockerfile").write_text("FROM scratch\n")
+    return tmp_path / "image"
+
+
+def test_the_same_inputs_give_the_same_tag(tree: Path) -> None:
+    assert images._inputs_hash([tree], "a") == images._inputs_hash([tree], "a")
+
+
+def test_any_change_of_content_name_mode_or_argument_gives_another_tag(tree: Path) -> None:
+    tags = {images._inputs_hash([tree], "a"), images._inputs_hash([tree], "b")}
+    (tree / "Dockerfile").write_text("FROM nothing\n")
+    tags.add(images._inputs_hash([tree], "a"))
+    (tree / "Dockerfile").chmod(0o755)
+    tags.add(images._inputs_hash([tree], "a"))
+    (tree / "Dockerfile").rename(tree / "Containerfile")
+    tags.add(images._inputs_hash([tree], "a"))
+    assert len(tags) == 5
+
+
+def test_what_python_leaves_behind_does_not_count(tree: Path) -> None:
+    before = images._inputs_hash([tree])
+    (tree / "__pycache__").mkdir()
+    (tree / "__pycache__" / "x.pyc").write_bytes(b"x")
+    assert images._inputs_hash([tree]) == before
+
+
+@pytest.mark.parametrize("spoil", ["missing", "unexpected", "altered"])
+def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path, spoil: str) -> None:
+    (tmp_path / "a.jar").write_bytes(b"a")
+    pins = tmp_path / "jars.sha256"
+    pins.write_text(subprocess.run(["sha256sum", "a.jar"], cwd=tmp_path, capture_output=True, text=True).stdout)
+    images._check_jars(tmp_path, pins)
+    if spoil == "missing":
+        (tmp_path / "a.jar").unlink()
+    elif spoil == "unexpected":
+        (tmp_path / "b.jar").write_bytes(b"b")
+    else:
+        (tmp_path / "a.jar").write_bytes(b"c")
+    with pytest.raises(ZadsError, match=r"jar [ab]\.jar"):
+        images._check_jars(tmp_path, pins)
+
+
+def test_an_archive_depends_on_its_contents_alone(tmp_path: Path) -> None:
+    top = tmp_path / "kafka"
+    (top / "bin").mkdir(parents=True)
+    (top / "bin" / "run").write_text("x")
+    images._pack(top, tmp_path / "one.tgz")
+    (top / "bin" / "run").touch()
+    images._pack(top, tmp_path / "two.tgz")
+    assert (tmp_path / "one.tgz").read_bytes() == (tmp_path / "two.tgz").read_bytes()
+
+
+def test_an_inventory_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(ZadsError, match="local"):
+        Inventory.load("nowhere", ROOT)
+
+
+def test_the_local_inventory_has_two_sites_of_three() -> None:
+    inventory = Inventory.load("local", ROOT, realised=False)
+    for group in ("origin_kafka", "public_kafka", "origin_zookeeper", "public_zookeeper"):
+        assert len(inventory.group(group)) == 3
+    assert inventory.common("survey") == "ztf"
+    assert {inventory.hosts[name]["site"] for name in inventory.group("public_kafka")} == {"public"}
