@@ -2,8 +2,8 @@
 
     scripts/runbook.py ENV NAME
 
-Each block runs under `set -eu` with ENV set, from the root of the checkout; the first that fails ends the run. A variable
-assigned at the start of a line in one block is there in the next, as in a shell: all blocks are one shell's input.
+All blocks together are one shell's input, under `set -eu`, with ENV set, from the root of the checkout: a variable of one
+block is there in the next, and the first command that fails ends the run.
 """
 
 from __future__ import annotations

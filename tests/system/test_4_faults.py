@@ -6,13 +6,12 @@ import json
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, STATE, System, await_that, run
+from conftest import ROOT, System, await_that, run
 
 VISITS, ALERTS_A_VISIT = 12, 25
 

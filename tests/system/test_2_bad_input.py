@@ -1,0 +1,87 @@
+"""What is not a packet is refused with its reason, and harms nothing around it."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, System, await_that, read_topic, run
+
+NIGHT = "20300201"
+
+
+@pytest.fixture(scope="module")
+def good(system: System, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Some packets of a simulated night, by file name."""
+    run("make", "night", f"NIGHT={NIGHT}")
+    out = tmp_path_factory.mktemp("simulated")
+    command = [".venv/bin/zads", "simulate", "--night", NIGHT, "--visits", "1", "--alerts", "8", "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    packets = {path.name: path.read_bytes() for path in sorted(out.rglob("*.avro"))}
+    assert len(packets) == 8
+    return packets
+
+
+def put(system: System, name: str, content: bytes) -> None:
+    """Put a file into the spool as a pipeline does: written under a hidden name, then renamed."""
+    incoming = "/var/lib/zads/producer/spool/incoming"
+    script = f"cat > {incoming}/.{name} && mv {incoming}/.{name} {incoming}/{name}"
+    container = str(system.lab.container("apps-1").name)
+    subprocess.run(["docker", "exec", "-i", container, "sh", "-c", script], input=content, check=True)
+
+
+def drop(system: System, name: str, files: dict[str, bytes]) -> None:
+    """Put an exposure, as an archive of files, into the spool."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for file, content in files.items():
+            member = tarfile.TarInfo(file)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    put(system, f"{name}.tar", buffer.getvalue())
+
+
+def published(system: System) -> int:
+    """How many records the night's topics at the origin hold, all programmes."""
+    return sum(len(read_topic("admin-origin", f"ztf_{NIGHT}_programid{programme}")) for programme in (1, 2, 3))
+
+
+def test_bad_files_are_recorded_with_their_reason_and_the_good_ones_pass(
+    system: System, good: dict[str, bytes]
+) -> None:
+    first = next(iter(good.values()))
+    bad = {
+        "empty.avro": b"",
+        "half.avro": first[: len(first) // 2],
+        "picture.avro": b"\xff\xd8\xff\xe0" + os.urandom(2000),
+        "altered.avro": first[:-200] + bytes(100) + first[-100:],
+        "huge.avro": bytes(20_000_000),
+        "../outside.avro": first,
+    }
+    refused_before = len(read_topic("admin-origin", "zads_rejected"))
+    published_before = published(system)
+    drop(system, f"{NIGHT}-bad", {**bad, **good})
+    await_that("the good packets arrive", lambda: published(system) == published_before + len(good), 60)
+    await_that(
+        "every bad file is on zads_rejected",
+        lambda: len(read_topic("admin-origin", "zads_rejected")) == refused_before + len(bad),
+        30,
+    )
+    reasons = {}
+    for record in read_topic("admin-origin", "zads_rejected"):
+        headers = {key: value.decode() for key, value in record.headers()}
+        reasons[Path(headers["source"]).name] = headers["reason"]
+    for name in bad:
+        assert reasons[Path(name).name], name
+
+
+def test_the_stream_goes_on_after_an_archive_that_is_none(system: System, good: dict[str, bytes]) -> None:
+    put(system, f"{NIGHT}-none.tar", b"this is no archive")
+    before = published(system)
+    others = {f"again-{name}": content for name, content in list(good.items())[:2]}
+    drop(system, f"{NIGHT}-after", others)
+    await_that("what came after it arrives", lambda: published(system) == before + len(others), 60)
