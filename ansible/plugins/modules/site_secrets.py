@@ -1,0 +1,331 @@
+#!/usr/bin/python
+"""Certificates and passwords of a whole deployment, kept on the control machine."""
+# ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: site_secrets
+short_description: Authorities, certificates and passwords of every site
+description:
+  - Runs on the control machine, once for all hosts. Each site has two certificate authorities, one for its brokers
+    and one for its ensemble, so that only brokers and ensemble can speak to ZooKeeper.
+  - A certificate is made again when it is missing, when its names or its authority differ, or when it expires soon.
+    Keys are ECDSA on P-256, authorities last 10 years, certificates 2 years.
+  - With O(source=given) nothing is made; what is missing or wrong is an error that names the file.
+options:
+  directory: {description: Where the secrets are kept, type: path, required: true}
+  clients: {description: Where client configurations are kept, type: path, required: true}
+  hosts:
+    description: Every host that needs certificates.
+    type: list
+    elements: dict
+    required: true
+    options:
+      name: {description: Its inventory name and certificate name, type: str, required: true}
+      site: {description: Its site, type: str, required: true}
+      kafka: {description: Whether it is a broker, type: bool, default: false}
+      names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
+      bootstrap: {description: Address of the listener for brokers, type: str, default: ""}
+  passwords: {description: Users and programs that need a password, type: list, elements: str, default: []}
+  source: {description: Make secrets or demand them, type: str, choices: [generated, given], default: generated}
+  renew_days: {description: A certificate with fewer days left is made again, type: int, default: 30}
+"""
+
+EXAMPLES = r"""
+- name: Make what is missing
+  site_secrets:
+    directory: "{{ zads_state }}/secrets"
+    clients: "{{ zads_state }}/clients"
+    hosts: [{name: origin-1, site: origin, kafka: true, names: [192.0.2.1], bootstrap: "192.0.2.1:9093"}]
+    passwords: [reader, producer]
+"""
+
+RETURN = r"""
+renewed: {description: Certificates made again, returned: always, type: list, elements: str}
+created: {description: Secrets made for the first time, returned: always, type: list, elements: str}
+expires: {description: Days until the first certificate expires, returned: always, type: int}
+"""
+
+import datetime
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_YEARS = 10
+LEAF_YEARS = 2
+YEAR = datetime.timedelta(days=365)
+CLOCK_SKEW = datetime.timedelta(hours=1)  # hosts whose clock is a little behind accept a new certificate
+
+
+def now():
+    return datetime.datetime.now(datetime.UTC)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace a file whole, readable by its owner alone from its first byte."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    part.replace(path)
+
+
+class Pair:
+    """A key and its certificate: ``PATH.key`` and ``PATH.crt``."""
+
+    def __init__(self, path: Path, key=None, certificate=None):
+        self.path, self.key, self.certificate = path, key, certificate
+
+    @classmethod
+    def load(cls, path: Path) -> Pair | None:
+        """The pair in these files, or None when either is missing. ValueError when one cannot be read."""
+        key, certificate = path.with_suffix(".key"), path.with_suffix(".crt")
+        if not (key.exists() and certificate.exists()):
+            return None
+        return cls(
+            path,
+            serialization.load_pem_private_key(key.read_bytes(), None),
+            x509.load_pem_x509_certificate(certificate.read_bytes()),
+        )
+
+    @classmethod
+    def make(cls, path: Path, name: str, *, names=(), issuer: Pair | None = None) -> Pair:
+        """A new key and certificate: an authority when nobody issues it, else one for clients and servers."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer.certificate.subject if issuer else subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now() - CLOCK_SKEW)
+            .not_valid_after(now() + YEAR * (LEAF_YEARS if issuer else CA_YEARS))
+            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None if issuer else 0), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(usage(authority=issuer is None), critical=True)
+        )
+        if issuer:
+            uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False).add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False
+            )
+            if names:
+                builder = builder.add_extension(x509.SubjectAlternativeName(alternative(names)), critical=False)
+        return cls(path, key, builder.sign(issuer.key if issuer else key, hashes.SHA256()))
+
+    def save(self) -> None:
+        kind = serialization.PrivateFormat.PKCS8  # the form that Kafka and ZooKeeper read
+        write(
+            self.path.with_suffix(".key"),
+            self.key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()),
+        )
+        write(self.path.with_suffix(".crt"), self.certificate.public_bytes(serialization.Encoding.PEM))
+
+    @property
+    def days(self) -> int:
+        """Whole days until it expires."""
+        return (self.certificate.not_valid_after_utc - now()).days
+
+    def names(self) -> set[str]:
+        """Names and addresses that it vouches for."""
+        try:
+            value = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return set()
+        return {str(name.value) for name in value}
+
+    def wrong(self, issuer: Pair, name: str, names, renew_days: int) -> str:
+        """Why this certificate must be made again; empty when it is good."""
+        try:
+            self.certificate.verify_directly_issued_by(issuer.certificate)
+        except Exception:
+            return "issued by another authority"
+        if self.key.public_key() != self.certificate.public_key():
+            return "its key is another's"
+        if self.certificate.subject.rfc4514_string() != f"CN={name}":
+            return f"its name is {self.certificate.subject.rfc4514_string()}, not CN={name}"
+        if self.names() != {str(entry.value) for entry in alternative(names)}:
+            return f"valid for {', '.join(sorted(self.names()))}"
+        return f"expires in {self.days} days" if self.days < renew_days else ""
+
+
+def usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def alternative(names) -> list:
+    """Names as a certificate carries them: addresses as addresses, all else as host names, each once."""
+    entries = []
+    for name in dict.fromkeys(names):
+        try:
+            entries.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            entries.append(x509.DNSName(name))
+    return entries
+
+
+class Secrets:
+    """What is there, what is wanted, and the difference, for one deployment."""
+
+    def __init__(self, params: dict, *, check: bool):
+        self.directory, self.clients = Path(params["directory"]), Path(params["clients"])
+        self.hosts, self.users = params["hosts"], params["passwords"]
+        self.given, self.renew_days = params["source"] == "given", params["renew_days"]
+        self.check = check
+        self.created: list[str] = []
+        self.renewed: list[str] = []
+        self.written: list[str] = []
+        self.removed: list[str] = []
+        self.problems: list[str] = []
+        self.days: list[int] = []
+
+    def settle(self) -> None:
+        if not self.check:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.clients.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for site in dict.fromkeys(host["site"] for host in self.hosts):
+            self._site(site, [host for host in self.hosts if host["site"] == site])
+        self._passwords()
+
+    def _site(self, site: str, hosts: list[dict]) -> None:
+        brokers = self._authority(f"{site}/kafka-ca", f"ZADS {site} Kafka")
+        ensemble = self._authority(f"{site}/zookeeper-ca", f"ZADS {site} ZooKeeper")
+        for host in hosts:
+            names = [host["name"], *host["names"], "localhost", "127.0.0.1"]
+            if host["kafka"]:
+                self._certificate(f"{site}/{host['name']}/kafka", host["name"], names, brokers)
+            self._certificate(f"{site}/{host['name']}/zookeeper", host["name"], names, ensemble)
+        self._certificate(f"{site}/admin", "admin", [], brokers)
+        self._administrator(site, [host["bootstrap"] for host in hosts if host["bootstrap"]])
+
+    def _load(self, name: str) -> Pair | None:
+        try:
+            return Pair.load(self.directory / name)
+        except ValueError as error:
+            self.problems.append(f"{self.directory / name}.{{crt,key}} cannot be read: {error}")
+            return None
+
+    def _authority(self, name: str, title: str) -> Pair | None:
+        pair = self._load(name)
+        if pair is None:
+            if self._refuse(f"{name}.crt and its .key are missing"):
+                return None
+            pair = Pair.make(self.directory / name, title)
+            self.created.append(name)
+            if not self.check:
+                pair.save()
+        return pair
+
+    def _certificate(self, name: str, title: str, names: list[str], issuer: Pair | None) -> None:
+        if issuer is None:
+            return
+        pair = self._load(name)
+        wrong = pair.wrong(issuer, title, names, self.renew_days) if pair else "missing"
+        if wrong and not self._refuse(f"{name}.crt: {wrong}"):
+            (self.renewed if pair else self.created).append(f"{name} ({wrong})" if pair else name)
+            pair = Pair.make(self.directory / name, title, names=names, issuer=issuer)
+            if not self.check:
+                pair.save()
+        if pair:
+            self.days.append(pair.days)
+
+    def _refuse(self, problem: str) -> bool:
+        """Whether secrets are given, so that a lack is the operator's to mend."""
+        if self.given or self.problems:
+            self.problems.append(f"{self.directory}/{problem}")
+        return bool(self.given or self.problems)
+
+    def _administrator(self, site: str, brokers: list[str]) -> None:
+        """What the operators' own tools use: the listener for brokers, with the administrator's certificate."""
+        if not brokers:
+            return
+        secrets_of = self.directory / site
+        text = (
+            f"# Super user of the site {site}: for the operators' tools on the control machine only.\n"
+            f"bootstrap.servers={','.join(brokers)}\n"
+            "security.protocol=ssl\n"
+            f"ssl.ca.location={secrets_of}/kafka-ca.crt\n"
+            f"ssl.certificate.location={secrets_of}/admin.crt\n"
+            f"ssl.key.location={secrets_of}/admin.key\n"
+        )
+        path = self.clients / f"admin-{site}.properties"
+        if not path.exists() or path.read_text() != text:
+            self.written.append(path.name)
+            if not self.check:
+                write(path, text.encode())
+
+    def _passwords(self) -> None:
+        path = self.directory / "passwords.yml"
+        there = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+        if self.given:
+            self.problems += [f"{path} has no password for {user}" for user in self.users if not there.get(user)]
+            return
+        wanted = {user: there.get(user) or secrets.token_urlsafe(24) for user in sorted(self.users)}
+        self.created += [f"password of {user}" for user in wanted if user not in there]
+        self.removed += [f"password of {user}" for user in there if user not in wanted]
+        if wanted != there and not self.check:
+            write(path, ("# Made by the deployment; a line removed is made anew.\n" + yaml.safe_dump(wanted)).encode())
+
+    def result(self) -> dict:
+        before = [f"{name}" for name in self.renewed + self.removed]
+        after = [f"{name}" for name in self.created + self.written] + [
+            f"{name.partition(' (')[0]} (new)" for name in self.renewed
+        ]
+        return {
+            "changed": bool(before or after),
+            "renewed": [name.partition(" (")[0] for name in self.renewed],
+            "created": self.created,
+            "expires": min(self.days, default=0),
+            "diff": {"before": "".join(f"{x}\n" for x in before), "after": "".join(f"{x}\n" for x in after)},
+        }
+
+
+def main() -> None:
+    host = {
+        "name": {"type": "str", "required": True},
+        "site": {"type": "str", "required": True},
+        "kafka": {"type": "bool", "default": False},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "bootstrap": {"type": "str", "default": ""},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "clients": {"type": "path", "required": True},
+            "hosts": {"type": "list", "elements": "dict", "required": True, "options": host},
+            "passwords": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "source": {"type": "str", "choices": ["generated", "given"], "default": "generated"},
+            "renew_days": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    state = Secrets(module.params, check=module.check_mode)
+    state.settle()
+    if state.problems:
+        module.fail_json(msg="; ".join(state.problems))
+    module.exit_json(**state.result())
+
+
+if __name__ == "__main__":
+    main()

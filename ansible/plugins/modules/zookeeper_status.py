@@ -1,0 +1,120 @@
+#!/usr/bin/python
+"""What the members of a ZooKeeper ensemble say of themselves, over TLS, with Python's own library."""
+# ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: zookeeper_status
+short_description: Wait until an ensemble member serves, or until it may go down
+description: Runs on a member of the ensemble, with its own certificate. Changes nothing.
+options:
+  state:
+    description:
+      - V(serving) waits until this member follows or leads.
+      - V(may_stop) waits until every other member follows or leads, so that the ensemble keeps its quorum.
+    type: str
+    choices: [serving, may_stop]
+    required: true
+  host: {description: Address of this member, type: str, required: true}
+  members: {description: Addresses of all members, type: list, elements: str, required: true}
+  port: {description: Port of the secure client listener, type: int, default: 2182}
+  certificate: {description: PEM file with key and certificate, type: path, required: true}
+  authority: {description: PEM file of the ensemble's authority, type: path, required: true}
+  defer_leader: {description: Answer RV(deferred) when this member leads, type: bool, default: false}
+  wait: {description: Seconds to wait at most, type: int, default: 60}
+"""
+
+EXAMPLES = r"""
+- name: Wait until it serves
+  zookeeper_status:
+    state: serving
+    host: 192.0.2.1
+    members: [192.0.2.1, 192.0.2.2, 192.0.2.3]
+    certificate: /etc/zookeeper/tls/keystore.pem
+    authority: /etc/zookeeper/tls/ca.pem
+"""
+
+RETURN = r"""
+mode: {description: leader, follower or standalone, returned: always, type: str}
+deferred: {description: This member leads and shall be the last, returned: always, type: bool}
+reasons: {description: In check mode why the answer is no, returned: always, type: list, elements: str}
+"""
+
+import socket
+import ssl
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+SERVES = ("leader", "follower", "standalone")
+ANSWER = 5  # seconds that a member has to answer
+
+
+def read(tls: ssl.SSLSocket) -> bytes:
+    """All that the member says; it closes without a word of farewell, which is no error here."""
+    answer = b""
+    try:
+        while part := tls.recv(4096):
+            answer += part
+    except ssl.SSLEOFError:
+        pass
+    return answer
+
+
+def mode_of(host: str, port: int, context: ssl.SSLContext) -> str:
+    """The mode that a member reports, or why it reports none."""
+    try:
+        with (
+            socket.create_connection((host, port), timeout=ANSWER) as plain,
+            context.wrap_socket(plain, server_hostname=host) as tls,
+        ):
+            tls.sendall(b"srvr")
+            answer = read(tls)
+    except OSError as error:
+        return f"does not answer ({error})"
+    for line in answer.decode(errors="replace").splitlines():
+        if line.startswith("Mode: "):
+            return line.removeprefix("Mode: ").strip()
+    return "is up but serves nobody (no quorum)"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["serving", "may_stop"], "required": True},
+            "host": {"type": "str", "required": True},
+            "members": {"type": "list", "elements": "str", "required": True},
+            "port": {"type": "int", "default": 2182},
+            "certificate": {"type": "path", "required": True},
+            "authority": {"type": "path", "required": True},
+            "defer_leader": {"type": "bool", "default": False},
+            "wait": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        context = ssl.create_default_context(cafile=params["authority"])
+        context.load_cert_chain(params["certificate"])
+    except OSError as error:
+        module.fail_json(msg=f"cannot use {params['certificate']} with {params['authority']}: {error}")
+    asked = [params["host"]] if params["state"] == "serving" else params["members"]
+    needed = [host for host in asked if params["state"] == "serving" or host != params["host"]]
+    deadline = time.monotonic() + (0 if module.check_mode else params["wait"])
+    while True:
+        modes = {host: mode_of(host, params["port"], context) for host in asked}
+        reasons = [f"{host} {modes[host]}" for host in needed if modes[host] not in SERVES]
+        if not reasons or time.monotonic() >= deadline:
+            break
+        time.sleep(0.5)
+    if reasons and not module.check_mode:
+        module.fail_json(msg=f"after {params['wait']} s: {'; '.join(reasons)}", reasons=reasons, modes=modes)
+    mode = modes[params["host"]]
+    module.exit_json(
+        changed=False, mode=mode, modes=modes, deferred=params["defer_leader"] and mode == "leader", reasons=reasons
+    )
+
+
+if __name__ == "__main__":
+    main()
