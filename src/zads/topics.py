@@ -54,7 +54,7 @@ def check_night(text: str) -> str:
     """The night itself, if it is one. Errors: ZadsError if it is not a date written YYYYMMDD."""
     try:
         if re.fullmatch(r"\d{8}", text):
-            datetime.datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007  a date, not a moment
+            datetime.datetime.strptime(text, "%Y%m%d")
             return text
     except ValueError:
         pass

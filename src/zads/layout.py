@@ -1,0 +1,224 @@
+"""A schema compiled into a walk over the bytes of a record, which is accepted or refused without being decoded.
+
+Most of an alert is runs of fields whose encodings can be told by a regular expression over bytes: a double is any eight
+bytes, an optional float is ``00`` and four bytes or ``02``, an integer is a variable-length number. A run is one match
+in C. Strings, byte strings and arrays have lengths that a regular expression cannot count: they are steps of their own.
+All follows the Avro specification 1.11, "Binary Encoding".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+#: A step over one value: (bytes, start, end of the record) -> end of the value.
+Walk = Callable[[bytes, int, int], int]
+
+#: Encodings of fixed shape. A long has at most ten bytes, an int five. Atomic groups: there is one way to match.
+_PATTERNS = {
+    "null": rb"",
+    "boolean": rb"[\x00\x01]",
+    "int": rb"(?>[\x80-\xff]{0,4}[\x00-\x7f])",
+    "long": rb"(?>[\x80-\xff]{0,9}[\x00-\x7f])",
+    "float": rb"[\x00-\xff]{4}",
+    "double": rb"[\x00-\xff]{8}",
+}
+_LIMITS = {"int": 1 << 31, "long": 1 << 63}
+
+
+class MismatchError(Exception):
+    """The bytes are not what the schema says: ``field`` is the dotted path, ``reason`` what is wrong there."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+def read_long(data: bytes, start: int, end: int, field: str) -> tuple[int, int]:
+    """A zigzag variable-length number: its value and where it ends. Errors: MismatchError when it is none."""
+    value = shift = 0
+    for position in range(start, min(end, start + 10)):
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value >= 1 << 64:
+                raise MismatchError(field, "a number has more than 64 bits")
+            return (value >> 1) ^ -(value & 1), position + 1
+        shift += 7
+    raise MismatchError(
+        field, "the data end within a number" if end < start + 10 else "a number has more than ten bytes"
+    )
+
+
+def compile_layout(schema: Any) -> Walk:
+    """The walk over one value of a schema whose named types are spelt out (``schemas.resolved``)."""
+    return _walk(schema, "")
+
+
+def _walk(schema: Any, path: str) -> Walk:
+    if isinstance(schema, list):
+        return _union(schema, path)
+    if isinstance(schema, dict):
+        return _record(schema, path) if schema["type"] == "record" else _array(schema["items"], path)
+    if schema in ("string", "bytes"):
+        return _sized(path, text=schema == "string")
+    return _run([(path, schema)])
+
+
+def _pattern(schema: Any) -> bytes | None:
+    """A regular expression for every encoding of the type; None if it has none."""
+    if isinstance(schema, str):
+        return _PATTERNS.get(schema)
+    if isinstance(schema, list):
+        branches = [_pattern(branch) for branch in schema]
+        if all(branch is not None for branch in branches):
+            coded = (b"\\x%02x%s" % (2 * index, branch) for index, branch in enumerate(branches))
+            return b"(?:" + b"|".join(coded) + b")"
+    return None
+
+
+def _run(fields: list[tuple[str, Any]]) -> Walk:
+    """Consecutive fields of fixed shape: one match for all."""
+    match = re.compile(b"".join(_pattern(schema) or b"" for _, schema in fields), re.DOTALL).match
+    integers = any(_has_integer(schema) for _, schema in fields)
+
+    def walk(data: bytes, start: int, end: int) -> int:
+        found = match(data, start, end)
+        if found is None:
+            raise _first_misfit(fields, data, start, end)
+        return found.end()
+
+    # A number of the longest form can still be too large. Such forms are rare: looked at only where one occurs.
+    long_form = re.compile(rb"[\x80-\xff]{4}").search
+
+    def walk_integers(data: bytes, start: int, end: int) -> int:
+        stop = walk(data, start, end)
+        if long_form(data, start, stop):
+            _check_integers(fields, data, start, end)
+        return stop
+
+    return walk_integers if integers else walk
+
+
+def _has_integer(schema: Any) -> bool:
+    return any(_has_integer(branch) for branch in schema) if isinstance(schema, list) else schema in _LIMITS
+
+
+def _first_misfit(fields: list[tuple[str, Any]], data: bytes, start: int, end: int) -> MismatchError:
+    """Walk a run field by field to find which one does not fit."""
+    for path, schema in fields:
+        found = re.compile(_pattern(schema) or b"", re.DOTALL).match(data, start, end)
+        if found is None:
+            if start >= end:
+                return MismatchError(path, "the data end here")
+            if isinstance(schema, list) and data[start] not in range(0, 2 * len(schema), 2):
+                return MismatchError(path, f"no branch of its union has the number {data[start] / 2:g}")
+            return MismatchError(path, f"these bytes are no {_named(schema)}, or the data end within it")
+        start = found.end()
+    return MismatchError(fields[-1][0], "these bytes do not fit")  # unreachable: each field fits, so the run does
+
+
+def _check_integers(fields: list[tuple[str, Any]], data: bytes, start: int, end: int) -> None:
+    for path, schema in fields:
+        kind = schema
+        if isinstance(schema, list):
+            kind = schema[data[start] // 2]
+            start += 1
+        if kind in _LIMITS:
+            value, start = read_long(data, start, end, path)
+            if not -_LIMITS[kind] <= value < _LIMITS[kind]:
+                raise MismatchError(path, f"{value} is too large for {kind}")
+        else:
+            start += {"null": 0, "boolean": 1, "float": 4, "double": 8}[kind]
+
+
+def _named(schema: Any) -> str:
+    return " or ".join(_named(branch) for branch in schema) if isinstance(schema, list) else str(schema)
+
+
+def _sized(path: str, *, text: bool) -> Walk:
+    """A length and as many bytes; a string's are UTF-8."""
+
+    def walk(data: bytes, start: int, end: int) -> int:
+        size, first = read_long(data, start, end, path)
+        if size < 0:
+            raise MismatchError(path, f"its length is negative ({size})")
+        last = first + size
+        if last > end:
+            raise MismatchError(path, f"its length ({size} bytes) reaches beyond the data")
+        if text:
+            try:
+                data[first:last].decode()
+            except UnicodeDecodeError as error:
+                raise MismatchError(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from None
+        return last
+
+    return walk
+
+
+def _union(branches: list[Any], path: str) -> Walk:
+    if _pattern(branches) is not None:
+        return _run([(path, branches)])
+    walks = [_walk(branch, path) for branch in branches]
+
+    def walk(data: bytes, start: int, end: int) -> int:
+        index, first = read_long(data, start, end, path)
+        if not 0 <= index < len(walks):
+            raise MismatchError(path, f"no branch of its union has the number {index}")
+        return walks[index](data, first, end)
+
+    return walk
+
+
+def _array(items: Any, path: str) -> Walk:
+    step = _walk(items, "")
+
+    def walk(data: bytes, start: int, end: int) -> int:
+        number = 0
+        while True:
+            count, start = read_long(data, start, end, path)
+            block_end = None
+            if count < 0:  # the block's size in bytes follows, for readers that skip it
+                count = -count
+                size, start = read_long(data, start, end, path)
+                block_end = start + size
+            if not count:
+                return start
+            if count > end - start:  # every item of an alert's arrays takes bytes: a larger count is a lie
+                raise MismatchError(path, f"it claims {count} items in {end - start} bytes")
+            for _ in range(count):
+                try:
+                    start = step(data, start, end)
+                except MismatchError as error:
+                    inner = f".{error.field}" if error.field else ""
+                    raise MismatchError(f"{path}[{number}]{inner}", error.reason) from None
+                number += 1
+            if block_end not in (None, start):
+                raise MismatchError(path, "a block's size is not that of its items")
+
+    return walk
+
+
+def _record(schema: dict[str, Any], path: str) -> Walk:
+    walks: list[Walk] = []
+    pending: list[tuple[str, Any]] = []
+    for field in schema["fields"]:
+        name = f"{path}.{field['name']}".lstrip(".")
+        if _pattern(field["type"]) is not None:
+            pending.append((name, field["type"]))
+            continue
+        if pending:
+            walks.append(_run(pending))
+            pending = []
+        walks.append(_walk(field["type"], name))
+    if pending:
+        walks.append(_run(pending))
+
+    def walk(data: bytes, start: int, end: int) -> int:
+        for step in walks:
+            start = step(data, start, end)
+        return start
+
+    return walk

@@ -1,0 +1,434 @@
+"""One alert packet: an Avro object container file with one record, as the survey's pipeline makes it.
+
+A packet's bytes are never encoded anew. ``Packet.parse`` validates them without decoding; ``read`` decodes the fields
+that are asked for and stops after the last of them: Avro is sequential, so whoever wants only the candidate never touches
+light curve and cutouts. What follows from a header alone (schema, layout, projections) is worked out once and
+remembered by the header's bytes, since a survey writes only a handful of them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import fastavro
+import numpy as np
+import numpy.typing as npt
+from fastavro.schema import parse_schema
+
+from zads import layout, schemas, topics
+from zads.errors import ZadsError
+
+MAGIC = b"Obj\x01"
+SYNC_BYTES = 16
+#: A packet above this is refused: Kafka's limits here are a little higher, real packets are about 75,000 bytes.
+MAX_BYTES = 4_000_000
+#: Real schemas have 27,000 bytes; parsing a far larger one is work that no alert asks for.
+MAX_SCHEMA_BYTES = 512_000
+#: Headers that are remembered at a time.
+MAX_HEADERS = 64
+#: Any alert's Julian date is between 1968 and 2132.
+JD_RANGE = (2_440_000.0, 2_500_000.0)
+_MJD_EPOCH_JD = 2_400_000.5
+_IDENTITY = (
+    "schemavsn",
+    "objectId",
+    "candid",
+    "candidate.jd",
+    "candidate.programid",
+    "candidate.candid",
+)
+
+
+class PacketError(ZadsError):
+    """Bytes that are not a packet: ``field`` is the dotted path of what is wrong (may be empty), ``reason`` why."""
+
+    def __init__(self, reason: str, *, field: str = "", source: str = "") -> None:
+        where = ": ".join(part for part in (source, field) if part)
+        super().__init__(f"{where}: {reason}" if where else reason)
+        self.field = field
+        self.reason = reason
+
+
+class Packet:
+    """An alert, by its bytes; made by ``parse`` (validates) or ``trusted`` (does not).
+
+    ``data`` are the packet's bytes; the other attributes are decoded when they are first asked for.
+    """
+
+    __slots__ = ("_header", "_identity", "_start", "_stop", "data")
+
+    def __init__(self, data: bytes, header: _Header, start: int, stop: int) -> None:
+        self.data = data
+        self._header = header
+        self._start = start  # of the record within `data`
+        self._stop = stop
+        self._identity: dict[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, data: bytes, *, source: str = "") -> Packet:
+        """The packet that these bytes are, all of it validated.
+
+        Errors: PacketError with the path of the field that is wrong, ``source`` (a file's name, say) in its message.
+        """
+        try:
+            return cls._parse(data)
+        except layout.MismatchError as error:
+            raise PacketError(error.reason, field=error.field, source=source) from None
+        except PacketError as error:
+            raise PacketError(error.reason, field=error.field, source=source) from None
+
+    @classmethod
+    def _parse(cls, data: bytes) -> Packet:
+        if not data:
+            raise PacketError("it is empty")
+        if len(data) > MAX_BYTES:
+            raise PacketError(f"it has {len(data)} bytes, more than the {MAX_BYTES} that a packet may have")
+        header, position = _header_of(data)
+        start, stop = _block(data, position)
+        end = header.walk(data, start, stop)
+        if end != stop:
+            raise PacketError(f"the record ends {stop - end} bytes before its block does")
+        packet = cls(data, header, start, stop)
+        packet._check_values()
+        return packet
+
+    @classmethod
+    def trusted(cls, data: bytes) -> Packet:
+        """The packet that these bytes are, on the word of whoever validated them: only the header is looked at.
+
+        Errors: PacketError if even that is not a packet's.
+        """
+        try:
+            header, position = _header_of(data)
+            start, stop = _block(data, position)
+        except layout.MismatchError as error:
+            raise PacketError(error.reason, field=error.field) from None
+        return cls(data, header, start, stop)
+
+    def _check_values(self) -> None:
+        """What the schema cannot say: an alert's identity is consistent, and its date and programme are possible."""
+        identity = self._identify()
+        candidate = identity["candidate"]
+        version = self._header.schema.version
+        if identity["schemavsn"] != version:
+            raise PacketError(
+                f"it claims version {identity['schemavsn']!r}, its schema is {version}", field="schemavsn"
+            )
+        if not identity["objectId"]:
+            raise PacketError("it is empty", field="objectId")
+        if identity["candid"] != candidate["candid"]:
+            raise PacketError(
+                f"{candidate['candid']} differs from candid {identity['candid']}", field="candidate.candid"
+            )
+        if identity["candid"] <= 0:
+            raise PacketError(f"{identity['candid']} is not positive", field="candid")
+        if candidate["programid"] not in topics.PROGRAMMES:
+            raise PacketError(f"{candidate['programid']} is not a programme (1, 2 or 3)", field="candidate.programid")
+        jd = candidate["jd"]
+        if not (math.isfinite(jd) and JD_RANGE[0] <= jd <= JD_RANGE[1]):
+            raise PacketError(f"{jd} is not a Julian date of an alert", field="candidate.jd")
+
+    def _identify(self) -> dict[str, Any]:
+        if self._identity is None:
+            self._identity = self.read(_IDENTITY)
+        return self._identity
+
+    @property
+    def schema_version(self) -> str:
+        """The version of its schema, e.g. "4.02"."""
+        return self._header.schema.version
+
+    @property
+    def candid(self) -> int:
+        """The candidate's number: unique to this alert."""
+        return int(self._identify()["candid"])
+
+    @property
+    def object_id(self) -> str:
+        """The object's name, e.g. "ZTF18abcdefg": shared by all alerts at its position."""
+        return str(self._identify()["objectId"])
+
+    @property
+    def programid(self) -> int:
+        """The programme that it was observed for: 1, 2 or 3."""
+        return int(self._identify()["candidate"]["programid"])
+
+    @property
+    def jd(self) -> float:
+        """Julian date (UTC, days) of the exposure's start."""
+        return float(self._identify()["candidate"]["jd"])
+
+    @property
+    def night(self) -> str:
+        """The night of the exposure, YYYYMMDD."""
+        return topics.night_of(self.jd)
+
+    @property
+    def visit(self) -> str:
+        """The exposure: its start as a modified Julian date with five decimals (0.9 s), the same for all its alerts."""
+        return f"{self.jd - _MJD_EPOCH_JD:.5f}"
+
+    @property
+    def topic(self) -> str:
+        """Where it is published: follows from its night and programme."""
+        return topics.topic(self.night, self.programid)
+
+    @property
+    def key(self) -> bytes:
+        """The record's key: an object's alerts stay in order."""
+        return self.object_id.encode()
+
+    def read(self, fields: Iterable[str]) -> dict[str, Any]:
+        """The fields asked for, as nested dictionaries of just these.
+
+        A field is a dotted path ("candidate.magpsf"); the name of a record or array alone means all of it. Within the
+        records of an array a path goes on as if there were one ("prv_candidates.magpsf").
+        Errors: ZadsError naming a field that the packet's schema does not have.
+        """
+        writer, reader = self._header.projection(tuple(fields))
+        if reader is None:
+            return {}
+        stream = io.BytesIO(self.data)
+        stream.seek(self._start)
+        result: dict[str, Any] = fastavro.schemaless_reader(stream, writer, reader)  # type: ignore[assignment]
+        return result
+
+    def read_all(self) -> dict[str, Any]:
+        """The whole record, as fastavro.reader gives it."""
+        stream = io.BytesIO(self.data)
+        stream.seek(self._start)
+        result: dict[str, Any] = fastavro.schemaless_reader(stream, self._header.parsed, None)  # type: ignore[assignment]
+        return result
+
+    def has(self, field: str) -> bool:
+        """Whether the packet's schema has a field (a dotted path)."""
+        return self._header.has(field)
+
+    def __repr__(self) -> str:
+        return f"<Packet of {len(self.data)} bytes, schema {self.schema_version}>"
+
+
+class _Header:
+    """Everything that follows from the bytes before a container's first block."""
+
+    def __init__(self, schema: schemas.Schema, definition: dict[str, Any]) -> None:
+        self.schema = schema
+        self.resolved = schemas.resolved(definition)
+        self.walk = layout.compile_layout(self.resolved)
+        # Defaults are left out: they are for readers that lack a field, and some of ZTF's are not of their type.
+        self.parsed = parse_schema(_named(self.resolved, set()))
+        self._projections: dict[tuple[str, ...], tuple[Any, Any]] = {}
+
+    def has(self, field: str) -> bool:
+        try:
+            self.projection((field,))
+        except ZadsError:
+            return False
+        return True
+
+    def projection(self, fields: tuple[str, ...]) -> tuple[Any, Any]:
+        """The writer's schema cut off after the last field that is needed, and the reader's with only those."""
+        try:
+            return self._projections[fields]
+        except KeyError:
+            pass
+        wanted = _tree(fields)
+        reader = _project(self.resolved, wanted, "")
+        if reader is None:
+            result: tuple[Any, Any] = (None, None)
+        else:
+            last = reader["fields"][-1]["name"]
+            names = [field["name"] for field in self.resolved["fields"]]
+            written = self.resolved["fields"][: names.index(last) + 1]
+            writer = {**self.resolved, "fields": written}
+            # A record that comes last can be cut off within itself as well.
+            inner = reader["fields"][-1]["type"]
+            if isinstance(inner, dict) and inner["type"] == "record":
+                writer = {**writer, "fields": [*written[:-1], {"name": last, "type": _cut(written[-1]["type"], inner)}]}
+            result = (parse_schema(_named(writer, set())), parse_schema(_named(reader, set())))
+        if len(self._projections) >= 1024:
+            self._projections.clear()
+        self._projections[fields] = result
+        return result
+
+
+def _tree(fields: Iterable[str]) -> dict[str, Any]:
+    """Dotted paths as nested dictionaries; an empty one means everything below."""
+    root: dict[str, Any] = {}
+    whole = {field for field in fields if field}
+    for field in sorted(whole):
+        parts = field.split(".")
+        if any(".".join(parts[:count]) in whole for count in range(1, len(parts))):
+            continue  # all of a record that holds it is wanted
+        node = root
+        for part in parts:
+            node = node.setdefault(part, {})
+    return root
+
+
+def _project(schema: Any, wanted: dict[str, Any], path: str) -> Any:
+    """A schema with only the wanted fields, in the order in which they are written. Errors: ZadsError."""
+    if isinstance(schema, list):
+        return [branch if branch == "null" else _project(branch, wanted, path) for branch in schema]
+    if isinstance(schema, str):
+        raise ZadsError(f"{path} has no fields", hint=f"ask for {path} alone")
+    if schema["type"] == "array":
+        return {"type": "array", "items": _project(schema["items"], wanted, path)}
+    types = {field["name"]: field["type"] for field in schema["fields"]}
+    unknown = sorted(wanted.keys() - types.keys())
+    if unknown:
+        name = f"{path}.{unknown[0]}".lstrip(".")
+        raise ZadsError(
+            f"alerts of this schema have no field {name!r}", hint="see schemas/ztf for the fields there are"
+        )
+    fields = [
+        {"name": name, "type": _project(kind, wanted[name], f"{path}.{name}".lstrip(".")) if wanted[name] else kind}
+        for name, kind in types.items()
+        if name in wanted
+    ]
+    return {**schema, "fields": fields} if fields else None
+
+
+def _cut(schema: Any, reader: Any) -> Any:
+    last = reader["fields"][-1]["name"]
+    names = [field["name"] for field in schema["fields"]]
+    return {**schema, "fields": schema["fields"][: names.index(last) + 1]}
+
+
+def _named(schema: Any, seen: set[str]) -> Any:
+    """Turn spelt out types back into references after their first use: Avro wants each defined once."""
+    if isinstance(schema, list):
+        return [_named(branch, seen) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema["type"] == "array":
+        return {"type": "array", "items": _named(schema["items"], seen)}
+    if schema["name"] in seen:
+        return schema["name"]
+    seen.add(schema["name"])
+    fields = [{"name": field["name"], "type": _named(field["type"], seen)} for field in schema["fields"]]
+    return {"type": "record", "name": schema["name"], "fields": fields}
+
+
+_headers: dict[bytes, _Header] = {}
+
+
+def _header_of(data: bytes) -> tuple[_Header, int]:
+    """The header of a container and where its sync marker starts."""
+    for known, header in _headers.items():
+        if data.startswith(known):
+            return header, len(known)
+    position, metadata = _metadata(data)
+    header = _understood(metadata)
+    if len(_headers) >= MAX_HEADERS:
+        del _headers[next(iter(_headers))]
+    _headers[data[:position]] = header
+    return header, position
+
+
+def _metadata(data: bytes) -> tuple[int, dict[str, bytes]]:
+    if not data.startswith(MAGIC):
+        raise PacketError("it is not an Avro object container (it does not begin with 'Obj' 1)")
+    metadata: dict[str, bytes] = {}
+    position, end = len(MAGIC), len(data)
+    while True:
+        count, position = layout.read_long(data, position, end, "header")
+        if count < 0:
+            count = -count
+            _, position = layout.read_long(data, position, end, "header")
+        if not count:
+            return position, metadata
+        if count > end - position:
+            raise PacketError(f"it claims {count} entries", field="header")
+        for _ in range(count):
+            key, position = _sized(data, position, end)
+            value, position = _sized(data, position, end)
+            try:
+                metadata[key.decode()] = value
+            except UnicodeDecodeError:
+                raise PacketError("an entry's name is not UTF-8", field="header") from None
+
+
+def _sized(data: bytes, start: int, end: int) -> tuple[bytes, int]:
+    size, first = layout.read_long(data, start, end, "header")
+    if size < 0 or first + size > end:
+        raise PacketError("the data end within it", field="header")
+    return data[first : first + size], first + size
+
+
+def _understood(metadata: dict[str, bytes]) -> _Header:
+    text = metadata.get("avro.schema")
+    if text is None:
+        raise PacketError("it has no schema", field="header")
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise PacketError(f"its schema has {len(text)} bytes, more than {MAX_SCHEMA_BYTES}", field="header")
+    codec = metadata.get("avro.codec", b"null")
+    if codec != b"null":
+        raise PacketError(f"it is compressed ({codec!r}): write it plain, as the survey does", field="header")
+    try:
+        definition = json.loads(text.decode())
+        schema = schemas.identify(definition)
+    except (ValueError, RecursionError) as error:
+        raise PacketError(f"its schema is not JSON: {error}", field="header") from None
+    except (ZadsError, KeyError, TypeError, AttributeError) as error:
+        raise PacketError(f"its schema is no Avro schema: {error}", field="header") from None
+    if schema is None:
+        claimed = definition.get("version") if isinstance(definition, dict) else None
+        raise PacketError(
+            f"its schema (it says version {claimed!r}) is none of {', '.join(schemas.known())}, or altered",
+            field="header",
+        )
+    return _Header(schema, definition)
+
+
+def _block(data: bytes, position: int) -> tuple[int, int]:
+    """Where the one record is: checks the block, its sync marker, and that nothing follows."""
+    sync = data[position : position + SYNC_BYTES]
+    if len(sync) < SYNC_BYTES:
+        raise PacketError("the data end within its header")
+    count, position = layout.read_long(data, position + SYNC_BYTES, len(data), "block")
+    if count != 1:
+        raise PacketError(f"it holds {count} records, not one", field="block")
+    size, start = layout.read_long(data, position, len(data), "block")
+    stop = start + size
+    if size < 0 or stop + SYNC_BYTES > len(data):
+        raise PacketError(f"it is cut off: its block claims {size} bytes, {len(data) - start} are left", field="block")
+    if data[stop : stop + SYNC_BYTES] != sync:
+        raise PacketError("the marker after its record is not the one in its header", field="block")
+    if stop + SYNC_BYTES != len(data):
+        raise PacketError(f"{len(data) - stop - SYNC_BYTES} bytes follow its end", field="block")
+    return start, stop
+
+
+def cutout(stamp: bytes) -> npt.NDArray[np.float32]:
+    """A cutout's pixels (rows, columns; usually 63 x 63) from ``stampData``, a gzipped FITS image of 32-bit floats.
+
+    Errors: ZadsError if it is not such an image. The format is that of the FITS standard 4.0, sections 3 and 4.
+    """
+    try:
+        plain = gzip.decompress(stamp)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ZadsError(f"a cutout cannot be unpacked: {error}") from None
+    cards = {}
+    for start in range(0, len(plain) - 79, 80):
+        card = plain[start : start + 80]
+        if card.startswith(b"END "):
+            break
+        cards[card[:8].strip()] = card[10:].split(b"/")[0].strip()
+    else:
+        raise ZadsError("a cutout has no FITS header")
+    if cards.get(b"BITPIX") != b"-32" or cards.get(b"NAXIS") != b"2":
+        raise ZadsError("a cutout is not an image of 32-bit floats")
+    columns, rows = int(cards[b"NAXIS1"]), int(cards[b"NAXIS2"])
+    first = -(-(start + 80) // 2880) * 2880
+    size = 4 * rows * columns
+    if len(plain) < first + size:
+        raise ZadsError("a cutout's data end within the image")
+    pixels = np.frombuffer(plain, ">f4", rows * columns, first)
+    return pixels.reshape(rows, columns).astype(np.float32)
