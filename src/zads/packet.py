@@ -1,9 +1,9 @@
 """One alert packet: an Avro object container file with one record, as the survey's pipeline makes it.
 
 A packet's bytes are never encoded anew. ``Packet.parse`` validates them without decoding; ``read`` decodes the fields
-that are asked for and stops after the last of them: Avro is sequential, so whoever wants only the candidate never touches
-light curve and cutouts. What follows from a header alone (schema, layout, projections) is worked out once and
-remembered by the header's bytes, since a survey writes only a handful of them.
+asked for and stops after the last of them: Avro is sequential, so whoever wants only the candidate never touches light
+curve and cutouts. What follows from a header alone (schema, layout, projections) is worked out once and remembered by
+the header's bytes, since a survey writes only a handful of them.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class _Header:
         self.resolved = schemas.resolved(definition)
         self.walk = layout.compile_layout(self.resolved)
         # Defaults are left out: they are for readers that lack a field, and some of ZTF's are not of their type.
-        self.parsed = parse_schema(_named(self.resolved, set()))
+        self.parsed = parse_schema(_named(self.resolved))
         self._projections: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
     def has(self, field: str) -> bool:
@@ -251,7 +251,7 @@ class _Header:
             inner = reader["fields"][-1]["type"]
             if isinstance(inner, dict) and inner["type"] == "record":
                 writer = {**writer, "fields": [*written[:-1], {"name": last, "type": _cut(written[-1]["type"], inner)}]}
-            result = (parse_schema(_named(writer, set())), parse_schema(_named(reader, set())))
+            result = (parse_schema(_named(writer)), parse_schema(_named(reader)))
         if len(self._projections) >= 1024:
             self._projections.clear()
         self._projections[fields] = result
@@ -301,19 +301,20 @@ def _cut(schema: Any, reader: Any) -> Any:
     return {**schema, "fields": schema["fields"][: names.index(last) + 1]}
 
 
-def _named(schema: Any, seen: set[str]) -> Any:
-    """Turn spelt out types back into references after their first use: Avro wants each defined once."""
+def _named(schema: Any, path: str = "alert") -> Any:
+    """The schema with each record named by its path.
+
+    Avro knows a type by its name alone, but ``cutoutScience`` and ``cutoutTemplate`` share one: projected to different
+    fields they are two types. Writer's and reader's records at the same path get the same name.
+    """
     if isinstance(schema, list):
-        return [_named(branch, seen) for branch in schema]
+        return [_named(branch, path) for branch in schema]
     if not isinstance(schema, dict):
         return schema
     if schema["type"] == "array":
-        return {"type": "array", "items": _named(schema["items"], seen)}
-    if schema["name"] in seen:
-        return schema["name"]
-    seen.add(schema["name"])
-    fields = [{"name": field["name"], "type": _named(field["type"], seen)} for field in schema["fields"]]
-    return {"type": "record", "name": schema["name"], "fields": fields}
+        return {"type": "array", "items": _named(schema["items"], path)}
+    fields = [{"name": f["name"], "type": _named(f["type"], f"{path}.{f['name']}")} for f in schema["fields"]]
+    return {"type": "record", "name": path, "fields": fields}
 
 
 _headers: dict[bytes, _Header] = {}

@@ -132,7 +132,8 @@ def _differences(reader: Any, writer: Any, path: str) -> list[str]:
             if all(_differences(one, branch, path) for one in wanted)
         ]
     if isinstance(reader, str) or isinstance(writer, str):
-        fits = isinstance(writer, str) and reader in _PROMOTIONS.get(writer, {writer})
+        both = isinstance(reader, str) and isinstance(writer, str)
+        fits = both and reader in _PROMOTIONS.get(writer, {writer})
         return [] if fits else [f"{path}: {_kind(writer)} cannot be read as {_kind(reader)}"]
     if reader["type"] != writer["type"]:
         return [f"{path}: {_kind(writer)} cannot be read as {_kind(reader)}"]

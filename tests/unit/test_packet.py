@@ -1,0 +1,261 @@
+"""A packet is validated in every part, and what is read from it is what fastavro reads."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import packets
+from zads import schemas
+from zads.errors import ZadsError
+from zads.packet import MAX_BYTES, Packet, PacketError, cutout
+
+VERSIONS = sorted(schemas.known())
+SAMPLES = {version: packets.make_packet(version) for version in VERSIONS}
+
+
+def reference(data: bytes) -> dict[str, Any]:
+    """What everybody reads today."""
+    (record,) = fastavro.reader(io.BytesIO(data))
+    assert isinstance(record, dict)
+    return record
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality that takes NaN for itself; a plain `==` of records with cutouts would print megabytes when it fails."""
+    return repr(one) == repr(other)
+
+
+def pick(record: Any, parts: list[str]) -> Any:
+    """Part of a record by a dotted path, through arrays, as `Packet.read` nests it."""
+    if record is None or not parts:
+        return record
+    if isinstance(record, list):
+        return [pick(item, parts) for item in record]
+    return {parts[0]: pick(record[parts[0]], parts[1:])}
+
+
+def paths(version: str) -> list[str]:
+    found = []
+    for field in schemas.resolved(schemas.get(version).definition)["fields"]:
+        found.append(field["name"])
+        record = field["type"]
+        if isinstance(record, list):
+            record = next(branch for branch in record if branch != "null")
+        if isinstance(record, dict) and record["type"] == "array":
+            record = record["items"]
+        if isinstance(record, dict):
+            found += [f"{field['name']}.{inner['name']}" for inner in record["fields"]]
+    return found
+
+
+def test_real_packets_are_accepted_and_read_as_fastavro_reads_them(real_packets: list[Path]) -> None:
+    for file in real_packets:
+        data = file.read_bytes()
+        packet = Packet.parse(data)
+        assert same(packet.read_all(), reference(data)), file.name
+        assert packet.candid == int(file.stem)
+        assert packet.topic == f"ztf_{packet.night}_programid{reference(data)['candidate']['programid']}"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_known_version_is_accepted(version: str) -> None:
+    packet = Packet.parse(SAMPLES[version])
+    assert packet.schema_version == version
+    assert packet.object_id == "ZTF18test001"
+    assert packet.key == b"ZTF18test001"
+    assert (packet.candid, packet.programid, packet.night) == (1, 1, "20181129")
+    assert packet.topic == "ztf_20181129_programid1"
+    assert same(packet.read_all(), reference(SAMPLES[version]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_subset_of_fields_is_what_fastavro_reads(data: st.DataObject) -> None:
+    version = data.draw(st.sampled_from(VERSIONS))
+    fields = data.draw(st.lists(st.sampled_from(paths(version)), min_size=1, max_size=8, unique=True))
+    whole = reference(SAMPLES[version])
+    found = Packet.trusted(SAMPLES[version]).read(fields)
+    for field in fields:
+        parts = field.split(".")
+        wanted = pick(whole, parts)
+        given_back = pick(found, parts)
+        assert same(given_back, wanted), field
+    top = {field.partition(".")[0] for field in fields}
+    assert set(found) == top
+    for name in top:
+        inner = {field.partition(".")[2] for field in fields if field.partition(".")[0] == name}
+        if "" not in inner and isinstance(found[name], dict):
+            assert set(found[name]) == inner
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_field_that_the_schema_lacks_is_named(version: str) -> None:
+    with pytest.raises(ZadsError, match=r"candidate\.magpfs"):
+        Packet.trusted(SAMPLES[version]).read(["candidate.magpfs"])
+    assert not Packet.trusted(SAMPLES[version]).has("candidate.magpfs")
+    assert Packet.trusted(SAMPLES[version]).has("candidate.magpsf")
+
+
+@settings(max_examples=300, deadline=None)
+@given(version=st.sampled_from(VERSIONS), where=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+def test_a_changed_byte_is_refused_or_reads_as_fastavro_reads_it(version: str, where: float, value: int) -> None:
+    data = bytearray(SAMPLES[version])
+    data[int(where * len(data))] = value
+    try:
+        packet = Packet.parse(bytes(data))
+    except PacketError:
+        return
+    assert same(packet.read_all(), reference(bytes(data)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(version=st.sampled_from(VERSIONS), at=st.floats(0, 1), noise=st.binary(max_size=30), skip=st.integers(0, 40))
+def test_bytes_put_in_or_taken_out_are_refused(version: str, at: float, noise: bytes, skip: int) -> None:
+    data = SAMPLES[version]
+    cut = int(at * len(data))
+    altered = data[:cut] + noise + data[cut + skip :]
+    try:
+        packet = Packet.parse(altered)
+    except PacketError:
+        return
+    assert same(packet.read_all(), reference(altered))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.binary(max_size=400), st.binary(max_size=400).map(lambda tail: b"Obj\x01" + tail)))
+def test_noise_is_refused(noise: bytes) -> None:
+    with pytest.raises(PacketError):
+        Packet.parse(noise)
+
+
+@settings(max_examples=60, deadline=None)
+@given(version=st.sampled_from(VERSIONS), keep=st.floats(0, 1, exclude_max=True))
+def test_a_packet_that_is_cut_off_is_refused(version: str, keep: float) -> None:
+    data = SAMPLES[version]
+    with pytest.raises(PacketError):
+        Packet.parse(data[: int(keep * len(data))])
+
+
+BAD: dict[str, tuple[bytes, str, str]] = {
+    "empty": (b"", "", "empty"),
+    "a picture": (b"\xff\xd8\xff\xe0" + bytes(500), "", "not an Avro object container"),
+    "half a packet": (SAMPLES["4.01"][:-300], "block", "cut off"),
+    "too large": (bytes(MAX_BYTES + 1), "", "more than"),
+    "something behind it": (SAMPLES["3.3"] + b"x", "block", "follow"),
+    "another marker": (SAMPLES["3.3"][:-1] + b"\0", "block", "marker"),
+    "programme 4": (packets.make_packet(programid=4), "candidate.programid", "not a programme"),
+    "a date before the survey": (packets.make_packet(jd=1.0), "candidate.jd", "Julian date"),
+    "no date": (packets.make_packet(jd=float("nan")), "candidate.jd", "Julian date"),
+    "two identities": (packets.make_packet(candid=5).replace(b"", b""), "", ""),
+    "another version than its schema's": (
+        packets.encode({**packets.make_record("4.01"), "schemavsn": "4.02"}, "4.01"),
+        "schemavsn",
+        "claims version '4.02'",
+    ),
+}
+BAD["two identities"] = (
+    packets.encode({**packets.make_record(candid=5), "candid": 6}, "4.01"),
+    "candidate.candid",
+    "differs from candid",
+)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_packet_is_refused_with_field_and_reason(kind: str) -> None:
+    data, field, reason = BAD[kind]
+    with pytest.raises(PacketError) as caught:
+        Packet.parse(data, source="some.avro")
+    assert caught.value.field == field
+    assert reason in caught.value.reason
+    assert "some.avro" in str(caught.value)
+
+
+def altered(change: str) -> bytes:
+    """A packet whose own schema differs from the known version in one way."""
+    definition = json.loads(json.dumps(schemas.get("3.3").definition))
+    record = packets.make_record("3.3")
+    candidate = next(field for field in definition["fields"] if field["name"] == "candidate")["type"]
+    if change == "a required field is missing":
+        candidate["fields"] = [field for field in candidate["fields"] if field["name"] != "ra"]
+    elif change == "a type differs":
+        next(field for field in candidate["fields"] if field["name"] == "ra")["type"] = "float"
+    elif change == "the order differs":
+        candidate["fields"].reverse()
+    else:
+        candidate["fields"].append({"name": "extra", "type": "int", "default": 0})
+    return packets.encode(record, definition=definition)
+
+
+@pytest.mark.parametrize(
+    "change", ["a required field is missing", "a type differs", "the order differs", "a field is new"]
+)
+def test_an_altered_schema_is_refused(change: str) -> None:
+    with pytest.raises(PacketError, match="altered") as caught:
+        Packet.parse(altered(change))
+    assert caught.value.field == "header"
+
+
+def test_a_schema_with_other_words_is_the_same_schema() -> None:
+    definition = json.loads(json.dumps(schemas.get("3.3").definition))
+    definition["doc"] = "Something else."
+    definition["fields"][0]["doc"] = "And here."
+    packet = Packet.parse(packets.encode(packets.make_record("3.3"), definition=definition))
+    assert packet.schema_version == "3.3"
+
+
+def test_compressed_packets_are_refused() -> None:
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, schemas.get("3.3").definition, [packets.make_record("3.3")], codec="deflate")
+    with pytest.raises(PacketError, match="compressed"):
+        Packet.parse(buffer.getvalue())
+
+
+def test_a_field_within_an_array_is_named_with_its_place() -> None:
+    record = packets.make_record("4.01", history=3)
+    record["prv_candidates"][1]["rbversion"] = "spoil-me"
+    data = packets.encode(record).replace(b"spoil-me", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8")
+    with pytest.raises(PacketError) as caught:
+        Packet.parse(data)
+    assert caught.value.field == "prv_candidates[1].rbversion"
+
+
+@pytest.mark.parametrize("history", [0, 1, 40])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_light_curves_of_any_length_are_accepted(version: str, history: int) -> None:
+    data = packets.make_packet(version, history=history)
+    assert len(Packet.parse(data).read(["prv_candidates.jd"])["prv_candidates"]) == history
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_optional_parts_may_be_missing(version: str) -> None:
+    record = packets.make_record(version) | {"prv_candidates": None, "cutoutScience": None, "cutoutDifference": None}
+    data = packets.encode(record)
+    assert same(Packet.parse(data).read_all(), reference(data))
+
+
+def test_all_alerts_of_an_exposure_share_their_visit() -> None:
+    first, second = (Packet.parse(packets.make_packet(candid=candid)) for candid in (1, 2))
+    other = Packet.parse(packets.make_packet(jd=packets.JD + 40 / 86400))
+    assert first.visit == second.visit != other.visit
+
+
+def test_a_cutout_is_the_image_that_astropy_reads(real_packets: list[Path]) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    stamp = reference(real_packets[0].read_bytes())["cutoutScience"]["stampData"]
+    with fits.open(io.BytesIO(__import__("gzip").decompress(stamp))) as image:
+        assert np.array_equal(cutout(stamp), image[0].data, equal_nan=True)
+
+
+@pytest.mark.parametrize("stamp", [b"", b"no gzip", packets.fits()[:200]])
+def test_a_cutout_that_is_none_is_refused(stamp: bytes) -> None:
+    with pytest.raises(ZadsError, match="cutout"):
+        cutout(stamp)

@@ -1,0 +1,56 @@
+"""Names follow from nights and programmes, and back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from zads import topics
+from zads.errors import ZadsError
+
+
+@pytest.mark.parametrize(
+    ("jd", "night"),
+    [
+        (2458451.5, "20181129"),  # midnight UTC begins a day
+        (2458452.4999, "20181129"),
+        (2458452.5, "20181130"),
+        (2458452.0, "20181129"),  # noon, when the Julian day changes
+        (2440587.5, "19700101"),
+    ],
+)
+def test_a_night_is_the_utc_date(jd: float, night: str) -> None:
+    assert topics.night_of(jd) == night
+
+
+def test_names_of_topics_are_read_back() -> None:
+    for programme in topics.PROGRAMMES:
+        assert topics.parse(topics.topic("20181129", programme)) == ("20181129", programme)
+    for other in ("ztf_20181129_programid4", "ztf_filter_x", "zads_rejected", "ztf_2018_programid1"):
+        assert topics.parse(other) is None
+
+
+def test_a_pattern_matches_its_programmes_alone() -> None:
+    pattern = re.compile(topics.pattern({1, 2}))
+    assert pattern.search("ztf_20181129_programid1")
+    assert pattern.search("ztf_20181129_programid2")
+    for other in ("ztf_20181129_programid3", "ztf_20181129_programid12", "xztf_20181129_programid1", "ztf_filter_a"):
+        assert not pattern.search(other)
+
+
+@pytest.mark.parametrize("text", ["2018112", "20181329", "tonight", "2018-11-29", ""])
+def test_what_is_no_night_is_refused(text: str) -> None:
+    with pytest.raises(ZadsError, match="YYYYMMDD"):
+        topics.check_night(text)
+
+
+@pytest.mark.parametrize("name", ["", "Asteroid", "a-b", "1st", "a" * 64])
+def test_a_name_that_cannot_be_a_filters_is_refused(name: str) -> None:
+    with pytest.raises(ZadsError, match="filter"):
+        topics.filter_topic(name)
+
+
+def test_a_filters_topic_leads_back_to_it() -> None:
+    assert topics.filter_name(topics.filter_topic("asteroid")) == "asteroid"
+    assert topics.filter_name("ztf_20181129_programid1") is None
