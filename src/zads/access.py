@@ -1,8 +1,8 @@
-"""The data policy as Kafka sees it: which topics, accounts and grants a site must have, and what differs from that.
+"""The data policy as Kafka sees it: which topics, accounts and grants a site must have, and what differs.
 
-Everything here is a pure function of the inventory's data (``programmes``, ``users``, ``filters``, ``topics_night``) and
-of what a cluster says it has. Brokers deny whatever is not granted. A grant on a night names one topic: the programme
-stands after the date in a topic's name, so that a prefix would open every programme of the night.
+Everything here is a pure function of the inventory's data (``programmes``, ``users``, ``filters``, ``topics_night``)
+and of what a cluster says it has. Brokers deny whatever is not granted. A grant on a night names one topic: the
+programme stands after the date in a topic's name, so that a prefix would open every programme of the night.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SITES: tuple[Site, ...] = ("origin", "public")
 
 PRODUCER = "producer"
 MIRROR = "mirror"
+# The group under which the producer reads its ledger; it commits no offset there.
+_LEDGER_GROUP = "zads-ledger"
 
 _DAY_MS = 86_400_000
 _FILTER_PARTITIONS = 4
@@ -408,6 +410,7 @@ def _grant_producer(grants: _Grants) -> None:
     grants.allow(PRODUCER, "write describe", "topic", topics.REJECTED)
     # It reads its ledger back to know what it has acknowledged.
     grants.allow(PRODUCER, "read write describe", "topic", topics.LEDGER)
+    grants.allow(PRODUCER, "read", "group", _LEDGER_GROUP)
     grants.own_groups(PRODUCER)
     grants.transactions(PRODUCER)
 
@@ -420,9 +423,9 @@ def _grant_mirror_at_origin(grants: _Grants, policy: Policy) -> None:
 def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
     """What MirrorMaker 2 asks of its target with exactly-once on.
 
-    Source: KIP-618 (transactional ids, the group) and the Kafka documentation's list of what a Connect worker needs (its
-    group, and three internal topics that it creates and whose cleanup policy it checks). Nights' topics are made by the
-    deployment, so that it needs no create on them: a topic that the policy does not allow cannot come into being.
+    Source: KIP-618 (transactional ids, the group) and the Kafka documentation's list of what a Connect worker needs
+    (its group, and three internal topics that it creates and whose cleanup policy it checks). Nights' topics are made
+    by the deployment, so that it needs no create on them: what the policy does not allow cannot come into being.
     """
     grants.nights(MIRROR, "write describe describe_configs alter_configs", policy.allowed("public"))
     internal = "create read write describe describe_configs alter_configs"

@@ -1,0 +1,196 @@
+"""What the modules that speak to a site's Kafka have in common.
+
+They run on the control machine with the interpreter of ansible-playbook, so that they find the package zads. Each reads
+what is there, compares it with what is wanted by a pure function of ``zads.access``, and makes the difference unless
+Ansible only checks.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewPartitions,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from zads.access import Acl, Topic
+from zads.errors import ZadsError
+from zads.kafka import admin, read_properties
+
+ANSWER = 30  # seconds that a request may take
+SPREAD = 60  # seconds until every broker knows of a new topic
+PAUSE = 0.3
+
+# librdkafka calls the resource type of the cluster itself "broker".
+RESOURCES = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "cluster": ResourceType.BROKER,
+    "transactional_id": ResourceType.TRANSACTIONAL_ID,
+}
+RESOURCE_NAMES = {kind: name for name, kind in RESOURCES.items()}
+
+
+def site_module(**arguments) -> AnsibleModule:
+    """A module with these arguments, and ``client``: the administrator's properties file of the site."""
+    return AnsibleModule(
+        argument_spec={"client": {"type": "path", "required": True}, **arguments}, supports_check_mode=True
+    )
+
+
+def run(module: AnsibleModule, work) -> None:
+    """Do ``work(site)`` and end the module with the dictionary it returns; errors in a sentence, not a traceback."""
+    try:
+        result = work(Site(module.params["client"]))
+    except ZadsError as error:
+        module.fail_json(msg=str(error))
+    except KafkaException as error:
+        reason = error.args[0]
+        text = reason.str() if hasattr(reason, "str") else str(reason)
+        module.fail_json(msg=f"the site of {module.params['client']} answers: {text}")
+    module.exit_json(**result)
+
+
+def shown(before, after) -> dict:
+    """Two lists of lines as the difference that ``--diff`` prints."""
+    return {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
+
+
+class Site:
+    """A cluster as its administrator sees it."""
+
+    def __init__(self, client_file: str) -> None:
+        # Without this librdkafka also writes every failed connection to standard error.
+        self.conf = {**read_properties(client_file), "log_level": "0"}
+        self.client = admin(self.conf)
+
+    def metadata(self):
+        """Brokers, topics and partitions. Errors: KafkaException when no broker answers."""
+        return self.client.list_topics(timeout=ANSWER)
+
+    # topics
+
+    def topics(self, names=None) -> dict[str, Topic]:
+        """Topics by name (all, or those of ``names`` that exist) with the settings that are their own."""
+        there = self.metadata().topics
+        chosen = sorted(there if names is None else set(names) & set(there))
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in chosen]
+        settings = {}
+        if resources:
+            for resource, answer in self.client.describe_configs(resources, request_timeout=ANSWER).items():
+                own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+                entries = answer.result(ANSWER).values()
+                settings[resource.name] = {entry.name: entry.value for entry in entries if entry.source == own}
+        return {
+            name: Topic(
+                name,
+                len(there[name].partitions),
+                min((len(partition.replicas) for partition in there[name].partitions.values()), default=0),
+                settings[name],
+            )
+            for name in chosen
+        }
+
+    def create_topics(self, wanted: list[Topic]) -> None:
+        """Create topics, and wait until each has a leader for every partition."""
+        new = [NewTopic(t.name, t.partitions, t.replication_factor, config=t.config) for t in wanted]
+        _all(self.client.create_topics(new, operation_timeout=ANSWER, request_timeout=ANSWER))
+        self._await_partitions({topic.name: topic.partitions for topic in wanted})
+
+    def grow_topics(self, counts: dict[str, int]) -> None:
+        """Give topics more partitions, and wait until the new ones have leaders."""
+        new = [NewPartitions(name, count) for name, count in counts.items()]
+        _all(self.client.create_partitions(new, operation_timeout=ANSWER, request_timeout=ANSWER))
+        self._await_partitions(counts)
+
+    def set_topics(self, settings: dict[str, dict[str, str | None]]) -> None:
+        """Change settings of topics; None goes back to the broker's default."""
+        resources = []
+        for name, values in settings.items():
+            entries = [
+                ConfigEntry(
+                    key,
+                    value,
+                    incremental_operation=AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET,
+                )
+                for key, value in values.items()
+            ]
+            resources.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries))
+        _all(self.client.incremental_alter_configs(resources, request_timeout=ANSWER))
+
+    def _await_partitions(self, counts: dict[str, int]) -> None:
+        deadline = time.monotonic() + SPREAD
+        while True:
+            there = self.metadata().topics
+            waiting = [
+                name
+                for name, count in counts.items()
+                if name not in there
+                or sum(partition.leader >= 0 for partition in there[name].partitions.values()) < count
+            ]
+            if not waiting:
+                return
+            if time.monotonic() > deadline:
+                raise ZadsError(f"no leader for every partition of {', '.join(waiting)} after {SPREAD} s")
+            time.sleep(PAUSE)
+
+    # grants
+
+    def acls(self) -> list[Acl]:
+        """Every access control entry of the cluster."""
+        everything = AclBindingFilter(
+            ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+        )
+        return [_as_acl(binding) for binding in self.client.describe_acls(everything, request_timeout=ANSWER).result()]
+
+    def create_acls(self, acls: list[Acl]) -> None:
+        """Add entries."""
+        _all(self.client.create_acls([_as_binding(acl, AclBinding) for acl in acls], request_timeout=ANSWER))
+
+    def delete_acls(self, acls: list[Acl]) -> None:
+        """Remove exactly these entries."""
+        _all(self.client.delete_acls([_as_binding(acl, AclBindingFilter) for acl in acls], request_timeout=ANSWER))
+
+
+def _all(answers: dict) -> None:
+    """Wait for every answer; the first failure is raised after all have come."""
+    failed = [error for answer in answers.values() if (error := answer.exception(ANSWER + SPREAD))]
+    if failed:
+        raise failed[0]
+
+
+def _as_acl(binding: AclBinding) -> Acl:
+    return Acl(
+        binding.principal,
+        RESOURCE_NAMES.get(binding.restype, binding.restype.name.lower()),
+        binding.name,
+        binding.resource_pattern_type.name.lower(),
+        binding.operation.name.lower(),
+        binding.permission_type.name.lower(),
+        binding.host,
+    )
+
+
+def _as_binding(acl: Acl, kind):
+    return kind(
+        RESOURCES[acl.resource],
+        acl.name,
+        ResourcePatternType[acl.pattern.upper()],
+        acl.principal,
+        acl.host,
+        AclOperation[acl.operation.upper()],
+        AclPermissionType[acl.permission.upper()],
+    )

@@ -1,0 +1,79 @@
+#!/usr/bin/python
+"""The access control entries of a site, all of them."""
+# ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kafka_acls
+short_description: Make a cluster's access control entries exactly these
+description:
+  - Runs on the control machine. The entries given are the whole truth, because the cluster belongs to this deployment.
+    Entries that are not given are removed, whoever made them, those that deny and those for single hosts included.
+  - Missing entries are added before others are removed, so that nobody loses for a moment what both sets give.
+options:
+  client: {description: Properties file of the site's administrator, type: path, required: true}
+  acls:
+    description: Every entry; each allows, from any host.
+    type: list
+    elements: dict
+    required: true
+    options:
+      principal: {description: For whom, type: str, required: true}
+      resource: {description: On what, type: str, required: true, choices: [topic, group, cluster, transactional_id]}
+      name: {description: Its name or prefix, type: str, required: true}
+      pattern: {description: Whether the name is one, type: str, choices: [literal, prefixed], default: literal}
+      operation: {description: What is allowed, type: str, required: true}
+"""
+
+EXAMPLES = r"""
+- name: One reader of one night
+  kafka_acls:
+    client: .zads/local/clients/admin-public.properties
+    acls:
+      - {principal: "User:reader", resource: topic, name: ztf_20181129_programid1, operation: read}
+"""
+
+RETURN = r"""
+added: {description: Entries added, returned: success, type: list, elements: str}
+removed: {description: Entries removed, returned: success, type: list, elements: str}
+"""
+
+from ansible.module_utils.kafka_site import RESOURCES, run, shown, site_module
+
+from zads.access import Acl, acl_changes
+
+OPERATIONS = (
+    "read write create delete alter describe cluster_action describe_configs alter_configs idempotent_write all".split()
+)
+
+
+def main() -> None:
+    acl = {
+        "principal": {"type": "str", "required": True},
+        "resource": {"type": "str", "required": True, "choices": list(RESOURCES)},
+        "name": {"type": "str", "required": True},
+        "pattern": {"type": "str", "choices": ["literal", "prefixed"], "default": "literal"},
+        "operation": {"type": "str", "required": True, "choices": OPERATIONS},
+    }
+    module = site_module(acls={"type": "list", "elements": "dict", "required": True, "options": acl})
+
+    def work(site) -> dict:
+        changes = acl_changes([Acl(**entry) for entry in module.params["acls"]], site.acls())
+        if not module.check_mode:
+            if changes.add:
+                site.create_acls(changes.add)
+            if changes.remove:
+                site.delete_acls(changes.remove)
+        return {
+            "changed": bool(changes),
+            "added": [str(entry) for entry in changes.add],
+            "removed": [str(entry) for entry in changes.remove],
+            "diff": shown(changes.remove, changes.add),
+        }
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+#!/usr/bin/python
+"""Topics as data."""
+# ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kafka_topics
+short_description: Create topics, give them partitions, set their configuration
+description:
+  - Runs on the control machine. Topics that are not named are left alone, and none is ever deleted.
+  - A setting that a named topic has and that is not wanted goes back to the broker's default.
+  - Refuses, before changing anything, to take partitions away or to change the number of replicas.
+options:
+  client: {description: Properties file of the site's administrator, type: path, required: true}
+  topics:
+    description: The topics that must be there.
+    type: list
+    elements: dict
+    required: true
+    options:
+      name: {description: Its name, type: str, required: true}
+      partitions: {description: Partitions at least, type: int, required: true}
+      replication_factor: {description: Replicas of each partition, type: int, required: true}
+      config: {description: Settings that differ from the broker's, type: dict, default: {}}
+"""
+
+EXAMPLES = r"""
+- name: A topic of seven days
+  kafka_topics:
+    client: .zads/local/clients/admin-public.properties
+    topics:
+      - {name: ztf_filter_fast_riser, partitions: 4, replication_factor: 3, config: {retention.ms: 604800000}}
+"""
+
+RETURN = r"""
+created: {description: Topics created, returned: success, type: list, elements: str}
+grown: {description: Topics given partitions, returned: success, type: list, elements: str}
+configured: {description: Topics whose settings changed, returned: success, type: list, elements: str}
+"""
+
+from ansible.module_utils.kafka_site import run, shown, site_module
+
+from zads.access import Topic, TopicChanges, topic_changes
+from zads.errors import ZadsError
+
+
+def as_text(value) -> str:
+    """A setting as Kafka writes it: ``true``, not ``True``."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read(topics: list[dict]) -> list[Topic]:
+    """The wanted topics. ZadsError when one is named twice or has an impossible number."""
+    names = [topic["name"] for topic in topics]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ZadsError(f"named twice: {', '.join(twice)}")
+    if wrong := [t["name"] for t in topics if t["partitions"] < 1 or t["replication_factor"] < 1]:
+        raise ZadsError(f"needs at least one partition and one replica: {', '.join(wrong)}")
+    return [
+        Topic(t["name"], t["partitions"], t["replication_factor"], {k: as_text(v) for k, v in t["config"].items()})
+        for t in topics
+    ]
+
+
+def difference(changes: TopicChanges) -> dict:
+    """What would change, a line each."""
+    before, after = [], []
+    for topic in changes.create:
+        settings = ", ".join(f"{key}={value}" for key, value in sorted(topic.config.items()))
+        after.append(f"{topic.name}: {topic.partitions} partitions, {topic.replication_factor} replicas, {settings}")
+    for name, (old, new) in changes.grow.items():
+        before.append(f"{name}: {old} partitions")
+        after.append(f"{name}: {new} partitions")
+    for name, settings in changes.configure.items():
+        for key, (old, new) in settings.items():
+            before.append(f"{name}: {key}={'(default)' if old is None else old}")
+            after.append(f"{name}: {key}={'(default)' if new is None else new}")
+    return shown(before, after)
+
+
+def main() -> None:
+    topic = {
+        "name": {"type": "str", "required": True},
+        "partitions": {"type": "int", "required": True},
+        "replication_factor": {"type": "int", "required": True},
+        "config": {"type": "dict", "default": {}},
+    }
+    module = site_module(topics={"type": "list", "elements": "dict", "required": True, "options": topic})
+
+    def work(site) -> dict:
+        wanted = read(module.params["topics"])
+        changes = topic_changes(wanted, site.topics(topic.name for topic in wanted))
+        if changes.refused:
+            raise ZadsError("; ".join(changes.refused))
+        if not module.check_mode:
+            if changes.create:
+                site.create_topics(changes.create)
+            if changes.grow:
+                site.grow_topics({name: new for name, (_, new) in changes.grow.items()})
+            if changes.configure:
+                site.set_topics(
+                    {
+                        name: {key: new for key, (_, new) in settings.items()}
+                        for name, settings in changes.configure.items()
+                    }
+                )
+        return {
+            "changed": bool(changes),
+            "created": [topic.name for topic in changes.create],
+            "grown": sorted(changes.grow),
+            "configured": sorted(changes.configure),
+            "diff": difference(changes),
+        }
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
