@@ -2,8 +2,8 @@
 
     scripts/runbook.py ENV NAME
 
-All blocks together are one shell's input, under `set -eu`, with ENV set, from the root of the checkout: a variable of one
-block is there in the next, and the first command that fails ends the run.
+All blocks together are one shell's input, under `set -eu`, with ENV set, from the root of the checkout: a variable of
+one block is there in the next, and the first command that fails ends the run.
 """
 
 from __future__ import annotations

@@ -293,7 +293,7 @@ class Builder:
             removed = 0
             for image in images:
                 try:
-                    self._engine.images.remove(image.id, force=True)
+                    self._engine.images.remove(str(image.id), force=True)
                     removed += 1
                 except docker.errors.APIError:
                     continue  # another of ours is made from it: its turn comes after that one
@@ -331,7 +331,7 @@ def _inputs_hash(inputs: Iterable[Path], *words: str) -> str:
 
 
 def _check_jars(directory: Path, pins: Path) -> None:
-    wanted = dict(reversed(line.split()) for line in pins.read_text().splitlines())
+    wanted = {name: digest for digest, name in (line.split() for line in pins.read_text().splitlines())}
     found = {path.name: _file_sha256(path) for path in directory.glob("*.jar")}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
