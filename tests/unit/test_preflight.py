@@ -23,7 +23,9 @@ def problems():
 @pytest.fixture
 def inventory(tmp_path):
     """What the module gets for the inventory that comes with the project."""
-    variables = yaml.safe_load((ROOT / "inventories/local/group_vars/all.yml").read_text())
+    variables = {}
+    for path in (ROOT / "inventories/local/group_vars/all").glob("*.yml"):
+        variables |= yaml.safe_load(path.read_text())
     names = {site: [f"{site}-{number}" for number in (1, 2, 3)] for site in ("origin", "public")}
     return copy.deepcopy(
         {
@@ -53,7 +55,7 @@ BAD = {
     "two producers": (lambda i: i["groups"].update(producers=["a", "b"]), "producers has more than one host"),
     "more replicas than brokers": (
         lambda i: i["night_topics"].update(replication_factor=4),
-        "inventories/local/group_vars/all.yml: topics_night.replication_factor is 4",
+        "inventories/local/group_vars/all/main.yml: topics_night.replication_factor is 4",
     ),
     "a minimum that allows no restart": (
         lambda i: i["night_topics"].update(min_insync_replicas=3),
@@ -66,7 +68,7 @@ BAD = {
     ),
     "a user who reads what their site has not": (
         lambda i: i["users"][0].update(programmes=[1, 2]),
-        "reader reads programme 2 at public, where the data policy has it not",
+        "group_vars/all/users.yml: users: reader reads programme 2 at public, where the data policy has it not",
     ),
     "a user of no site": (lambda i: i["users"][0].update(site="moon"), "reader has site 'moon'"),
     "a user with a program's name": (lambda i: i["users"][0].update(name="mirror"), "mirror is the name of a program"),

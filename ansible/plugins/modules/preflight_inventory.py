@@ -48,10 +48,10 @@ RESERVED = ("admin", "producer", "mirror")
 def problems(data: dict) -> list[str]:
     """Everything that is wrong, each as `FILE: VARIABLE what is wrong`."""
     hosts_file = f"inventories/{data['env']}/hosts.yml"
-    variables = f"inventories/{data['env']}/group_vars/all.yml"
+    variables = f"inventories/{data['env']}/group_vars/all"
     return [
         *(f"{hosts_file}: {problem}" for problem in _hosts(data)),
-        *(f"{variables}: {problem}" for check in (_topics, _programmes, _users, _filters) for problem in check(data)),
+        *(f"{variables}/{file}.yml: {problem}" for check, file in FILES.items() for problem in check(data)),
         *_secrets(data),
     ]
 
@@ -154,11 +154,15 @@ def _filters(data: dict):
 def _secrets(data: dict):
     if data["secrets_source"] not in ("generated", "given"):
         yield (
-            f"inventories/{data['env']}/group_vars/all.yml: secrets_source is {data['secrets_source']!r}, "
+            f"inventories/{data['env']}/group_vars/all/main.yml: secrets_source is {data['secrets_source']!r}, "
             "neither generated nor given"
         )
     elif data["secrets_source"] == "given" and not Path(data["secrets"], "passwords.yml").exists():
         yield f"{data['secrets']}/passwords.yml is missing, and secrets_source is given: put your secrets there"
+
+
+# Which file of group_vars/all holds what each check reads.
+FILES = {_topics: "main", _programmes: "main", _users: "users", _filters: "filters"}
 
 
 def main() -> None:
