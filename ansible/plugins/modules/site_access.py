@@ -1,0 +1,87 @@
+#!/usr/bin/python
+"""What the inventory's data says a site must have."""
+# ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: site_access
+short_description: The topics, accounts and grants that a site must have
+description:
+  - Runs on the control machine and changes nothing. Works out from the data of the inventory, and from the nights whose
+    topics the site has, what C(kafka_topics), C(kafka_users) and C(kafka_acls) are to bring about.
+  - In check mode a site that does not answer (it was never deployed) is reported as O(reachable=false) instead of an
+    error.
+options:
+  client: {description: Properties file of the site's administrator, type: path, required: true}
+  site: {description: Which site, type: str, required: true, choices: [origin, public]}
+  policy: {description: "survey, topics_night, programmes, users and filters of the inventory", type: dict, required: true}
+  nights: {description: Nights whose topics are to be made as well (YYYYMMDD), type: list, elements: str, default: []}
+"""
+
+EXAMPLES = r"""
+- name: What the public site must have
+  site_access:
+    client: .zads/local/clients/admin-public.properties
+    site: public
+    policy: "{{ access_policy }}"
+    nights: ["20181129"]
+"""
+
+RETURN = r"""
+reachable: {description: Whether the site answered, returned: always, type: bool}
+topics: {description: Its topics that depend on no night, and those of the nights asked for, returned: success, type: list}
+accounts: {description: Names of everybody with a password there, returned: success, type: list, elements: str}
+acls: {description: Every grant, returned: success, type: list}
+nights: {description: Nights that the site has or will have, returned: success, type: list, elements: str}
+"""
+
+from dataclasses import asdict
+
+from ansible.module_utils.kafka_site import run, site_module
+from confluent_kafka import KafkaException
+
+from zads import access
+from zads.errors import ZadsError
+
+
+def main() -> None:
+    module = site_module(
+        site={"type": "str", "required": True, "choices": ["origin", "public"]},
+        policy={"type": "dict", "required": True},
+        nights={"type": "list", "elements": "str", "default": []},
+    )
+    site, nights = module.params["site"], module.params["nights"]
+    try:
+        policy = access.Policy.read(module.params["policy"])
+        topics = access.fixed_topics(policy, site) + access.night_topics(policy, site, nights)
+    except ZadsError as error:
+        module.fail_json(msg=str(error))
+
+    def work(cluster) -> dict:
+        try:
+            present = cluster.metadata().topics
+        except KafkaException:
+            if not module.check_mode:
+                raise
+            return {"changed": False, "reachable": False, "topics": [], "accounts": [], "acls": [], "nights": []}
+        known = access.known_nights(policy, site, present, nights)
+        acls = [asdict(acl) for acl in access.wanted_acls(policy, site, known)]
+        return {
+            "changed": False,
+            "reachable": True,
+            "topics": [asdict(topic) for topic in topics],
+            "accounts": access.accounts(policy, site),
+            "acls": [{key: acl[key] for key in ("principal", "resource", "name", "pattern", "operation")} for acl in acls],
+            "nights": sorted({night for night, _ in known}),
+        }
+
+    # A site whose certificates do not exist yet has no administrator either.
+    try:
+        run(module, work)
+    except OSError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()
