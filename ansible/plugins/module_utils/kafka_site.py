@@ -106,6 +106,7 @@ class Site:
 
     def create_topics(self, wanted: list[Topic]) -> None:
         """Create topics, and wait until each has a leader for every partition."""
+        self._await_brokers(max(topic.replication_factor for topic in wanted))
         new = [NewTopic(t.name, t.partitions, t.replication_factor, config=t.config) for t in wanted]
         _all(self.client.create_topics(new, operation_timeout=ANSWER, request_timeout=ANSWER))
         self._await_partitions({topic.name: topic.partitions for topic in wanted})
@@ -130,6 +131,17 @@ class Site:
             ]
             resources.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries))
         _all(self.client.incremental_alter_configs(resources, request_timeout=ANSWER))
+
+    def _await_brokers(self, number: int) -> None:
+        """A broker that has just been restarted counts as soon as the others have heard of it."""
+        deadline = time.monotonic() + SPREAD
+        while (there := len(self.metadata().brokers)) < number:
+            if time.monotonic() > deadline:
+                raise ZadsError(
+                    f"{number} replicas need as many brokers, and {there} are up after {SPREAD} s",
+                    hint="start the missing brokers, or lower topics_night.replication_factor",
+                )
+            time.sleep(PAUSE)
 
     def _await_partitions(self, counts: dict[str, int]) -> None:
         deadline = time.monotonic() + SPREAD

@@ -15,7 +15,7 @@ description:
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   site: {description: Which site, type: str, required: true, choices: [origin, public]}
-  policy: {description: "survey, topics_night, programmes, users and filters of the inventory", type: dict, required: true}
+  policy: {description: "topics_night, programmes, users, filters and survey", type: dict, required: true}
   nights: {description: Nights whose topics are to be made as well (YYYYMMDD), type: list, elements: str, default: []}
 """
 
@@ -30,10 +30,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reachable: {description: Whether the site answered, returned: always, type: bool}
-topics: {description: Its topics that depend on no night, and those of the nights asked for, returned: success, type: list}
+topics: {description: Topics for every night, and those of the nights asked for, returned: success, type: list}
 accounts: {description: Names of everybody with a password there, returned: success, type: list, elements: str}
 acls: {description: Every grant, returned: success, type: list}
 nights: {description: Nights that the site has or will have, returned: success, type: list, elements: str}
+night_topics: {description: Names of these nights' topics, returned: success, type: list, elements: str}
 """
 
 from dataclasses import asdict
@@ -43,6 +44,7 @@ from confluent_kafka import KafkaException
 
 from zads import access
 from zads.errors import ZadsError
+from zads.topics import topic as topic_name
 
 
 def main() -> None:
@@ -64,7 +66,15 @@ def main() -> None:
         except KafkaException:
             if not module.check_mode:
                 raise
-            return {"changed": False, "reachable": False, "topics": [], "accounts": [], "acls": [], "nights": []}
+            return {
+                "changed": False,
+                "reachable": False,
+                "topics": [],
+                "accounts": [],
+                "acls": [],
+                "nights": [],
+                "night_topics": [],
+            }
         known = access.known_nights(policy, site, present, nights)
         acls = [asdict(acl) for acl in access.wanted_acls(policy, site, known)]
         return {
@@ -72,8 +82,11 @@ def main() -> None:
             "reachable": True,
             "topics": [asdict(topic) for topic in topics],
             "accounts": access.accounts(policy, site),
-            "acls": [{key: acl[key] for key in ("principal", "resource", "name", "pattern", "operation")} for acl in acls],
+            "acls": [
+                {key: acl[key] for key in ("principal", "resource", "name", "pattern", "operation")} for acl in acls
+            ],
             "nights": sorted({night for night, _ in known}),
+            "night_topics": [topic_name(night, programme, policy.survey) for night, programme in known],
         }
 
     # A site whose certificates do not exist yet has no administrator either.
