@@ -1,0 +1,1 @@
+"""Filters that come with ZADS: useful cuts, and examples to copy."""

@@ -1,0 +1,495 @@
+"""What a filter is: a class or a decorated function in an ordinary Python file, and the alert that it sees.
+
+A filter declares the fields that it reads, and gets an alert of just these: what nobody declares is never decoded.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.resources
+import inspect
+import operator
+import re
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from zads.errors import ZadsError
+from zads.topics import PROGRAMMES
+
+DEFAULT_CAP = 20  # alerts a visit: what the survey's own filter service allows
+DEFAULT_TIME_LIMIT = 1.0  # seconds of one call
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_HOW = 'fields = ("candidate.magpsf", "prv_candidates.jd")'
+
+
+class FilterError(ZadsError):
+    """A filter's file cannot be used; the message says where and why."""
+
+
+class UndeclaredField(ZadsError):
+    """A filter reads a field that it has not declared; `field` is its dotted path."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"the filter reads {field}, which it does not declare", hint=f'add "{field}" to its fields')
+        self.field = field
+
+
+class MissingField(KeyError):
+    """A declared field that this packet's schema version does not have."""
+
+
+def _read_only(self: object, *_: object, **__: object) -> NoReturn:
+    raise TypeError("an alert is read-only: every filter sees the same one")
+
+
+class Record(dict[str, Any]):
+    """A read-only record of an alert that holds the declared fields alone.
+
+    A lookup costs what a dict's costs. Reading an undeclared field raises UndeclaredField; a declared one that the
+    packet's schema version lacks raises MissingField, or is the default of ``get``.
+    """
+
+    __slots__ = ()
+    _path: ClassVar[str] = ""
+    _declared: ClassVar[frozenset[str] | None] = None  # None: the whole record is declared
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise self._absent(key)
+
+    def __contains__(self, key: object) -> bool:
+        if dict.__contains__(self, key):
+            return True
+        self._check(key)
+        return False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The field, or `default` if the packet's schema has none. Raises UndeclaredField."""
+        if dict.__contains__(self, key):
+            return self[key]
+        self._check(key)
+        return default
+
+    def _check(self, key: object) -> None:
+        if self._declared is not None and key not in self._declared:
+            raise UndeclaredField(f"{self._path}{key}")
+
+    def _absent(self, key: object) -> Exception:
+        self._check(key)
+        return MissingField(f"this packet's schema has no field {self._path}{key}: read it with .get()")
+
+    __setitem__ = __delitem__ = __ior__ = _read_only
+    clear = pop = popitem = setdefault = update = _read_only
+
+
+Fetch = Callable[[str], Any]
+
+
+class Alert(Record):
+    """One alert as a filter sees it: a read-only mapping of its declared fields.
+
+    Light curve and cutouts are decoded when they are first looked at.
+    """
+
+    __slots__ = ("_fetch",)
+    _fetch: Fetch | None
+    _late: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+
+    def __missing__(self, key: str) -> Any:
+        if key not in self._late or self._fetch is None:
+            raise self._absent(key)
+        value = self._late[key](self._fetch(key))
+        dict.__setitem__(self, key, value)
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        return (key in self._late and self._fetch is not None) or super().__contains__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self._complete()
+        return dict.__iter__(self)
+
+    def __len__(self) -> int:
+        self._complete()
+        return dict.__len__(self)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The field, or `default` if the packet's schema has none. Raises UndeclaredField."""
+        try:
+            return self[key]
+        except MissingField:
+            return default
+
+    def keys(self) -> Any:
+        """The declared fields that there are."""
+        self._complete()
+        return dict.keys(self)
+
+    def values(self) -> Any:
+        """Their values."""
+        self._complete()
+        return dict.values(self)
+
+    def items(self) -> Any:
+        """Both."""
+        self._complete()
+        return dict.items(self)
+
+    def _complete(self) -> None:
+        for name in self._late:
+            self.get(name)
+
+
+class View:
+    """Makes alerts of a set of declared fields out of decoded packets; made once for each set of fields.
+
+    `late` names top-level fields that are fetched when they are first looked at. `read`, if given, gets the dotted path
+    of every field that is looked up (which is slower).
+    """
+
+    def __init__(
+        self, fields: Iterable[str], late: Iterable[str] = (), read: Callable[[str], None] | None = None
+    ) -> None:
+        tree = _tree(fields)
+        makers = {name: _maker(tree[name], f"{name}.", Record, read) for name in late if name in tree}
+        self._make = _maker(tree, "", Alert, read, makers)
+
+    def __call__(self, decoded: Mapping[str, Any], fetch: Fetch | None = None) -> Alert:
+        """The alert of a decoded packet (which may hold more fields); `fetch` decodes a late field.
+
+        It raises MissingField for a field that the packet's schema does not have.
+        """
+        alert: Alert = self._make(decoded)
+        alert._fetch = fetch
+        return alert
+
+
+_Tree = dict[str, Any]  # a field's name: the tree below it, empty for all of it
+
+
+def _tree(fields: Iterable[str]) -> _Tree:
+    tree: _Tree = {}
+    for field in union([fields]):
+        node = tree
+        for part in field.split("."):
+            node = node.setdefault(part, {})
+    return tree
+
+
+def union(sets: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """The fewest dotted fields that cover all of some sets: with ``a``, there is no need of ``a.b``."""
+    every = {field for fields in sets for field in fields}
+    return tuple(sorted(field for field in every if not any(parent in every for parent in _parents(field))))
+
+
+def _parents(field: str) -> list[str]:
+    parts = field.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def _maker(
+    tree: _Tree,
+    path: str,
+    base: type[Record],
+    read: Callable[[str], None] | None,
+    late: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> Callable[[Any], Any]:
+    """A function that makes the read-only counterpart of a decoded value, holding what `tree` says."""
+    if not tree:
+        return _freeze if read is None else _tracing_freeze(path, read)
+    space: dict[str, Any] = {"__slots__": (), "_path": path, "_declared": frozenset(tree)}
+    if read is not None:
+        space["__getitem__"] = _tracing_getitem(path, read)
+    kind = type(base.__name__, (base,), space)
+    if late:
+        space["_late"] = late
+    names = tuple(name for name in tree if name not in (late or ()))
+    # Whatever lies deeper than an alert's own records and arrays is a scalar, which needs no maker.
+    below = {name: _maker(node, f"{path}{name}.", Record, read) for name, node in tree.items() if node or not path}
+    pick = operator.itemgetter(*names) if len(names) > 1 else lambda value: tuple(value[name] for name in names)
+
+    def make(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple(map(make, value))
+        if value is None:
+            return None
+        try:
+            picked = dict(zip(names, pick(value), strict=True))
+        except KeyError:  # an older schema without one of the fields
+            picked = {name: value[name] for name in names if name in value}
+        for name, maker in below.items():
+            if picked.get(name).__class__ in _CONTAINERS:
+                picked[name] = maker(picked[name])
+        return kind(picked)
+
+    return make
+
+
+_CONTAINERS = (dict, list, tuple)
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Record(
+            {name: _freeze(inner) if inner.__class__ in _CONTAINERS else inner for name, inner in value.items()}
+        )
+    if isinstance(value, list):
+        return tuple(map(_freeze, value))
+    return value
+
+
+def _tracing_getitem(path: str, read: Callable[[str], None]) -> Callable[[Record, str], Any]:
+    def getitem(self: Record, key: str) -> Any:
+        read(f"{path}{key}")
+        return dict.__getitem__(self, key) if dict.__contains__(self, key) else self.__missing__(key)
+
+    return getitem
+
+
+def _tracing_freeze(path: str, read: Callable[[str], None]) -> Callable[[Any], Any]:
+    kind = type("Record", (Record,), {"__slots__": (), "_path": path, "__getitem__": _tracing_getitem(path, read)})
+
+    def freeze(value: Any) -> Any:
+        if isinstance(value, dict):
+            return kind({name: freeze(inner) for name, inner in value.items()})
+        return tuple(map(freeze, value)) if isinstance(value, list) else value
+
+    return freeze
+
+
+class Columns(Mapping[str, Any]):
+    """The alerts of a batch as read-only NumPy columns: ``alerts["candidate"]["magpsf"]`` has one value an alert.
+
+    Numbers are float64 with NaN for null, or int64/bool where no value is null; texts and arrays (the light curve: a
+    tuple of records an alert) are columns of objects. The same spelling as an alert's, the same errors.
+    """
+
+    def __init__(self, alerts: Sequence[Mapping[str, Any]], fields: Iterable[str], *, _path: str = "") -> None:
+        self._alerts = alerts
+        self._fields = frozenset(fields)
+        self._path = _path
+        self._made: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        """How many alerts there are: the length of every column."""
+        return len(self._alerts)
+
+    def __iter__(self) -> Any:
+        return iter(sorted({field.partition(".")[0] for field in self._fields}))
+
+    def __getitem__(self, name: str) -> Any:
+        """The column of a field, or the columns of a record. Raises UndeclaredField."""
+        if name not in self._made:
+            self._made[name] = self._column(name)
+        return self._made[name]
+
+    def _column(self, name: str) -> Any:
+        below = {field.removeprefix(f"{name}.") for field in self._fields if field.startswith(f"{name}.")}
+        whole = not self._fields or name in self._fields
+        if not whole and not below:
+            raise UndeclaredField(f"{self._path}{name}")
+        values = [None if alert is None else alert.get(name) for alert in self._alerts]
+        if any(isinstance(value, dict) for value in values):
+            return Columns(values, () if whole else below, _path=f"{self._path}{name}.")  # type: ignore[arg-type]
+        return _array(values)
+
+
+def _array(values: list[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    kinds = {value.__class__ for value in values} - {type(None)}
+    if kinds <= {bool} and None not in values and kinds:
+        column: np.ndarray[Any, np.dtype[Any]] = np.array(values, dtype=bool)
+    elif kinds == {int} and None not in values:
+        column = np.array(values, dtype=np.int64)
+    elif kinds <= {int, float, bool}:
+        column = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    else:
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+    column.flags.writeable = False
+    return column
+
+
+class Filter:
+    """A filter; give it a docstring, `fields`, and either `accept` or `accept_batch`.
+
+    owner: user who reads what it passes. programmes: whose alerts it sees. fields: dotted paths, all that it may read;
+    the name of a record or an array alone means all of it. cap: at most so many alerts a visit (one exposure).
+    time_limit: seconds that one call may take before it is stopped and counts as failed.
+    """
+
+    owner: ClassVar[str] = ""
+    programmes: ClassVar[frozenset[int] | set[int]] = frozenset({1})
+    fields: ClassVar[tuple[str, ...]] = ()
+    cap: ClassVar[int] = DEFAULT_CAP
+    time_limit: ClassVar[float] = DEFAULT_TIME_LIMIT
+
+    def accept(self, alert: Alert) -> bool | dict[str, Any]:
+        """Whether the alert passes; a dict (even an empty one) passes it with these annotations."""
+        raise TypeError(f"{type(self).__name__} has neither accept nor accept_batch")
+
+    def accept_batch(self, alerts: Columns) -> Any:
+        """A mask (one bool an alert), or a pair of the mask and a dict of columns of annotations."""
+        raise TypeError(f"{type(self).__name__} has neither accept nor accept_batch")
+
+    @classmethod
+    def in_batches(cls) -> bool:
+        """Whether the filter works on columns."""
+        return cls.accept_batch is not Filter.accept_batch
+
+
+def filter(  # noqa: A001  the word that people expect; `from zads.filters import filter` shadows on purpose
+    *,
+    fields: Sequence[str],
+    owner: str = "",
+    cap: int = DEFAULT_CAP,
+    programmes: Iterable[int] = (1,),
+    time_limit: float = DEFAULT_TIME_LIMIT,
+) -> Callable[[Callable[[Alert], bool | dict[str, Any]]], type[Filter]]:
+    """Make a filter of a plain function of one alert; the arguments are those of `Filter`.
+
+    The function's docstring is the filter's.
+    """
+
+    def decorate(function: Callable[[Alert], bool | dict[str, Any]]) -> type[Filter]:
+        space = {
+            "__doc__": function.__doc__,
+            "__module__": function.__module__,
+            "accept": staticmethod(function),
+            "fields": tuple(fields) if not isinstance(fields, str) else fields,
+            "owner": owner,
+            "cap": cap,
+            "programmes": frozenset(programmes),
+            "time_limit": time_limit,
+        }
+        return type(function.__name__, (Filter,), space)
+
+    return decorate
+
+
+def builtin_names() -> list[str]:
+    """The filters that come with ZADS."""
+    files = importlib.resources.files("zads.filters.builtin").iterdir()
+    return sorted(file.name.removesuffix(".py") for file in files if file.name.endswith(".py") and file.name[0] != "_")
+
+
+def locate(path_or_name: str | Path) -> tuple[Path, str]:
+    """The file of a filter (``FILE``, ``FILE:CLASS`` or a built-in's name) and the class that is asked for, or "".
+
+    Raises FilterError if there is none.
+    """
+    text, colon, wanted = str(path_or_name).rpartition(":")
+    if not colon:
+        text, wanted = wanted, ""
+    path = Path(text)
+    if not path.is_file() and text in builtin_names():
+        path = Path(str(importlib.resources.files("zads.filters.builtin").joinpath(f"{text}.py")))
+    if not path.is_file():
+        known = ", ".join(builtin_names())
+        raise FilterError(f"there is no filter {text}", hint=f"give a Python file, FILE:CLASS, or one of {known}")
+    return path, wanted
+
+
+def load(path_or_name: str | Path) -> Filter:
+    """The filter in a file (``FILE`` or ``FILE:CLASS``), or the built-in of that name.
+
+    The file's code is executed here: for a filter that is not trusted use `zads.filters.runtime`.
+    Raises FilterError naming the file and, where there is one, the line.
+    """
+    path, wanted = locate(path_or_name)
+    source = _source(path)
+    module = types.ModuleType(f"zads_filter_{path.stem}")
+    module.__file__ = str(path)
+    try:
+        code = compile(source, str(path), "exec")
+        exec(code, module.__dict__)  # noqa: S102  a filter is code; the worker does this in a sandboxed process
+    except SyntaxError as error:
+        raise FilterError(f"{path}, line {error.lineno}: {error.msg}", hint="the file is not valid Python") from error
+    except ImportError as error:
+        raise FilterError(f"{path}, line {_line(error, path)}: {error}", hint="a worker has numpy and zads") from error
+    except Exception as error:
+        where = f"{path}, line {_line(error, path)}"
+        raise FilterError(f"{where}: {type(error).__name__} while it was loaded: {error}") from error
+    return _instance(_choose(module, path, wanted), path)
+
+
+def _source(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FilterError(f"cannot read the filter {path}: {error}") from error
+
+
+def _line(error: BaseException, path: Path) -> int:
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _choose(module: types.ModuleType, path: Path, wanted: str) -> type[Filter]:
+    classes = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, Filter) and value.__module__ == module.__name__
+    }
+    if wanted:
+        if wanted not in classes:
+            there = ", ".join(sorted(classes)) or "none"
+            raise FilterError(f"{path} has no filter {wanted}", hint=f"its filters: {there}")
+        return classes[wanted]
+    # A base class that another one extends is not meant.
+    leaves = [kind for kind in classes.values() if not any(kind in other.__mro__[1:] for other in classes.values())]
+    if not leaves:
+        raise FilterError(f"{path} has no filter", hint="write a class that extends zads.filters.Filter")
+    if len(leaves) > 1:
+        names = sorted(kind.__name__ for kind in leaves)
+        raise FilterError(f"{path} has {len(names)} filters ({', '.join(names)})", hint=f"say which: {path}:{names[0]}")
+    return leaves[0]
+
+
+def _instance(kind: type[Filter], path: Path) -> Filter:
+    where = f"{path}: the filter {kind.__name__}"
+    if not (inspect.cleandoc(kind.__doc__ or "")):
+        raise FilterError(f"{where} has no docstring", hint="say in a line what it passes: subscribers read it")
+    _check_declarations(kind, where)
+    own = [name for name in ("accept", "accept_batch") if getattr(kind, name) is not getattr(Filter, name)]
+    if len(own) != 1:
+        found = "neither accept nor accept_batch" if not own else "both accept and accept_batch"
+        raise FilterError(
+            f"{where} has {found}", hint="it needs one: accept(self, alert) or accept_batch(self, alerts)"
+        )
+    try:
+        return kind()
+    except Exception as error:
+        raise FilterError(f"{where}, line {_line(error, path)}: {type(error).__name__}: {error}") from error
+
+
+def _check_declarations(kind: type[Filter], where: str) -> None:
+    if isinstance(kind.fields, str) or not kind.fields:
+        raise FilterError(f"{where} declares no fields as a tuple", hint=f"for example {_HOW}")
+    for field in kind.fields:
+        if not isinstance(field, str) or not _DOTTED.fullmatch(field):
+            raise FilterError(f"{where} declares the field {field!r}, which is no dotted path", hint=f"as in {_HOW}")
+    if not set(kind.programmes) or not set(kind.programmes) <= set(PROGRAMMES):
+        raise FilterError(f"{where} declares programmes {set(kind.programmes)}", hint="they are 1, 2 and 3")
+    if isinstance(kind.cap, bool) or not isinstance(kind.cap, int) or kind.cap < 1:
+        raise FilterError(f"{where} declares the cap {kind.cap!r}", hint="a whole number of alerts a visit, at least 1")
+    if not isinstance(kind.time_limit, int | float) or not 0 < kind.time_limit <= 10:
+        raise FilterError(f"{where} declares the time limit {kind.time_limit!r}", hint="seconds, above 0, at most 10")
+
+
+def summary(path: Path) -> str:
+    """The first line of a filter's docstring, read without running its code; "" if there is none."""
+    try:
+        tree = ast.parse(path.read_text("utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return ""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            return text.splitlines()[0]
+    return ""
