@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "produce": ("zads.commands.produce", "Publish a spool's packets to the origin topics, each once."),
     "worker": ("zads.commands.worker", "Run a group of filters on the public stream."),
     "filter": ("zads.commands.filter", "List filters, or test one on a recorded night."),
-    "topics": ("zads.commands.topics", "List a cluster's nights and filters, with their counts and replication."),
+    "topics": ("zads.commands.topics", "List a cluster's nights and filters, and how they are replicated."),
     "audit": ("zads.commands.audit", "Prove that both sites hold the same night, alert for alert."),
     "canary": ("zads.commands.canary", "Send a marked record through the mirror and time it."),
     "demo": ("zads.commands.demo", "Play a night through a deployed system and report on it."),
@@ -73,6 +73,8 @@ def load(verb: str) -> Any:
         application = importlib.import_module(module).app
     except ModuleNotFoundError as error:
         raise _missing(error, verb) from error
+    # Completion is the whole program's, not each verb's.
+    application._add_completion = False
     command: Any = typer.main.get_command(application)
     command.name = verb
     command.help = command.help or summary

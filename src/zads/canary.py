@@ -1,0 +1,122 @@
+"""A marked record through the mirror: whether it arrives at the public site unchanged, and how long that took.
+
+It goes to a topic that MirrorMaker mirrors under the same name. That must not be a topic of a real night, which would
+then hold something that no telescope saw; the night of CANARY_NIGHT is before the first of the survey.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from zads import kafka, topics
+from zads.errors import ZadsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from confluent_kafka import Consumer
+
+CANARY_NIGHT = "20000101"
+CANARY_BYTES = 65_000  # as large as a packet
+ANSWER_SECONDS = 20.0
+
+
+class CanaryError(ZadsError):
+    """The canary did not come back, or came back changed; `.hop` names where it was lost."""
+
+    def __init__(self, message: str, *, hop: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.hop = hop
+
+
+@dataclass(frozen=True)
+class Flight:
+    """One canary's way: seconds until origin acknowledged it, and until a subscriber of the public site had read it."""
+
+    topic: str
+    acknowledged_seconds: float
+    read_seconds: float
+
+
+def send(
+    origin: Mapping[str, str],
+    public: Mapping[str, str],
+    topic: str = topics.topic(CANARY_NIGHT, 1),
+    *,
+    limit: float = 60.0,
+) -> Flight:
+    """Send one canary and wait for it at the public site for `limit` seconds.
+
+    The clients need the right to write to the topic at origin and to read it at public. Raises CanaryError.
+    """
+    mark, value = uuid.uuid4().hex.encode(), os.urandom(CANARY_BYTES)
+    subscriber = kafka.consumer(public, public.get("group.id", "zads-canary"))
+    try:
+        _assign_to_end(subscriber, topic)
+        started = time.monotonic()
+        _publish(origin, topic, mark, value, limit)
+        acknowledged = time.monotonic() - started
+        read = _await(subscriber, mark, value, started, limit)
+    finally:
+        subscriber.close()
+    return Flight(topic, acknowledged, read)
+
+
+def _assign_to_end(subscriber: Consumer, topic: str) -> None:
+    try:
+        about = subscriber.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+    except KafkaException as error:
+        raise CanaryError(f"the public site does not answer: {error.args[0].str()}", hop="public") from error
+    if about.error is not None:
+        raise CanaryError(
+            f"the public site has no topic {topic} for this client: {about.error.str()}",
+            hop="public",
+            hint=f"make it on both sites: make night NIGHT={CANARY_NIGHT}",
+        )
+    # The ends are asked for now: with the logical offset "end" a canary that is quicker than the first fetch is missed.
+    ends = []
+    for number in about.partitions:
+        _, end = subscriber.get_watermark_offsets(TopicPartition(topic, number), timeout=ANSWER_SECONDS)
+        ends.append(TopicPartition(topic, number, end))
+    subscriber.assign(ends)
+
+
+def _publish(origin: Mapping[str, str], topic: str, mark: bytes, value: bytes, limit: float) -> None:
+    failures: list[Any] = []
+    client = kafka.producer(origin, **{"delivery.timeout.ms": int(limit * 1000), "linger.ms": 0})
+    client.produce(
+        topic,
+        key=mark,
+        value=value,
+        headers=[(topics.HEADER_SOURCE, b"canary"), (topics.HEADER_PRODUCED, f"{time.time():.6f}".encode())],
+        on_delivery=lambda error, _: failures.append(error) if error is not None else None,
+    )
+    waiting = client.flush(limit + 1)
+    if waiting or failures:
+        why = failures[0].str() if failures else f"no answer within {limit:.0f} s"
+        raise CanaryError(f"origin did not take the canary for {topic}: {why}", hop="origin")
+
+
+def _await(subscriber: Consumer, mark: bytes, value: bytes, started: float, limit: float) -> float:
+    while (passed := time.monotonic() - started) < limit:
+        message = subscriber.poll(min(1.0, limit - passed))
+        if message is None:
+            continue
+        error = message.error()
+        if error is not None:
+            raise CanaryError(f"the public site cannot be read: {error.str()}", hop="public")
+        if message.key() == mark:
+            if message.value() != value:
+                raise CanaryError("the canary came back with other bytes", hop="mirror")
+            return time.monotonic() - started
+    raise CanaryError(
+        f"origin has the canary, public has not seen it within {limit:.0f} s",
+        hop="mirror",
+        hint="look at MirrorMaker: journalctl -u zads-mirrormaker on the mirror's host",
+    )

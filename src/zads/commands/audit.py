@@ -1,0 +1,63 @@
+"""``zads audit``: whether both sites hold the same night."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from zads import audit, kafka, topics
+
+app = typer.Typer(help="Prove that both sites hold the same night.")
+
+
+@app.command()
+def run(
+    origin: Annotated[Path, typer.Option(help="Properties of a client that may read all of origin.")],
+    public: Annotated[Path, typer.Option(help="The same for the public site.")],
+    night: Annotated[list[str], typer.Option(help="A night, YYYYMMDD; may be given several times.")],
+    programme: Annotated[
+        list[int] | None, typer.Option(help="Programmes that the public site has. [default: 1]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The manifests as JSON.")] = False,
+) -> None:
+    """Read a night on both sites, compare counts and digests, and exit 1 if anything disagrees.
+
+    Example: zads audit --origin .zads/local/clients/admin-origin.properties
+    --public .zads/local/clients/admin-public.properties --night 20181129
+    """
+    nights = [topics.check_night(text) for text in night]
+    found = audit.audit(kafka.read_properties(origin), kafka.read_properties(public), nights, programme or [1])
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=1))
+    else:
+        _print(found)
+    if found.disagreements:
+        raise typer.Exit(1)
+
+
+def _print(found: audit.Audit) -> None:
+    console = Console(width=120, highlight=False)
+    table = Table("topic", "origin", "public", "digest at origin", "digest at public", box=None, header_style="bold")
+    empty = audit.TopicManifest("")
+    for name in sorted(found.origin.topics.keys() | found.public.topics.keys()):
+        there, here = found.origin.topics.get(name, empty), found.public.topics.get(name)
+        at_public = (str(here.records), here.digest[:16]) if here else ("not there", "")
+        table.add_row(name, str(there.records), at_public[0], there.digest[:16], at_public[1])
+    for name, manifest in sorted(found.public.filters.items()):
+        table.add_row(name, "", str(manifest.records), "", manifest.digest[:16])
+    console.print(table)
+    for site in (found.origin, found.public):
+        for rejection in site.rejections:
+            where = f"{rejection.field}: " if rejection.field else ""
+            console.print(
+                f"{site.site} refused {rejection.count}: {where}{rejection.reason} (such as {rejection.source})"
+            )
+    for sentence in found.disagreements:
+        console.print(f"DISAGREES {sentence}", markup=False)
+    if not found.disagreements:
+        console.print("both sites agree")

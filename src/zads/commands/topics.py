@@ -1,0 +1,52 @@
+"""``zads topics``: what a cluster holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.table import Table
+
+from zads import audit, kafka, topics
+from zads.errors import ZadsError
+
+app = typer.Typer(help="List a cluster's nights and filters.")
+
+
+@app.command()
+def list_topics(
+    properties: Annotated[Path, typer.Option("--kafka", help="A client's properties file.", show_default=False)],
+    night: Annotated[str | None, typer.Option(help="Only this night, YYYYMMDD.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
+) -> None:
+    """List nights, filters and refused input, with the replication of each.
+
+    Example: zads topics --kafka .zads/local/clients/reader.properties
+    """
+    wanted = topics.check_night(night) if night else None
+    conf = kafka.read_properties(properties)
+    try:
+        found = audit.describe(conf, lambda name: _concerns(name, wanted))
+    except KafkaException as error:
+        raise ZadsError(
+            f"{conf['bootstrap.servers']} does not answer: {error.args[0].str()}", hint=f"is {properties} up to date?"
+        ) from error
+    if as_json:
+        typer.echo(json.dumps([vars(state) for state in found], indent=1))
+        return
+    table = Table("topic", "partitions", "replicas", "min. in sync", "under-replicated", box=None, header_style="bold")
+    for state in found:
+        figures = (state.partitions, state.replication_factor, state.min_insync_replicas, state.under_replicated)
+        table.add_row(state.topic, *map(str, figures))
+    Console(width=120).print(table)
+
+
+def _concerns(name: str, night: str | None) -> bool:
+    parsed = topics.parse(name)
+    if night is not None:
+        return parsed is not None and parsed[0] == night
+    return parsed is not None or topics.filter_name(name) is not None or name == topics.REJECTED
