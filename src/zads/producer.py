@@ -1,9 +1,9 @@
 """From the spool to the origin topics: every packet once, whatever dies in between.
 
 An exposure is published in transactions of at most CHUNK_PACKETS packets. Each transaction also writes one record to
-the ledger (the compacted topic ``zads_ledger``), under the exposure's name: how many of its files have been read so far,
-a SHA-256 over them, and the counts. So the packets and the knowledge that they were published become visible together
-or not at all:
+the ledger (the compacted topic ``zads_ledger``), under the exposure's name: how many of its files have been read so
+far, a SHA-256 over them, and the counts. So the packets and the knowledge that they were published become visible
+together or not at all:
 
 1. `init_transactions` ends whatever a predecessor of the same name left open, and fences it;
 2. the ledger is read to its end: nothing can be added to it by others from now on;
@@ -60,11 +60,11 @@ class ProducerError(ZadsError):
     """The producer cannot go on."""
 
 
-class _Stopped(Exception):  # noqa: N818 not an error
+class _Stopped(Exception):
     """The process was asked to end."""
 
 
-class _Again(Exception):  # noqa: N818 not an error
+class _Again(Exception):
     """The transaction was aborted, or the client replaced: try the chunk again if the ledger does not have it."""
 
 
@@ -347,7 +347,7 @@ class Producer:
                 self._recover(error.args[0])
 
     def _call(self, call: Any, *arguments: Any, failed: list[KafkaError] | None = None) -> None:
-        """A call of the transactional interface, resumed until it has an outcome. Raises _Again when that is an abort."""
+        """A transactional call, resumed until it has an outcome. Raises _Again when that is an abort."""
         while True:
             try:
                 call(*arguments)

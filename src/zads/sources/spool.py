@@ -101,7 +101,7 @@ class Spool:
         name = Path(f"{place / files.exposure_name(target)}.json")
         _write(name, (json.dumps(receipt, indent=1, sort_keys=True) + "\n").encode())
         with contextlib.suppress(OSError):
-            # A directory of another user may not change its parent: it stays, and the caller remembers that it is settled.
+            # A directory of another user may not change its parent: it stays, the caller remembers that it is settled.
             exposure.path.rename(target)
         return name
 

@@ -1,0 +1,84 @@
+"""``zads produce``: publish a spool's packets to the origin topics, each once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from zads import kafka, metrics
+from zads.commands import log_to_stderr
+from zads.errors import ZadsError
+from zads.producer import KEEP_SECONDS, Producer
+from zads.sources.spool import Spool
+
+app = typer.Typer()
+
+
+class Settings(BaseModel):
+    """The file of --config: TOML with these names; paths are absolute or relative to where the command runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    spool: Path
+    kafka: Path
+    name: str = Field("producer", min_length=1)
+    metrics_port: int = Field(0, ge=0, le=65535)
+    heartbeat: Path | None = None
+    keep_hours: float = Field(KEEP_SECONDS / 3600, ge=0)
+
+
+@app.command(epilog="Example: zads produce --spool spool --kafka .zads/local/clients/producer.properties --once")
+def produce(
+    config: Annotated[Path | None, typer.Option(help="Settings in TOML: spool, kafka, name, metrics_port ...")] = None,
+    spool: Annotated[Path | None, typer.Option(help="The spool directory; exposures appear in its incoming/.")] = None,
+    kafka_properties: Annotated[
+        Path | None, typer.Option("--kafka", help="The Kafka client's properties file.", metavar="PROPERTIES")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The producer's name: a second of this name ends the first.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when the spool is empty.")] = False,
+    health: Annotated[
+        Path | None, typer.Option(help="Only tell, by the exit status, whether the heartbeat FILE is young.")
+    ] = None,
+) -> None:
+    """Publish a spool's packets to the origin topics, each once."""
+    if health is not None:
+        raise typer.Exit(0 if metrics.healthy(health) else 1)
+    settings = _settings(config, {"spool": spool, "kafka": kafka_properties, "name": name})
+    log_to_stderr()
+    metrics.serve(settings.metrics_port)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    Producer(
+        kafka.read_properties(settings.kafka),
+        Spool(settings.spool),
+        name=settings.name,
+        heartbeat=settings.heartbeat,
+        keep_seconds=settings.keep_hours * 3600,
+        stop=stop,
+    ).run(once=once)
+
+
+def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
+    """The file's settings, with the options that were given in their place."""
+    found: dict[str, Any] = {}
+    if config is not None:
+        try:
+            found = tomllib.loads(config.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ZadsError(f"cannot read the settings {config}: {error}") from error
+    found |= {key: value for key, value in options.items() if value is not None}
+    try:
+        return Settings.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ZadsError(
+            f"{config or 'the options'}: {where}: {first['msg']}", hint="zads produce --help lists the settings"
+        ) from error
