@@ -1,0 +1,62 @@
+"""``zads demo``: a night played through a deployed system."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from zads import demo, report, topics
+from zads.errors import ZadsError
+from zads.inventory import Inventory, repository
+
+app = typer.Typer()
+
+
+@app.command()
+def play(
+    env: Annotated[str, typer.Option(help="The environment: a directory of inventories/.")] = "local",
+    alerts: Annotated[Path | None, typer.Option(help="Real packets: a directory or a .tar.gz of them.")] = None,
+    night: Annotated[
+        str, typer.Option(help="The night that is simulated when there are no real packets.")
+    ] = "20181129",
+    visits: Annotated[int, typer.Option(help="Simulated visits.", min=1)] = 20,
+    alerts_per_visit: Annotated[int, typer.Option(help="Simulated alerts of a visit.", min=1)] = 30,
+    speed: Annotated[float, typer.Option(help="How many times faster than the telescope's 40 s a visit.", min=0.1)] = (
+        demo.DEFAULT_SPEED
+    ),
+    report_to: Annotated[
+        Path | None, typer.Option("--report", help="Where the report goes, without suffix (.zads/ENV/reports/demo).")
+    ] = None,
+) -> None:
+    """Play a night through a deployed system and prove that nothing was lost, doubled or altered.
+
+    Example: zads demo --env local --alerts ~/ztf/20181129 --speed 80
+    """
+    root = repository()
+    inventory = Inventory.load(env, root)
+    console = Console()
+    say = demo.console_lines(console)
+    topics.check_night(night)
+    given = demo.recorded(alerts) if alerts else demo.simulated(night, visits, alerts_per_visit)
+    say(f"{given.alerts} alerts of {len(given.exposures)} visits in {', '.join(given.nights)}")
+    play = demo.Play(inventory, given, demo.RemoteDrop(inventory), say)
+    found = play.run(40.0 / speed)
+    target = report_to or inventory.state / "reports" / "demo"
+    earlier = target.with_suffix(".json")
+    figures = play.report(found, json.loads(earlier.read_text()) if earlier.exists() else {})
+    passed = {name: demo.passed_alerts(play.public, name, given.nights) for name in figures["filters"]}
+    assert play.subscriber is not None
+    page = report.write(target, figures, play.subscriber.latencies, passed)
+    counts, latency = figures["alerts"], figures["latency_seconds"]
+    say(f"dropped {counts['read']}, origin {counts['origin']}, public {counts['public']}")
+    if latency:
+        say(f"produced to read: median {latency['p50']} s, 99 % within {latency['p99']} s")
+    for name, row in figures["filters"].items():
+        say(f"filter {name} ({row['state']}): {row['passed']} of {row['seen']} passed, {row['capped']} cut by its cap")
+    typer.echo(demo.ending(inventory, figures, page, play.reader["sasl.username"]))
+    if figures["disagreements"] or figures["duplicates"]:
+        raise ZadsError(f"the sites disagree: {'; '.join(figures['disagreements'])}")

@@ -1,0 +1,458 @@
+"""A night played through a deployed system: exposures into the spool, a subscriber at the public site, and the proof.
+
+The demo does what the outside world does and no more: it drops exposures where the pipeline drops them, reads as a
+subscriber reads, and then counts and digests what the clusters hold. Everything in its report comes from the clusters.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from confluent_kafka import KafkaError, TopicPartition
+from rich.console import Console
+
+from zads import audit, kafka, topics
+from zads.access import Policy
+from zads.errors import ZadsError
+from zads.inventory import Inventory
+from zads.packet import Packet
+from zads.sources import files, simulator
+
+#: The night must be at every hop so long after its last exposure was dropped; a machine may be lost in between.
+SETTLE_SECONDS = 180.0
+#: How often a program that is no terminal gets a line.
+LINE_SECONDS = 2.0
+#: A visit every 40 s is the telescope's pace; the demo's own is this much faster.
+DEFAULT_SPEED = 40.0
+
+
+@dataclass
+class Exposure:
+    """One visit's packets: the name under which it is dropped, and its files."""
+
+    name: str
+    visit: str
+    packets: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def tar(self) -> bytes:
+        """The exposure as an archive, the same bytes every time."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, data in self.packets:
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(data), 0o644
+                archive.addfile(member, io.BytesIO(data))
+        return buffer.getvalue()
+
+
+@dataclass
+class Night:
+    """What is to be played: exposures in their order, and what they add up to."""
+
+    exposures: list[Exposure]
+    source: str
+    #: topic -> how many different alerts of it are played
+    counts: dict[str, int]
+
+    @property
+    def nights(self) -> list[str]:
+        """The nights of these packets; one demo may play several."""
+        return sorted({parsed[0] for name in self.counts if (parsed := topics.parse(name))})
+
+    @property
+    def alerts(self) -> int:
+        """How many alerts are played."""
+        return sum(self.counts.values())
+
+
+def recorded(path: Path) -> Night:
+    """A night from real packets: a directory or an archive of them, grouped by exposure, oldest first.
+
+    Errors: ZadsError when there is none, or when one is no packet.
+    """
+    exposures: dict[str, Exposure] = {}
+    counts: dict[str, int] = {}
+    for name, data in files.packets(path):
+        packet = Packet.parse(data, source=name)
+        visit = packet.visit
+        one = exposures.setdefault(visit, Exposure(f"{packet.night}-{visit}", visit))
+        one.packets.append((Path(name).name, data))
+        counts[packet.topic] = counts.get(packet.topic, 0) + 1
+    if not exposures:
+        raise ZadsError(f"there are no packets in {path}", hint="name a directory or a .tar.gz of .avro files")
+    return Night([exposures[visit] for visit in sorted(exposures)], str(path), counts)
+
+
+def simulated(night: str, visits: int, alerts_per_visit: int, seed: int = 1) -> Night:
+    """A night that never was, the same for the same seed."""
+    exposures = []
+    counts: dict[str, int] = {}
+    for visit, packets in simulator.simulate(night, visits, alerts_per_visit, seed):
+        exposures.append(Exposure(f"{night}-{visit}", visit, packets))
+        for _, data in packets:
+            name = Packet.trusted(data).topic
+            counts[name] = counts.get(name, 0) + 1
+    return Night(exposures, "", counts)
+
+
+# --- where the pipeline drops what it has --------------------------------------------------------------------------
+
+
+class Drop(Protocol):
+    """A producer's spool, wherever it is."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Put an archive into the spool, whole or not at all."""
+
+    def pending(self) -> int:
+        """How many exposures wait there."""
+
+
+class RemoteDrop:
+    """A spool on a host of the inventory, reached as Ansible reaches it: through the engine or by SSH."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        hosts = inventory.group("producers")
+        if not hosts:
+            raise ZadsError(f"inventory {inventory.env} has no host in the group producers")
+        variables = inventory.hosts[hosts[0]]
+        self._incoming = f"{variables.get('producer_spool', '/var/lib/zads/producer/spool')}/incoming"
+        self._shell = shell_on(hosts[0], variables)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write under a hidden name, then rename: the producer never sees half an exposure."""
+        there, hidden = f"{self._incoming}/{name}", f"{self._incoming}/.{name}"
+        self._run(f"cat > '{hidden}' && mv '{hidden}' '{there}'", content)
+
+    def pending(self) -> int:
+        """How many exposures wait there."""
+        return int(self._run(f"ls '{self._incoming}' | wc -l") or b"0")
+
+    def _run(self, script: str, given: bytes = b"") -> bytes:
+        result = subprocess.run([*self._shell, script], input=given, capture_output=True, check=False)
+        if result.returncode:
+            raise ZadsError(
+                f"the spool {self._incoming} cannot be reached: {result.stderr.decode(errors='replace').strip()}",
+                hint="is the system deployed, and the producer's host up?",
+            )
+        return result.stdout
+
+
+def shell_on(host: str, variables: dict[str, Any]) -> list[str]:
+    """A command that runs a shell script (its last argument) on a host as root, reached as Ansible reaches it."""
+    if variables.get("ansible_connection") == "community.docker.docker":
+        return ["docker", "exec", "-i", str(variables.get("ansible_docker_host", host)), "sh", "-c"]
+    user = f"{variables['ansible_user']}@" if "ansible_user" in variables else ""
+    options = str(variables.get("ansible_ssh_common_args", "")).split()
+    if key := variables.get("ansible_ssh_private_key_file"):
+        options += ["-i", str(key)]
+    return ["ssh", *options, f"{user}{variables.get('ansible_host', host)}", "sudo", "sh", "-c"]
+
+
+# --- a subscriber ---------------------------------------------------------------------------------------------------
+
+
+class Subscriber(threading.Thread):
+    """Reads the public site's topics of some nights from now on, as a user does, and notes how old each alert is.
+
+    ``latencies`` are seconds from the producer's stamp to the moment of reading, in the order of reading.
+    """
+
+    def __init__(self, conf: dict[str, str], names: Iterable[str]) -> None:
+        super().__init__(name="subscriber", daemon=True)
+        self.latencies: list[float] = []
+        self.moments: list[float] = []
+        self.error: str = ""
+        self._stop_reading = threading.Event()
+        self._consumer = kafka.consumer(conf, conf["group.id"])
+        partitions = []
+        for name in names:
+            known = self._consumer.list_topics(name, timeout=30).topics[name].partitions
+            for number in known:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(name, number), timeout=30)
+                partitions.append(TopicPartition(name, number, end))
+        self._consumer.assign(partitions)
+
+    def run(self) -> None:
+        """Read until `close`."""
+        while not self._stop_reading.is_set():
+            for message in self._consumer.consume(500, 0.1):
+                if (error := message.error()) is not None:
+                    if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                        self.error = error.str()
+                    continue
+                now = time.time()
+                produced = audit.headers_of(message).get(topics.HEADER_PRODUCED)
+                if produced:
+                    self.latencies.append(now - float(produced))
+                    self.moments.append(now)
+        self._consumer.close()
+
+    def close(self) -> None:
+        """End the reading."""
+        self._stop_reading.set()
+        self.join()
+
+
+def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:
+    """p50, p95, p99 and the maximum, in seconds; None when nothing was read."""
+    values = np.sort(np.fromiter(latencies, float))
+    if not values.size:
+        return None
+    found = {name: float(np.percentile(values, share)) for name, share in (("p50", 50), ("p95", 95), ("p99", 99))}
+    return {name: round(value, 4) for name, value in {**found, "max": float(values[-1])}.items()}
+
+
+# --- filters' counts --------------------------------------------------------------------------------------------------
+
+
+def filter_counts(conf: dict[str, str], nights: Iterable[str]) -> dict[str, dict[str, int]]:
+    """What each filter says of these nights: alerts seen, passed, cut by the cap, failed; summed over its workers."""
+    newest: dict[bytes, dict[str, Any]] = {}
+    names = {topics.FILTER_COUNTS}
+    for state in audit.describe(conf, names.__contains__):
+
+        def take(message: Any) -> None:
+            newest[message.key()] = json.loads(message.value())
+
+        audit.read_topics(conf, {state.topic: state.partitions}, take)
+    wanted = set(nights)
+    counts: dict[str, dict[str, int]] = {}
+    for record in newest.values():
+        if record["night"] in wanted:
+            total = counts.setdefault(record["filter"], {"seen": 0, "passed": 0, "capped": 0, "failed": 0})
+            for name in total:
+                total[name] += int(record[name])
+    return counts
+
+
+# --- the play ---------------------------------------------------------------------------------------------------------
+
+
+class Play:
+    """One night being played on one deployed environment.
+
+    ``say`` gets lines for people. Errors: ZadsError that names the hop which lacks something.
+    """
+
+    def __init__(self, inventory: Inventory, night: Night, drop: Drop, say: Callable[[str], None]) -> None:
+        self.inventory, self.night, self.drop, self.say = inventory, night, drop, say
+        variables = next(iter(inventory.hosts.values()))
+        self.policy = Policy.read(variables)
+        clients = inventory.state / "clients"
+        self.origin = kafka.read_properties(clients / "admin-origin.properties")
+        self.public = kafka.read_properties(clients / "admin-public.properties")
+        self.reader = kafka.read_properties(clients / f"{self._subscriber()}.properties")
+        self.subscriber: Subscriber | None = None
+
+    def _subscriber(self) -> str:
+        allowed = self.policy.allowed("public")
+        for user in self.policy.users:
+            if user.site == "public" and allowed <= user.programmes:
+                return user.name
+        raise ZadsError("no user reads every public programme", hint="add one to users in the inventory")
+
+    def public_topics(self) -> list[str]:
+        """The night's topics that the data policy puts on the public site."""
+        allowed = self.policy.allowed("public")
+        return [name for name in sorted(self.night.counts) if (parsed := topics.parse(name)) and parsed[1] in allowed]
+
+    def make_nights(self) -> None:
+        """Create the night's topics where they are missing, by the operators' own playbook."""
+        wanted = {topics.topic(night, programme) for night in self.night.nights for programme in self.policy.programmes}
+        there = kafka.admin(self.origin).list_topics(timeout=30).topics
+        public = kafka.admin(self.public).list_topics(timeout=30).topics
+        if wanted <= set(there) and set(self.public_topics()) <= set(public):
+            return
+        nights = ",".join(self.night.nights)
+        self.say(f"topics of the night {nights}")
+        command = [str(self.inventory.root / "scripts/ansible"), self.inventory.env, "night", "-e", f"night={nights}"]
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise ZadsError(f"the night's topics could not be made: {result.stdout[-2000:]}")
+
+    def run(self, interval: float) -> audit.Audit:
+        """Drop an exposure every ``interval`` seconds and wait until all of the night is at every hop."""
+        self.make_nights()
+        self.subscriber = Subscriber(self.reader, self.public_topics())
+        self.subscriber.start()
+        try:
+            for line in self._drop_all(interval):
+                self.say(line)
+            return self._settle()
+        finally:
+            self.subscriber.close()
+
+    def _drop_all(self, interval: float) -> Iterator[str]:
+        """Drop the exposures at their pace; a line of news every now and then."""
+        started = time.monotonic()
+        total, dropped = len(self.night.exposures), 0
+        told = 0.0
+        for number, exposure in enumerate(self.night.exposures, start=1):
+            delay = started + (number - 1) * interval - time.monotonic()
+            if delay > 0:
+                time.sleep(delay)  # the telescope's pace, not a wait for anything
+            self.drop.put(f"{exposure.name}.tar", exposure.tar())
+            dropped += len(exposure.packets)
+            if time.monotonic() - told > LINE_SECONDS or number == total:
+                told = time.monotonic()
+                yield f"visit {number} of {total}: {dropped} alerts dropped, {self._news()}"
+
+    def _news(self) -> str:
+        assert self.subscriber is not None
+        latencies = self.subscriber.latencies
+        recent = percentiles(latencies[-500:])
+        age = f", {recent['p50']:.2f} s old at the median" if recent else ""
+        return f"{len(latencies)} read at the public site{age}"
+
+    def _settle(self) -> audit.Audit:
+        """Wait until the spool is empty, the sites agree and every filter has seen all; then the final audit."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        lacking = "nothing has been looked at"
+        told = time.monotonic()
+        while time.monotonic() < deadline:
+            lacking, found = self._lacking()
+            if not lacking and found is not None:
+                return found
+            if time.monotonic() - told > LINE_SECONDS:
+                told = time.monotonic()
+                self.say(f"waiting: {lacking}; {self._news()}")
+            time.sleep(0.5)
+        raise ZadsError(f"after {SETTLE_SECONDS:g} s still: {lacking}", hint="see the logs of the hop that lags")
+
+    def _lacking(self) -> tuple[str, audit.Audit | None]:
+        if waiting := self.drop.pending():
+            return f"{waiting} exposures wait in the spool", None
+        try:
+            found = audit.audit(self.origin, self.public, self.night.nights, sorted(self.policy.allowed("public")))
+        except audit.AuditError as error:
+            return str(error), None
+        for name, wanted in sorted(self.night.counts.items()):
+            have = found.origin.topics.get(name)
+            if have is None or len(have.values) < wanted:
+                return f"origin has {len(have.values) if have else 0} of {wanted} alerts of {name}", None
+        if found.disagreements:
+            return found.disagreements[0], found
+        counts = filter_counts(self.public, self.night.nights)
+        for entry in self.policy.filters:
+            seen = counts.get(entry.name, {}).get("seen", 0)
+            if entry.state != "off" and seen < found.public.records:
+                return f"the filter {entry.name} has seen {seen} of {found.public.records} alerts", None
+        return "", found
+
+    def report(self, found: audit.Audit, earlier: dict[str, Any]) -> dict[str, Any]:
+        """The figures of the report; latency is an earlier report's when this run had nothing new to publish."""
+        assert self.subscriber is not None
+        latency, whose = percentiles(self.subscriber.latencies), "this run"
+        if latency is None:
+            latency, whose = earlier.get("latency_seconds"), "an earlier run: this one had nothing new to publish"
+        states = [*found.origin.states, *found.public.states]
+        duplicates = sum(m.duplicates + m.conflicts for s in (found.origin, found.public) for m in s.topics.values())
+        counts = filter_counts(self.public, self.night.nights)
+        return {
+            "environment": self.inventory.env,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "source": self.night.source,
+            "nights": self.night.nights,
+            "visits": len(self.night.exposures),
+            "alerts": {
+                "read": self.night.alerts,
+                "rejected": sum(one.count for one in found.origin.rejections if self._is_ours(one.source)),
+                "origin": found.origin.records,
+                "public": found.public.records,
+            },
+            "topics": self._topic_rows(found),
+            "digests_agree": not found.disagreements,
+            "disagreements": list(found.disagreements),
+            "duplicates": duplicates,
+            "filters": {
+                entry.name: {
+                    **dict.fromkeys(("seen", "passed", "capped", "failed"), 0),
+                    **counts.get(entry.name, {}),
+                    "state": entry.state,
+                    "owner": entry.owner,
+                }
+                for entry in self.policy.filters
+                if entry.state != "off"
+            },
+            "latency_seconds": latency,
+            "latency_of": whose,
+            "replication": {
+                site.site: min((state.replication_factor for state in site.states), default=0)
+                for site in (found.origin, found.public)
+            },
+            "under_replicated": sum(state.under_replicated for state in states),
+        }
+
+    def _is_ours(self, source: str) -> bool:
+        return any(source.startswith(exposure.name) for exposure in self.night.exposures)
+
+    def _topic_rows(self, found: audit.Audit) -> list[dict[str, Any]]:
+        rows = []
+        for name in sorted(found.origin.topics.keys() | found.public.topics.keys()):
+            parsed = topics.parse(name)
+            there, here = found.origin.topics.get(name), found.public.topics.get(name)
+            rows.append(
+                {
+                    "topic": name,
+                    "night": parsed[0] if parsed else "",
+                    "programme": parsed[1] if parsed else 0,
+                    "read": self.night.counts.get(name, 0),
+                    "origin": there.records if there else 0,
+                    "origin_digest": there.digest if there else "",
+                    "public": here.records if here else None,
+                    "public_digest": here.digest if here else "",
+                }
+            )
+        return rows
+
+
+def passed_alerts(conf: dict[str, str], name: str, nights: Iterable[str], most: int = 3) -> list[Packet]:
+    """A few of the alerts that a filter passed in these nights, from its topic."""
+    wanted = set(nights)
+    found: list[Packet] = []
+    names = {topics.filter_topic(name)}
+
+    def take(message: Any) -> None:
+        visit = audit.headers_of(message).get(topics.HEADER_VISIT, b"").decode(errors="replace")
+        if len(found) < most and audit.night_of_visit(visit) in wanted:
+            found.append(Packet.trusted(message.value()))
+
+    for state in audit.describe(conf, names.__contains__):
+        audit.read_topics(conf, {state.topic: state.partitions}, take)
+    return found
+
+
+def ending(inventory: Inventory, figures: dict[str, Any], page: Path, reader: str) -> str:
+    """What to do next, for people."""
+    topic = next((row["topic"] for row in figures["topics"] if row["public"]), "ztf_20181129_programid1")
+    client = (inventory.state / "clients" / f"{reader}.properties").relative_to(inventory.root)
+    host = inventory.group("producers")[0]
+    return f"""
+The report:   {page}
+Read it:      kcat -F {client} -C -t {topic} -e -q -f '%k %S bytes\\n'
+In Python:    docs/consume.md
+Look around:  .venv/bin/zads lab status {inventory.env}
+              .venv/bin/zads lab exec {host} --env {inventory.env} -- docker ps
+Check it:     make verify ENV={inventory.env}
+Take it down: make down ENV={inventory.env}"""
+
+
+def console_lines(console: Console) -> Callable[[str], None]:
+    """Lines with the seconds since the start, on a terminal or into a file alike."""
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {line}", highlight=False, soft_wrap=True)
+
+    return say
