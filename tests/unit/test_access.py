@@ -1,0 +1,260 @@
+"""Nobody gets more than the data policy says: topics, accounts and grants worked out of an inventory's data."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zads import access, topics
+from zads.errors import ZadsError
+
+ROOT = Path(__file__).resolve().parents[2]
+NIGHTS = ["20181129", "20181130"]
+DATA: dict[str, Any] = {
+    "survey": "ztf",
+    "topics_night": {"partitions": 16, "replication_factor": 3, "min_insync_replicas": 2, "retention_days": 7},
+    "programmes": {1: {"sites": ["origin", "public"]}, 2: {"sites": ["origin"]}, 3: {"sites": ["origin"]}},
+    "users": [
+        {"name": "reader", "site": "public", "programmes": [1]},
+        {"name": "alice", "site": "public"},
+        {"name": "partner", "site": "origin", "programmes": [1, 2]},
+    ],
+    "filters": [
+        {"name": "young", "owner": "alice", "group": "transients", "state": "active", "cap": 20},
+        {"name": "fast", "owner": "alice", "group": "transients", "state": "shadow", "cap": 20},
+        {"name": "asteroid", "owner": "reader", "group": "moving", "state": "off", "cap": 20},
+    ],
+    "filter_groups": {"transients": {"workers": 1}, "moving": {"workers": 1}},
+}
+
+
+def policy(**changes: Any) -> access.Policy:
+    return access.Policy.read({**copy.deepcopy(DATA), **changes})
+
+
+def may(acls: list[access.Acl], user: str, operation: str, name: str, resource: str = "topic") -> bool:
+    """Whether Kafka would allow it, by its own rule: any literal or prefix entry of the principal that allows."""
+    return any(
+        (acl.principal, acl.resource, acl.operation) == (f"User:{user}", resource, operation)
+        and (name == acl.name or (acl.pattern == "prefixed" and name.startswith(acl.name)))
+        for acl in acls
+    )
+
+
+def grants(
+    site: access.Site, wanted: access.Policy | None = None, present: list[str] | None = None
+) -> list[access.Acl]:
+    wanted = wanted or policy()
+    return access.wanted_acls(wanted, site, access.known_nights(wanted, site, present or [], NIGHTS))
+
+
+def test_a_user_reads_the_programmes_that_are_theirs_and_no_other() -> None:
+    acls = grants("origin")
+    for night in NIGHTS:
+        readable = [number for number in topics.PROGRAMMES if may(acls, "partner", "read", topics.topic(night, number))]
+        assert readable == [1, 2]
+
+
+def test_a_user_has_nothing_at_the_other_site() -> None:
+    assert not [acl for acl in grants("public") if acl.principal == "User:partner"]
+    assert not [acl for acl in grants("origin") if acl.principal == "User:reader"]
+
+
+def test_no_grant_on_a_night_is_a_prefix() -> None:
+    for site in access.SITES:
+        assert {acl.pattern for acl in grants(site) if acl.resource == "topic" and acl.name.startswith("ztf")} == {
+            "literal"
+        }
+
+
+def test_a_night_that_was_never_made_is_not_open_to_anybody() -> None:
+    for site in access.SITES:
+        assert not [acl for acl in grants(site) if "20991231" in acl.name]
+        assert not any(
+            may(grants(site), user, "read", "ztf_20991231_programid1") for user in ("reader", "partner", "mirror")
+        )
+
+
+def test_nights_that_a_cluster_has_stay_readable() -> None:
+    acls = grants("public", present=["ztf_20170101_programid1", "__consumer_offsets", "ztf_filter_young"])
+    assert may(acls, "reader", "read", "ztf_20170101_programid1")
+    assert may(acls, "reader", "read", "ztf_20181129_programid1")
+
+
+def test_a_topic_that_the_policy_forbids_at_a_site_is_closed_even_where_it_exists() -> None:
+    forbidden = "ztf_20181129_programid2"
+    assert not [acl for acl in grants("public", present=[forbidden]) if acl.name == forbidden]
+
+
+def test_an_owner_reads_what_their_own_filters_pass_and_nothing_else() -> None:
+    acls = grants("public")
+    readable = {acl.name for acl in acls if acl.principal == "User:alice" and acl.resource == "topic"}
+    assert readable == {"ztf_filter_young", "ztf_filter_fast"}
+
+
+def test_people_only_read() -> None:
+    people = {f"User:{user['name']}" for user in DATA["users"]}
+    for site in access.SITES:
+        assert {acl.operation for acl in grants(site) if acl.principal in people} <= {"read", "describe"}
+
+
+def test_the_mirror_sees_at_the_origin_only_what_may_be_public() -> None:
+    named = {acl.name for acl in grants("origin") if acl.principal == "User:mirror"}
+    assert named == {topics.topic(night, 1) for night in NIGHTS}
+
+
+def test_the_mirror_can_make_no_topic_but_its_own() -> None:
+    made = {acl.name for acl in grants("public") if acl.operation == "create"}
+    assert made == {"mm2-", "heartbeats", "origin.checkpoints.internal"}
+
+
+def test_the_producer_writes_every_programme_and_cannot_read_any() -> None:
+    acls = grants("origin")
+    assert all(may(acls, "producer", "write", topics.topic(night, n)) for night in NIGHTS for n in topics.PROGRAMMES)
+    assert not any(may(acls, "producer", "read", topics.topic(night, n)) for night in NIGHTS for n in topics.PROGRAMMES)
+    assert may(acls, "producer", "read", topics.LEDGER)
+    assert may(acls, "producer", "write", "producer", "transactional_id")
+
+
+def test_filters_write_only_where_they_are_active() -> None:
+    acls = grants("public")
+    assert may(acls, "filter-transients", "write", "ztf_filter_young")
+    assert not may(acls, "filter-transients", "write", "ztf_filter_fast")
+    assert not may(acls, "filter-transients", "write", "ztf_20181129_programid1")
+    assert may(acls, "filter-transients", "read", "filter-transients", "group")
+    assert not [acl for acl in acls if acl.principal == "User:filter-moving"]
+
+
+def test_each_site_has_accounts_for_its_own_people_and_programs() -> None:
+    assert access.accounts(policy(), "origin") == ["mirror", "partner", "producer"]
+    assert access.accounts(policy(), "public") == ["alice", "filter-transients", "mirror", "reader"]
+
+
+def test_nobody_without_an_account_has_a_grant() -> None:
+    for site in access.SITES:
+        named = {acl.principal.removeprefix("User:") for acl in grants(site)}
+        assert named <= set(access.accounts(policy(), site))
+
+
+def test_a_night_has_topics_for_the_programmes_of_the_site() -> None:
+    assert [topic.name for topic in access.night_topics(policy(), "public", ["20181129"])] == [
+        "ztf_20181129_programid1"
+    ]
+    origin = access.night_topics(policy(), "origin", ["20181129"])
+    assert [topic.name for topic in origin] == [f"ztf_20181129_programid{number}" for number in (1, 2, 3)]
+    assert origin[0].partitions == 16
+    assert origin[0].replication_factor == 3
+    assert origin[0].config["retention.ms"] == str(7 * 24 * 3600 * 1000)
+    assert origin[0].config["min.insync.replicas"] == "2"
+
+
+def test_every_topic_takes_the_largest_packet() -> None:
+    from zads.kafka import MESSAGE_MAX_BYTES
+
+    for site in access.SITES:
+        for topic in [*access.fixed_topics(policy(), site), *access.night_topics(policy(), site, NIGHTS)]:
+            assert int(topic.config["max.message.bytes"]) == MESSAGE_MAX_BYTES
+
+
+def test_a_night_that_is_no_date_is_refused() -> None:
+    with pytest.raises(ZadsError, match="20181332"):
+        access.night_topics(policy(), "origin", ["20181332"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"users": [{"name": "x1", "site": "public", "programmes": [2]}]}, r"x1 .* programmes \[2\].* public"),
+        ({"users": [{"name": "x1", "site": "moon"}]}, r"users\[0\].site \(x1\)"),
+        ({"users": [{"name": "x1", "site": "public", "program": [1]}]}, r"users\[0\].program \(x1\)"),
+        ({"users": [{"name": "producer", "site": "origin"}]}, "own programs"),
+        ({"users": [{"name": "al", "site": "public"}, {"name": "al-ice", "site": "public"}]}, "groups would mix"),
+        ({"users": DATA["users"] * 2}, "reader is there twice"),
+        ({"programmes": {**DATA["programmes"], 4: {"sites": ["origin"]}}}, "4 is none of"),
+        ({"programmes": {**DATA["programmes"], 2: {"sites": ["public"]}}}, "2 is public without"),
+        ({"filters": [{**DATA["filters"][0], "owner": "partner"}]}, "not a user of the public site"),
+        ({"filters": [{**DATA["filters"][0], "programmes": [3]}]}, r"programmes \[3\]"),
+        ({"topics_night": {**DATA["topics_night"], "min_insync_replicas": 3}}, "one broker's restart"),
+        ({"topics_night": {}}, r"topics_night.partitions"),
+    ],
+)
+def test_a_wrong_policy_is_refused_by_name(changes: dict[str, Any], said: str) -> None:
+    if "users" in changes:
+        changes["filters"] = []
+    with pytest.raises(ZadsError, match=said):
+        policy(**changes)
+
+
+@pytest.mark.parametrize("env", sorted(path.parent.name for path in (ROOT / "inventories").glob("*/hosts.yml")))
+def test_the_policy_of_every_inventory_can_be_granted(env: str) -> None:
+    variables: dict[str, Any] = {}
+    directory = ROOT / "inventories" / env / "group_vars"
+    for path in [*directory.glob("all.yml"), *directory.glob("all/*.yml")]:
+        variables |= yaml.safe_load(path.read_text())
+    wanted = access.Policy.read(variables)
+    assert all(grants(site, wanted) for site in access.SITES)
+
+
+# ---- differences
+
+WANTED = access.Topic("t1", 4, 3, {"retention.ms": "1000"})
+
+
+@pytest.mark.parametrize(
+    ("present", "create", "grow", "configure", "refused"),
+    [
+        (None, ["t1"], {}, {}, ""),
+        (WANTED, [], {}, {}, ""),
+        (access.Topic("t1", 2, 3, WANTED.config), [], {"t1": (2, 4)}, {}, ""),
+        (access.Topic("t1", 8, 3, WANTED.config), [], {}, {}, "8 partitions"),
+        (access.Topic("t1", 4, 1, WANTED.config), [], {}, {}, "1 replicas, not 3"),
+        (access.Topic("t1", 4, 3, {}), [], {}, {"t1": {"retention.ms": (None, "1000")}}, ""),
+        (
+            access.Topic("t1", 4, 3, {"retention.ms": "7", "segment.ms": "9"}),
+            [],
+            {},
+            {"t1": {"retention.ms": ("7", "1000"), "segment.ms": ("9", None)}},
+            "",
+        ),
+        (access.Topic("t1", 4, 3, {**WANTED.config, "leader.replication.throttled.replicas": "*"}), [], {}, {}, ""),
+    ],
+)
+def test_what_differs_between_wanted_and_present_topics(
+    present: access.Topic | None, create: list[str], grow: object, configure: object, refused: str
+) -> None:
+    changes = access.topic_changes([WANTED], {"t1": present} if present else {})
+    assert [topic.name for topic in changes.create] == create
+    assert changes.grow == grow
+    assert changes.configure == configure
+    assert refused in " ".join(changes.refused)
+    assert bool(changes.refused) == bool(refused)
+
+
+def test_topics_of_others_are_left_alone() -> None:
+    assert not access.topic_changes([WANTED], {"t1": WANTED, "other": access.Topic("other", 1, 1)})
+
+
+ACLS = st.builds(
+    access.Acl,
+    principal=st.sampled_from(["User:a", "User:b"]),
+    resource=st.sampled_from(["topic", "group"]),
+    name=st.sampled_from(["x", "y"]),
+    pattern=st.sampled_from(["literal", "prefixed"]),
+    operation=st.sampled_from(["read", "write"]),
+    permission=st.sampled_from(["allow", "deny"]),
+)
+
+
+@given(st.sets(ACLS), st.sets(ACLS))
+def test_the_difference_of_grants_leads_from_present_to_wanted(
+    wanted: set[access.Acl], present: set[access.Acl]
+) -> None:
+    changes = access.acl_changes(wanted, present)
+    assert (present - set(changes.remove)) | set(changes.add) == wanted
+    assert bool(changes) == (wanted != present)

@@ -1,0 +1,150 @@
+"""The modules that speak to Kafka: what they accept, and the differences that they work out before they ask anybody."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from zads.access import Topic, TopicChanges
+from zads.errors import ZadsError
+
+pytest.importorskip("ansible")
+PLUGINS = Path(__file__).resolve().parents[2] / "ansible/plugins"
+
+
+def load(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that the test names, with what Ansible would put beside it."""
+    shared = "ansible.module_utils.kafka_site"
+    monkeypatch.setitem(sys.modules, shared, load(PLUGINS / "module_utils/kafka_site.py", shared))
+    return load(PLUGINS / f"modules/{request.param}.py", request.param)
+
+
+@pytest.mark.parametrize("module", ["kafka_topics"], indirect=True)
+def test_settings_are_written_as_kafka_writes_them(module: ModuleType) -> None:
+    config = {"a": True, "b": 604800000, "c": "delete"}
+    (topic,) = module.read([{"name": "t", "partitions": 1, "replication_factor": 1, "config": config}])
+    assert topic.config == {"a": "true", "b": "604800000", "c": "delete"}
+
+
+@pytest.mark.parametrize("module", ["kafka_topics"], indirect=True)
+def test_impossible_and_doubled_topics_are_refused(module: ModuleType) -> None:
+    topic = {"name": "t", "partitions": 1, "replication_factor": 1, "config": {}}
+    with pytest.raises(ZadsError, match="named twice: t"):
+        module.read([topic, topic])
+    with pytest.raises(ZadsError, match="at least one partition"):
+        module.read([{**topic, "partitions": 0}])
+
+
+@pytest.mark.parametrize("module", ["kafka_topics"], indirect=True)
+def test_the_difference_shows_each_setting_before_and_after(module: ModuleType) -> None:
+    changes = TopicChanges([Topic("n", 2, 3)], {"g": (2, 4)}, {"c": {"x": (None, "1"), "y": ("2", None)}}, [])
+    shown = module.difference(changes)
+    assert shown["before"] == "g: 2 partitions\nc: x=(default)\nc: y=2\n"
+    assert "g: 4 partitions\nc: x=1\nc: y=(default)\n" in shown["after"]
+
+
+@pytest.mark.parametrize("module", ["kafka_users"], indirect=True)
+def test_an_account_is_set_again_only_when_something_about_it_differs(module: ModuleType, tmp_path: Path) -> None:
+    memory = module.Memory(tmp_path / "accounts.json", "cluster-1")
+    memory.digests = {"a": memory.digest("a", "secret")}
+    memory.write()
+    again = module.Memory(tmp_path / "accounts.json", "cluster-1")
+    there = {"a": {"SCRAM-SHA-512": 8192}}
+    assert module.changes({"a": "secret"}, there, again, 8192) == ([], [])
+    assert module.changes({"a": "other"}, there, again, 8192) == (["a"], [])
+    assert module.changes({"a": "secret"}, there, again, 4096) == (["a"], [])
+    assert module.changes({"a": "secret"}, {}, again, 8192) == (["a"], [])
+
+
+@pytest.mark.parametrize("module", ["kafka_users"], indirect=True)
+def test_a_cluster_made_anew_knows_no_password(module: ModuleType, tmp_path: Path) -> None:
+    memory = module.Memory(tmp_path / "accounts.json", "cluster-1")
+    memory.digests = {"a": memory.digest("a", "secret")}
+    memory.write()
+    assert not module.Memory(tmp_path / "accounts.json", "cluster-2").knows("a", "secret")
+
+
+@pytest.mark.parametrize("module", ["kafka_users"], indirect=True)
+def test_who_is_not_named_loses_the_account_and_weaker_mechanisms_go(module: ModuleType, tmp_path: Path) -> None:
+    memory = module.Memory(tmp_path / "accounts.json", "cluster-1")
+    memory.digests = {"a": memory.digest("a", "secret")}
+    there = {"a": {"SCRAM-SHA-512": 8192, "SCRAM-SHA-256": 4096}, "gone": {"SCRAM-SHA-512": 8192}}
+    _, deleted = module.changes({"a": "secret"}, there, memory, 8192)
+    assert deleted == [("a", "SCRAM-SHA-256"), ("gone", "SCRAM-SHA-512")]
+
+
+@pytest.mark.parametrize("module", ["kafka_users"], indirect=True)
+def test_what_is_remembered_is_no_password_and_its_owners_alone(module: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "secrets" / "accounts.json"
+    memory = module.Memory(path, "cluster-1")
+    memory.digests = {"a": memory.digest("a", "secret")}
+    memory.write()
+    assert "secret" not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("module", ["kafka_users"], indirect=True)
+def test_a_damaged_memory_means_that_every_account_is_set_again(module: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "accounts.json"
+    path.write_text("{")
+    assert module.Memory(path, "cluster-1").digests == {}
+
+
+@dataclass
+class Partition:
+    """As confluent_kafka describes one."""
+
+    replicas: list[int]
+    isrs: list[int]
+    leader: int = 1
+
+
+@dataclass
+class Described:
+    """A cluster, or a topic of one, as confluent_kafka describes it."""
+
+    brokers: dict[int, object] | None = None
+    topics: dict[str, Described] | None = None
+    partitions: dict[int, Partition] | None = None
+
+
+@pytest.mark.parametrize("module", ["kafka_health"], indirect=True)
+def test_every_broken_promise_of_a_cluster_is_told_at_once(module: ModuleType) -> None:
+    topics = {
+        "good": Described(partitions={0: Partition([1, 2, 3], [3, 2, 1])}),
+        "behind": Described(partitions={0: Partition([1, 2, 3], [1, 2])}),
+        "headless": Described(partitions={0: Partition([1, 2, 3], [1, 2, 3], leader=-1)}),
+        "thin": Described(partitions={0: Partition([1, 2], [1, 2])}),
+    }
+    cluster = Described(brokers={1: None, 2: None}, topics=topics)
+    wanted = {"good": 3, "thin": 3, "lost": 3}
+    assert module.cluster_reasons(cluster, [1, 2, 3], wanted) == [
+        "broker 3 is not up",
+        "the topic lost is missing",
+        "behind, partition 0: not in sync on broker 3",
+        "headless, partition 0: no leader",
+        "thin, partition 0: 2 replicas, not 3",
+    ]
+
+
+@pytest.mark.parametrize("module", ["kafka_health"], indirect=True)
+def test_strangers_try_every_listener_of_every_broker(module: ModuleType) -> None:
+    conf = {"bootstrap.servers": "h1:9093,h2:9093", "ssl.ca.location": "/ca", "ssl.key.location": "/key"}
+    tried = module.attempts(conf, ["h1:9094", "h2:9094"])
+    assert len(tried) == 16
+    assert not [settings for settings in tried.values() if "ssl.key.location" in settings]
