@@ -278,7 +278,7 @@ class _Job:
     def _run(self, one_by_one: bool) -> None:
         if self._loaded.in_batches() and not one_by_one and len(self._pending) > 1 and self._whole():
             return
-        call = self._call_batch if self._loaded.in_batches() else self._loaded.accept
+        call: Callable[[Any], Any] = self._call_batch if self._loaded.in_batches() else self._loaded.accept
         todo = iter(self._pending)
         done = 0
         while True:
@@ -288,7 +288,7 @@ class _Job:
                     if self._row >= self._stop_at:
                         break
                     self._mark(index)
-                    self._settle(index, call(self._alerts[index]))  # type: ignore[arg-type]
+                    self._settle(index, call(self._alerts[index]))
                     done += 1
                     self._row = 0
                 break
@@ -393,7 +393,7 @@ def main(arguments: Sequence[str]) -> None:
     area = mmap.mmap(shared, wire.PAGE + wire.AREA_BYTES)
     view = memoryview(area)
     runner = Runner(view[: wire.PAGE].cast("I"), view[wire.PAGE :], lambda message: wire.send(answers, message))
-    sys.stdout = sys.stderr = runner.output  # type: ignore[assignment]
+    sys.stdout = sys.stderr = runner.output
     fenced = sandbox.limit(memory)
     wire.send(answers, {"ready": True, "fenced": fenced})
     reader = wire.Reader(commands)

@@ -42,7 +42,7 @@ class MissingField(KeyError):
     """A declared field that this packet's schema version does not have."""
 
 
-def _read_only(self: object, *_: object, **__: object) -> NoReturn:
+def _read_only(*_: object, **__: object) -> NoReturn:
     raise TypeError("an alert is read-only: every filter sees the same one")
 
 
@@ -203,9 +203,9 @@ def _maker(
     space: dict[str, Any] = {"__slots__": (), "_path": path, "_declared": frozenset(tree)}
     if read is not None:
         space["__getitem__"] = _tracing_getitem(path, read)
-    kind = type(base.__name__, (base,), space)
     if late:
         space["_late"] = late
+    kind = type(base.__name__, (base,), space)
     names = tuple(name for name in tree if name not in (late or ()))
     # Whatever lies deeper than an alert's own records and arrays is a scalar, which needs no maker.
     below = {name: _maker(node, f"{path}{name}.", Record, read) for name, node in tree.items() if node or not path}
@@ -326,11 +326,11 @@ class Filter:
     cap: ClassVar[int] = DEFAULT_CAP
     time_limit: ClassVar[float] = DEFAULT_TIME_LIMIT
 
-    def accept(self, alert: Alert) -> bool | dict[str, Any]:
+    def accept(self, alert: Alert) -> bool | dict[str, Any]:  # noqa: ARG002
         """Whether the alert passes; a dict (even an empty one) passes it with these annotations."""
         raise TypeError(f"{type(self).__name__} has neither accept nor accept_batch")
 
-    def accept_batch(self, alerts: Columns) -> Any:
+    def accept_batch(self, alerts: Columns) -> Any:  # noqa: ARG002
         """A mask (one bool an alert), or a pair of the mask and a dict of columns of annotations."""
         raise TypeError(f"{type(self).__name__} has neither accept nor accept_batch")
 
@@ -358,7 +358,7 @@ def filter(  # noqa: A001  the word that people expect; `from zads.filters impor
             "__doc__": function.__doc__,
             "__module__": function.__module__,
             "accept": staticmethod(function),
-            "fields": tuple(fields) if not isinstance(fields, str) else fields,
+            "fields": fields,
             "owner": owner,
             "cap": cap,
             "programmes": frozenset(programmes),
@@ -470,7 +470,8 @@ def _instance(kind: type[Filter], path: Path) -> Filter:
 
 
 def _check_declarations(kind: type[Filter], where: str) -> None:
-    if isinstance(kind.fields, str) or not kind.fields:
+    declared: object = kind.fields
+    if not isinstance(declared, tuple | list) or not declared:
         raise FilterError(f"{where} declares no fields as a tuple", hint=f"for example {_HOW}")
     for field in kind.fields:
         if not isinstance(field, str) or not _DOTTED.fullmatch(field):

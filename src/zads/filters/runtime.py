@@ -29,7 +29,7 @@ BATCH_SECONDS = 5.0  # of one filter, for a batch
 KILL_GRACE = 1.0  # beyond a filter's limit, in which Python may stop it
 LOAD_SECONDS = 20.0  # of one filter's file, imports included
 START_SECONDS = 60.0  # of the process itself, on a busy machine
-MEMORY_BYTES = 512_000_000
+MEMORY_BYTES = 256_000_000
 
 
 @dataclass(frozen=True)
@@ -327,10 +327,10 @@ class _Child:
     def run(self, alerts: Sequence[bytes], jobs: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
         """Run jobs over a batch; yields each answer. Raises Gone."""
         position = wire.PAGE
-        for alert in alerts:
-            self._area[position : position + len(alert)] = alert
-            position += len(alert)
-        self._send({"lengths": [len(alert) for alert in alerts], "jobs": jobs, "seconds": BATCH_SECONDS})
+        for data in alerts:
+            self._area[position : position + len(data)] = data
+            position += len(data)
+        self._send({"lengths": [len(data) for data in alerts], "jobs": jobs, "seconds": BATCH_SECONDS})
         while "done" not in (message := self._receive(None)):
             if "memory" in message:
                 number = wire.NOBODY if message["memory"] is None else int(message["memory"])

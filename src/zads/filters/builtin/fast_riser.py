@@ -7,11 +7,11 @@ from zads.filters import quantities as q
 
 
 class FastRiser(Filter):
-    """Rises by at least 0.15 mag/day since its last detection (5 days) or deepest limit (15 days); no known asteroid."""
+    """Rises by 0.15 mag/day since its last detection (5 days) or a limit (15 days), and is no known asteroid."""
 
     fields = (
         "candidate.jd", "candidate.fid", "candidate.magpsf", "candidate.sigmapsf", "candidate.isdiffpos",
-        "candidate.rb", "candidate.ssdistnr", "candidate.ssmagnr", "candidate.ndethist",
+        "candidate.rb", "candidate.ssdistnr", "candidate.ssmagnr",
         "prv_candidates.jd", "prv_candidates.fid", "prv_candidates.magpsf", "prv_candidates.sigmapsf",
         "prv_candidates.diffmaglim",
     )  # fmt: skip

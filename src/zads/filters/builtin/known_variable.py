@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zads.filters import Alert, filter
+from zads.filters import Alert, filter  # noqa: A004
 from zads.filters import quantities as q
 
 

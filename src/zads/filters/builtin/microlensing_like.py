@@ -13,7 +13,7 @@ class MicrolensingLike(Filter):
     """
 
     fields = (
-        "candidate.jd", "candidate.jdstarthist", "candidate.fid", "candidate.magpsf", "candidate.sigmapsf",
+        "candidate.jd", "candidate.fid", "candidate.magpsf", "candidate.sigmapsf",
         "candidate.isdiffpos", "candidate.rb", "candidate.ndethist", "candidate.distnr", "candidate.magnr",
         "candidate.sgscore1", "candidate.distpsnr1",
         "prv_candidates.jd", "prv_candidates.fid", "prv_candidates.magpsf", "prv_candidates.sigmapsf",

@@ -1,0 +1,30 @@
+"""``zads worker``: a group of filters on the live stream."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Run a group of filters on the public stream.")
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option("--config", "--group", help="The group's configuration, a JSON file.")],
+    kafka: Annotated[Path, typer.Option(help="Kafka client properties of the group's user.")],
+    name: Annotated[str, typer.Option(help="This worker's name; the same after a restart, another for another.")] = "",
+    stats: Annotated[Path | None, typer.Option(help="Write the filters' figures here as JSON.")] = None,
+    heartbeat: Annotated[Path | None, typer.Option(help="Touch this file at each turn of the loop.")] = None,
+    metrics_port: Annotated[int, typer.Option(help="Answer Prometheus on this port; 0: do not.")] = 0,
+) -> None:
+    """Run a group of filters on the public stream until SIGTERM; SIGHUP reads configuration and filters again.
+
+    Example: zads worker --config /etc/zads/filters/moving/group.json --kafka filter-moving.properties --name 1
+    """
+    from zads.filters import worker
+
+    name = name or f"{socket.gethostname()}-1"
+    worker.main(config, kafka, name, stats=stats, heartbeat=heartbeat, port=metrics_port)

@@ -1,0 +1,624 @@
+"""Runs a group of filters on the public site's stream, each alert exactly once.
+
+A turn of the loop:
+
+1. read a batch of alerts, committed ones only;
+2. run the group's filters over it, in their own process (`zads.filters.runtime`);
+3. begin a transaction; write what passed (original bytes, headers), what failed (to the topic of refused input), and
+   each filter's counts with the visits that its cap still has to remember;
+4. add the consumer's offsets to the transaction and commit it; only then do the counts in memory change.
+
+Whatever dies, everything of a batch becomes visible or nothing, and a restarted worker goes on from offsets, counts and
+caps that belong together. The cap is exact for one worker; each of N workers of a group keeps its own, so that at most N
+times the cap pass in a visit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from zads import kafka, metrics, topics
+from zads.errors import ZadsError
+from zads.filters import runtime
+from zads.packet import Packet, PacketError
+
+TRANSACTION_MS = 10_000
+STUCK_SECONDS = (
+    2 * TRANSACTION_MS / 1000
+)  # a client that hangs so long does not come back: librdkafka issues 5456, 5511
+BATCH_ALERTS = 500
+BATCH_BYTES = 40_000_000
+GATHER_SECONDS = 0.02  # how long the first alert of a batch waits for more
+REMEMBERED_VISITS = (
+    50  # whose caps are kept: exposures are 30 s apart, an alert that is later by 25 minutes starts anew
+)
+LETTERS_A_VISIT = 20  # failed alerts of one filter that are kept in the topic of refused input
+COMMITTED_WAIT = 15.0
+
+_log = structlog.get_logger()
+Header = tuple[str, bytes]
+
+
+class Entry(BaseModel):
+    """One filter of the group, as the inventory has it."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    file: str = ""
+    owner: str = ""
+    group: str = ""
+    state: Literal["active", "shadow", "off"] = "active"
+    cap: int | None = Field(default=None, ge=1)
+    programmes: list[int] | None = None
+    description: str = ""
+
+
+class Configuration(BaseModel):
+    """A group's file: which filters, of which programmes."""
+
+    model_config = ConfigDict(extra="forbid")
+    group: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
+    programmes: list[int] = [1]
+    filters: list[Entry] = []
+    memory_mb: int = Field(default=256, ge=64)
+
+    @classmethod
+    def read(cls, path: Path) -> Configuration:
+        """The configuration in a JSON file. Raises ZadsError naming the file and the key."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ZadsError(f"cannot read the group's configuration {path}: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise ZadsError(f"{path}: {where}: {first['msg']}") from error
+
+    def specs(self, directory: Path) -> list[runtime.Spec]:
+        """Where each filter is: a file beside the configuration, else a built-in one."""
+        return [runtime.Spec(entry.name, _place(entry, directory)) for entry in self.filters if entry.state != "off"]
+
+
+def _place(entry: Entry, directory: Path) -> str:
+    named, colon, kind = (entry.file or f"{entry.name}.py").partition(":")
+    file = directory / named
+    if file.is_file():
+        return f"{file}{colon}{kind}"
+    return f"{Path(named).stem}{colon}{kind}"
+
+
+@dataclass
+class Counts:
+    """What became of the alerts that one filter was offered by one worker, ever; and its caps."""
+
+    seen: int = 0
+    passed: int = 0
+    capped: int = 0
+    failed: int = 0
+    skipped: int = 0  # its circuit was open
+    visits: dict[str, int] = field(default_factory=dict)
+
+    def copy(self) -> Counts:
+        """Independent of this one."""
+        return Counts(self.seen, self.passed, self.capped, self.failed, self.skipped, dict(self.visits))
+
+    def admit(self, visit: str, cap: int) -> bool:
+        """Whether one more alert of a visit may pass; counts it as passed or capped."""
+        number = self.visits.get(visit, 0)
+        if number >= cap:
+            self.capped += 1
+            return False
+        self.visits[visit] = number + 1
+        while len(self.visits) > REMEMBERED_VISITS:
+            del self.visits[next(iter(self.visits))]
+        self.passed += 1
+        return True
+
+    def summary(self) -> dict[str, int]:
+        """The numbers alone."""
+        return {name: value for name, value in vars(self).items() if name != "visits"}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One alert of a batch and what is known of it without decoding it."""
+
+    message: Message
+    data: bytes
+    programme: int
+    candid: str
+    visit: str
+    headers: list[Header]
+
+    @classmethod
+    def of(cls, message: Message) -> Taken:
+        """From a record. A packet without our headers is asked itself; one that cannot answer has none."""
+        data = message.value() or b""
+        known = {name: bytes(value or b"") for name, value in message.headers() or ()}
+        parsed = topics.parse(message.topic() or "")
+        if topics.HEADER_CANDID not in known or topics.HEADER_VISIT not in known:
+            with contextlib.suppress(ZadsError):
+                packet = Packet.trusted(data)
+                known.setdefault(topics.HEADER_CANDID, str(packet.candid).encode())
+                known.setdefault(topics.HEADER_VISIT, packet.visit.encode())
+                known.setdefault(topics.HEADER_SCHEMA, packet.schema_version.encode())
+        names = (topics.HEADER_CANDID, topics.HEADER_VISIT, topics.HEADER_SCHEMA, topics.HEADER_PRODUCED)
+        return cls(
+            message, data, parsed[1] if parsed else 0, known.get(topics.HEADER_CANDID, b"").decode(errors="replace"),
+            known.get(topics.HEADER_VISIT, b"").decode(errors="replace"),
+            [(name, known[name]) for name in names if name in known],
+        )  # fmt: skip
+
+
+@dataclass
+class Output:
+    """One record to be written."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: list[Header]
+
+
+class Aborted(Exception):
+    """The transaction came to nothing; the batch is read again."""
+
+
+class Watchdog:
+    """Ends the process when a call into the Kafka client does not come back: the service manager starts it anew."""
+
+    def __init__(self, seconds: float = STUCK_SECONDS) -> None:
+        self._seconds = seconds
+        self._deadline = float("inf")
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    @contextlib.contextmanager
+    def limits(self) -> Iterator[None]:
+        """What happens inside must end in time."""
+        self._deadline = time.monotonic() + self._seconds
+        try:
+            yield
+        finally:
+            self._deadline = float("inf")
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(0.5)
+            if time.monotonic() > self._deadline:
+                sys.stderr.write(f"zads: the Kafka client hung for {self._seconds:g} s; ending to be started again\n")
+                sys.stderr.flush()
+                os._exit(1)
+
+
+class Lineup:
+    """The filters that run now: configuration, process, and what follows from both. Raises ZadsError."""
+
+    def __init__(self, path: Path) -> None:
+        self.config = Configuration.read(path)
+        self.group = runtime.Group(self.config.specs(path.parent), memory_bytes=self.config.memory_mb * 1_000_000)
+        self.entries = {entry.name: entry for entry in self.config.filters if entry.state != "off"}
+        self.caps = {name: entry.cap or self.declared(name, "cap", 20) for name, entry in self.entries.items()}
+        self.programmes = {name: self._programmes(entry) for name, entry in self.entries.items()}
+        for name, declared in self.group.declared.items():
+            if "error" in declared:
+                _log.error("filter cannot be loaded", filter=name, reason=declared["error"])
+        if not self.group.fenced:
+            _log.warning("this kernel does not filter system calls: filters could start processes")
+
+    def declared(self, name: str, what: str, default: Any) -> Any:
+        """What the filter's code says."""
+        return self.group.declared.get(name, {}).get(what, default)
+
+    def _programmes(self, entry: Entry) -> frozenset[int]:
+        wanted = frozenset(self.declared(entry.name, "programmes", [1]))
+        if entry.programmes is not None:
+            wanted &= frozenset(entry.programmes)
+        return wanted & frozenset(self.config.programmes)
+
+    def eligible(self, batch: Sequence[Taken]) -> dict[str, list[int]]:
+        """Which alerts of a batch each filter may see."""
+        return {
+            name: [index for index, alert in enumerate(batch) if alert.programme in programmes]
+            for name, programmes in self.programmes.items()
+        }
+
+
+class Worker:
+    """One worker of a group; `run` returns when it is told to stop.
+
+    `name` tells it from the group's others, and must stay the same over restarts. Raises ZadsError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        conf: Mapping[str, str],
+        name: str,
+        *,
+        stats: Path | None = None,
+        heartbeat: Path | None = None,
+    ) -> None:
+        self._path, self._conf, self._name = path, dict(conf), name
+        self._stats, self._heartbeat = stats, heartbeat
+        self._lineup = Lineup(path)
+        self._group_id = f"filter-{self._lineup.config.group}"
+        self._counts: dict[str, Counts] = {}
+        self._letters: dict[tuple[str, str], int] = {}
+        self._stop = self._reload = False
+        self._refused: KafkaError | None = None
+        self._watchdog = Watchdog()
+        self._states: dict[str, str] = {}
+
+    def stop(self, *_: object) -> None:
+        """End after the batch that is being worked on."""
+        self._stop = True
+
+    def reload(self, *_: object) -> None:
+        """Read configuration and filters again before the next batch."""
+        self._reload = True
+
+    def run(self) -> None:
+        """Work until told to stop. Raises ZadsError when it cannot go on: then it is to be started again."""
+        self._producer = kafka.producer(
+            self._conf,
+            **{
+                "transactional.id": f"{self._group_id}-{self._name}", "transaction.timeout.ms": TRANSACTION_MS,
+                "linger.ms": 5,
+            },
+        )  # fmt: skip
+        self._initialise()
+        self._counts = restore(self._conf, self._group_id, self._name)
+        self._consumer = kafka.consumer(
+            self._conf,
+            self._group_id,
+            **{
+                "group.instance.id": self._name, "session.timeout.ms": 10_000, "heartbeat.interval.ms": 2_000,
+                "topic.metadata.refresh.interval.ms": 5_000, "queued.max.messages.kbytes": 65_536,
+                "max.poll.interval.ms": 600_000, "partition.assignment.strategy": "range",
+            },
+        )  # fmt: skip
+        self._subscribe()
+        _log.info("worker started", group=self._group_id, worker=self._name, filters=sorted(self._lineup.entries))
+        try:
+            while not self._stop:
+                self._turn()
+        finally:
+            self._lineup.group.close()
+            with self._watchdog.limits():
+                self._consumer.close()
+        _log.info("worker stopped", group=self._group_id, worker=self._name)
+
+    def _initialise(self) -> None:
+        """End what a predecessor left open, and fence it; a coordinator that is not there yet is waited for."""
+        while True:
+            metrics.beat(self._heartbeat)
+            try:
+                self._producer.init_transactions(STUCK_SECONDS)
+                return
+            except KafkaException as error:
+                reason = error.args[0]
+                if reason.fatal() or not reason.retriable() or self._stop:
+                    raise ZadsError(f"Kafka does not let the worker {self._name} begin: {reason}") from error
+                _log.warning("waiting for Kafka", reason=str(reason))
+
+    def _subscribe(self) -> None:
+        programmes = sorted(self._lineup.config.programmes)
+        # librdkafka uses POSIX expressions, which do not know \d.
+        self._consumer.subscribe([topics.pattern(programmes).replace(r"\d", "[0-9]")])
+
+    def _turn(self) -> None:
+        metrics.beat(self._heartbeat)
+        if self._reload:
+            self._reload = False
+            self._load_again()
+        with self._watchdog.limits():
+            batch = self._gather()
+        if not batch:
+            self._tell()
+            return
+        outputs, counts = self._judge(batch)
+        metrics.beat(self._heartbeat)
+        try:
+            with self._watchdog.limits():
+                self._publish(batch, outputs, counts)
+        except Aborted as reason:
+            _log.warning("transaction aborted, reading the batch again", reason=str(reason))
+            with self._watchdog.limits():
+                self._rewind(batch)
+            return
+        self._note(batch, counts)
+
+    def _load_again(self) -> None:
+        """Take up a changed configuration between two batches, or go on with the old one if it is no good."""
+        try:
+            lineup = Lineup(self._path)
+            if lineup.config.group != self._lineup.config.group:
+                lineup.group.close()
+                raise ZadsError("a running worker cannot change its group", hint="restart it")
+        except ZadsError as error:
+            _log.error("reload refused, going on as before", reason=str(error))
+            return
+        old, self._lineup = self._lineup, lineup
+        old.group.close()
+        if set(old.config.programmes) != set(lineup.config.programmes):
+            self._subscribe()
+        self._letters.clear()
+        _log.info("reloaded", filters=sorted(lineup.entries))
+        self._tell(force=True)
+
+    def _gather(self) -> list[Taken]:
+        """A batch: waits a second for its first alert, and a moment for more."""
+        batch: list[Taken] = []
+        size = 0
+        messages = [message] if (message := self._consumer.poll(1.0)) is not None else []
+        until = time.monotonic() + GATHER_SECONDS
+        while messages:
+            for message in messages:
+                if self._usable(message):
+                    batch.append(Taken.of(message))
+                    size += len(batch[-1].data)
+            left = until - time.monotonic()
+            room = min(BATCH_ALERTS - len(batch), 50)
+            if left <= 0 or room <= 0 or size >= BATCH_BYTES:
+                break
+            messages = self._consumer.consume(room, left)
+        return batch
+
+    def _usable(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.fatal() or error.code() in (
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            KafkaError.GROUP_AUTHORIZATION_FAILED,
+        ):
+            raise ZadsError(f"the worker {self._name} cannot read: {error.str()}")
+        _log.warning("consumer", reason=error.str())
+        return False
+
+    def _judge(self, batch: Sequence[Taken]) -> tuple[list[Output], dict[str, Counts]]:
+        """Run the filters; what is to be written, and the counts as they will then be."""
+        lineup = self._lineup
+        eligible = lineup.eligible(batch)
+        verdicts, undecodable = lineup.group.run([alert.data for alert in batch], eligible)
+        outputs = [_letter(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
+        counts = {name: self._counts.get(name, Counts()).copy() for name in lineup.entries}
+        for name, verdict in verdicts.items():
+            mine = counts[name]
+            mine.seen += len(eligible[name])
+            mine.failed += len(verdict.failed)
+            mine.skipped += verdict.skipped
+            for index, annotations in sorted(verdict.passed.items()):
+                admitted = mine.admit(batch[index].visit, lineup.caps[name])
+                if admitted and lineup.entries[name].state == "active":
+                    outputs.append(_pass(batch[index], name, annotations))
+            for index, reason in sorted(verdict.failed.items()):
+                if self._keeps(name, batch[index].visit):
+                    outputs.append(_letter(batch[index], name, reason))
+        outputs += [self._record(name, mine) for name, mine in counts.items() if eligible[name]]
+        return outputs, counts
+
+    def _keeps(self, name: str, visit: str) -> bool:
+        number = self._letters[name, visit] = self._letters.get((name, visit), 0) + 1
+        while len(self._letters) > 10_000:
+            del self._letters[next(iter(self._letters))]
+        return number <= LETTERS_A_VISIT
+
+    def _record(self, name: str, counts: Counts) -> Output:
+        value = {
+            "filter": name, "worker": self._name, "group": self._lineup.config.group,
+            "state": self._lineup.entries[name].state, "circuit": self._lineup.group.circuits[name].state,
+            **counts.summary(), "visits": counts.visits,
+        }  # fmt: skip
+        return Output(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode(), [])
+
+    def _publish(self, batch: Sequence[Taken], outputs: Sequence[Output], counts: Mapping[str, Counts]) -> None:
+        """Steps 3 and 4. Raises Aborted, or ZadsError if this process cannot go on."""
+        del counts  # they are among the outputs
+        self._refused = None
+        offsets = [TopicPartition(topic, number, last + 1) for (topic, number), (_, last) in _ranges(batch).items()]
+        try:
+            self._call(self._producer.begin_transaction)
+            for output in outputs:
+                self._write(output)
+            position = self._consumer.consumer_group_metadata()
+            self._call(lambda: self._producer.send_offsets_to_transaction(offsets, position, STUCK_SECONDS))
+            self._call(lambda: self._producer.commit_transaction(STUCK_SECONDS))
+        except KafkaException as error:
+            self._abort(error.args[0])
+
+    def _abort(self, reason: KafkaError) -> None:
+        why = (self._refused or reason).str()
+        if reason.fatal() or (self._refused is not None and self._refused.fatal()):
+            raise ZadsError(f"the worker {self._name} cannot go on: {why}", hint="its service starts it again")
+        try:
+            self._call(lambda: self._producer.abort_transaction(STUCK_SECONDS))
+        except KafkaException as error:
+            raise ZadsError(f"the worker {self._name} cannot abort: {error.args[0].str()} (after {why})") from error
+        refusals = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        if (self._refused or reason).code() in refusals:
+            raise ZadsError(
+                f"the worker {self._name} cannot write: {why}",
+                hint="a deployment makes the topics and the grants of every filter in the inventory",
+            )
+        raise Aborted(why)
+
+    @staticmethod
+    def _call(call: Callable[[], object]) -> None:
+        """A transactional call, again while it says that it may be tried again; the watchdog bounds it."""
+        while True:
+            try:
+                call()
+                return
+            except KafkaException as error:
+                reason = error.args[0]
+                if reason.fatal() or reason.txn_requires_abort() or not reason.retriable():
+                    raise
+
+    def _write(self, output: Output) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    output.topic, output.value, output.key, headers=output.headers, on_delivery=self._delivered
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None and self._refused is None and error.code() != KafkaError._PURGE_QUEUE:
+            self._refused = error
+
+    def _rewind(self, batch: Sequence[Taken]) -> None:
+        """Read the batch again, as far as its partitions are still ours."""
+        mine = {(partition.topic, partition.partition) for partition in self._consumer.assignment()}
+        for (topic, number), (first, _) in _ranges(batch).items():
+            if (topic, number) in mine:
+                self._consumer.seek(TopicPartition(topic, number, first))
+
+    def _note(self, batch: Sequence[Taken], counts: Mapping[str, Counts]) -> None:
+        """What has been committed is now true here as well."""
+        metrics.WORKER_ALERTS.inc(len(batch))
+        for name, now in counts.items():
+            before = self._counts.get(name, Counts())
+            metrics.WORKER_PASSED.labels(name).inc(now.passed - before.passed)
+            metrics.WORKER_CAPPED.labels(name).inc(now.capped - before.capped)
+            metrics.WORKER_FAILED.labels(name).inc(now.failed - before.failed)
+        self._counts.update(counts)
+        now_seconds = time.time()
+        for alert in batch:
+            with contextlib.suppress(ValueError, KeyError):
+                produced = float(dict(alert.headers)[topics.HEADER_PRODUCED])
+                metrics.WORKER_LATENCY.observe(max(0.0, now_seconds - produced))
+        self._tell(force=True)
+
+    def _tell(self, force: bool = False) -> None:
+        """Circuits to the log and to Prometheus when they change, figures to the file of statistics."""
+        circuits = self._lineup.group.circuits
+        for name, circuit in circuits.items():
+            metrics.WORKER_OPEN.labels(name).set(circuit.state == "open")
+            if self._states.get(name, "closed") != circuit.state:
+                _log.warning("circuit", filter=name, state=circuit.state, reason=circuit.why)
+                force = True
+            self._states[name] = circuit.state
+        if force and self._stats is not None:
+            rows = {
+                name: {
+                    **self._counts.get(name, Counts()).summary(), "state": entry.state,
+                    "circuit": circuits[name].state, "why": circuits[name].why,
+                }
+                for name, entry in self._lineup.entries.items()
+            }  # fmt: skip
+            text = json.dumps({"group": self._lineup.config.group, "worker": self._name, "filters": rows}, indent=1)
+            temporary = self._stats.with_name(f".{self._stats.name}.part")
+            temporary.write_text(text + "\n")
+            temporary.replace(self._stats)
+
+
+def _ranges(batch: Sequence[Taken]) -> dict[tuple[str, int], tuple[int, int]]:
+    """First and last offset that a batch has of each partition."""
+    ranges: dict[tuple[str, int], tuple[int, int]] = {}
+    for alert in batch:
+        key = (str(alert.message.topic()), int(alert.message.partition() or 0))
+        offset = int(alert.message.offset() or 0)
+        first, last = ranges.get(key, (offset, offset))
+        ranges[key] = (min(first, offset), max(last, offset))
+    return ranges
+
+
+def _key(alert: Taken) -> bytes | None:
+    key = alert.message.key()
+    return key.encode() if isinstance(key, str) else key
+
+
+def _pass(alert: Taken, name: str, annotations: str) -> Output:
+    headers = [*alert.headers, (topics.HEADER_FILTER, name.encode())]
+    headers.append((topics.HEADER_ANNOTATIONS, (annotations or "{}").encode()))
+    return Output(topics.filter_topic(name), _key(alert), alert.data, headers)
+
+
+def _letter(alert: Taken, name: str, reason: str) -> Output:
+    source = f"{alert.message.topic()}/{alert.message.partition()}/{alert.message.offset()}"
+    headers = [
+        *alert.headers, (topics.HEADER_REASON, reason.encode()), (topics.HEADER_FIELD, b""),
+        (topics.HEADER_SOURCE, source.encode()),
+    ]  # fmt: skip
+    if name:
+        headers.append((topics.HEADER_FILTER, name.encode()))
+    return Output(topics.REJECTED, _key(alert), alert.data, headers)
+
+
+def restore(conf: Mapping[str, str], group_id: str, name: str) -> dict[str, Counts]:
+    """The counts that this worker has committed, by filter; from the compacted topic of counts.
+
+    Other workers' open transactions may hold back what is committed behind them: it is waited for, as long as they can
+    last. Raises ZadsError if the topic cannot be read.
+    """
+    with contextlib.closing(kafka.consumer(conf, group_id, **{"enable.partition.eof": True})) as consumer:
+        known = consumer.list_topics(topics.FILTER_COUNTS, timeout=STUCK_SECONDS).topics[topics.FILTER_COUNTS]
+        if known.error is not None:
+            if known.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                raise ZadsError(f"there is no topic {topics.FILTER_COUNTS}", hint="a deployment makes it")
+            raise ZadsError(f"cannot read {topics.FILTER_COUNTS}: {known.error.str()}")
+        ends = _ends(conf, group_id, sorted(known.partitions))
+        consumer.assign([TopicPartition(topics.FILTER_COUNTS, number, 0) for number in ends])
+        return _read_counts(consumer, ends, name)
+
+
+def _ends(conf: Mapping[str, str], group_id: str, numbers: Sequence[int]) -> dict[int, int]:
+    """The end offsets of partitions of the topic of counts, uncommitted records included."""
+    over = {"isolation.level": "read_uncommitted"}
+    with contextlib.closing(kafka.consumer(conf, group_id, **over)) as consumer:
+        return {
+            number: consumer.get_watermark_offsets(TopicPartition(topics.FILTER_COUNTS, number), STUCK_SECONDS)[1]
+            for number in numbers
+        }
+
+
+def _read_counts(consumer: Consumer, ends: Mapping[int, int], name: str) -> dict[str, Counts]:
+    counts: dict[str, Counts] = {}
+    waiting = {number for number, end in ends.items() if end > 0}
+    until = time.monotonic() + COMMITTED_WAIT
+    while waiting and time.monotonic() < until:
+        message = consumer.poll(0.2)
+        if message is None:
+            continue
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ends[message.partition() or 0]:
+                waiting.discard(message.partition() or 0)
+            continue
+        value = json.loads(message.value() or b"{}")
+        if value.get("worker") == name:
+            numbers = {key: int(value.get(key, 0)) for key in Counts().summary()}
+            counts[value["filter"]] = Counts(**numbers, visits=dict(value["visits"]))
+    return counts
+
+
+def main(path: Path, properties: Path, name: str, *, stats: Path | None, heartbeat: Path | None, port: int) -> None:
+    """Run a worker as a service does: SIGTERM stops it, SIGHUP has it read its filters again. Raises ZadsError."""
+    metrics.serve(port)
+    worker = Worker(path, kafka.read_properties(properties), name, stats=stats, heartbeat=heartbeat)
+    signal.signal(signal.SIGTERM, worker.stop)
+    signal.signal(signal.SIGINT, worker.stop)
+    signal.signal(signal.SIGHUP, worker.reload)
+    try:
+        worker.run()
+    except KafkaException as error:
+        raise ZadsError(f"the worker {name} cannot go on: {error.args[0].str()}") from error
+    except PacketError as error:
+        raise ZadsError(f"the worker {name} met a record that no packet can be: {error}") from error
