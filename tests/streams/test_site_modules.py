@@ -1,0 +1,112 @@
+"""The modules that speak to Kafka, run by Ansible against a real broker: what they say is what then is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from zads import kafka
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(broker: Any, tmp_path: Path) -> Run:
+    """Runs a module on the control machine, as a playbook would; returns its result, ``failed`` included."""
+    client = tmp_path / "admin.properties"
+    client.write_text("".join(f"{name}={value}\n" for name, value in broker.conf.items()))
+
+    def run_module(name: str, *options: str, **arguments: Any) -> dict[str, Any]:
+        result = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line", "--module-name", name,
+                "--args", json.dumps({"client": str(client), **arguments}), *options,
+                "--extra-vars", json.dumps({"ansible_become": False, "ansible_python_interpreter": sys.executable}),
+            ],
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_CACHE_PLUGIN": "memory"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        for line in result.stdout.splitlines():
+            if " => " in line:
+                answer: dict[str, Any] = json.loads(line.split(" => ", 1)[1])
+                return answer
+        raise AssertionError(f"{name} said nothing:\n{result.stdout}\n{result.stderr}")
+
+    return run_module
+
+
+@pytest.fixture
+def admin(broker: Any) -> AdminClient:
+    return kafka.admin(broker.conf)
+
+
+@pytest.fixture
+def name(admin: AdminClient) -> Iterator[str]:
+    """The name of a topic that is there for one test at most."""
+    name = f"zads_modules_{uuid4().hex[:8]}"
+    yield name
+    if name in admin.list_topics(timeout=20).topics:
+        for answer in admin.delete_topics([name], operation_timeout=20).values():
+            answer.result()
+
+
+def topic(name: str, **changes: Any) -> dict[str, Any]:
+    return {"name": name, "partitions": 2, "replication_factor": 1, "config": {"retention.ms": 3600000}, **changes}
+
+
+def setting(admin: AdminClient, name: str, key: str) -> str:
+    (answer,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)]).values()
+    value: str = answer.result()[key].value
+    return value
+
+
+def test_a_topic_is_created_once_and_the_second_run_changes_nothing(run: Run, admin: AdminClient, name: str) -> None:
+    assert run("kafka_topics", topics=[topic(name)])["created"] == [name]
+    assert len(admin.list_topics(timeout=20).topics[name].partitions) == 2
+    assert setting(admin, name, "retention.ms") == "3600000"
+    assert run("kafka_topics", topics=[topic(name)])["changed"] is False
+
+
+def test_check_mode_says_what_would_happen_and_does_nothing(run: Run, admin: AdminClient, name: str) -> None:
+    answer = run("kafka_topics", "--check", topics=[topic(name)])
+    assert answer["changed"] is True
+    assert answer["created"] == [name]
+    assert name not in admin.list_topics(timeout=20).topics
+
+
+def test_partitions_grow_and_never_shrink(run: Run, admin: AdminClient, name: str) -> None:
+    run("kafka_topics", topics=[topic(name)])
+    assert run("kafka_topics", topics=[topic(name, partitions=4)])["grown"] == [name]
+    assert len(admin.list_topics(timeout=20).topics[name].partitions) == 4
+    refused = run("kafka_topics", topics=[topic(name, partitions=2, config={"retention.ms": 1})])
+    assert "4 partitions and Kafka cannot take any away" in refused["msg"]
+    assert setting(admin, name, "retention.ms") == "3600000", "a refused run has changed something"
+
+
+def test_settings_follow_the_data_and_return_to_the_default(run: Run, admin: AdminClient, name: str) -> None:
+    run("kafka_topics", topics=[topic(name, config={"retention.ms": 3600000, "segment.ms": 600000})])
+    assert run("kafka_topics", topics=[topic(name, config={"retention.ms": 7200000})])["configured"] == [name]
+    assert setting(admin, name, "retention.ms") == "7200000"
+    assert setting(admin, name, "segment.ms") != "600000"
+
+
+def test_another_number_of_replicas_is_refused(run: Run, name: str) -> None:
+    run("kafka_topics", topics=[topic(name)])
+    assert "takes a reassignment" in run("kafka_topics", topics=[topic(name, replication_factor=2)])["msg"]
+
+
+def test_a_site_that_does_not_answer_is_an_error_in_one_sentence(run: Run, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.properties"
+    nowhere.write_text("bootstrap.servers=127.0.0.1:9\n")
+    answer = run("kafka_topics", client=str(nowhere), topics=[topic("any")])
+    assert answer["msg"].startswith(f"the site of {nowhere} answers:")
