@@ -127,7 +127,7 @@ class Described:
 def test_every_broken_promise_of_a_cluster_is_told_at_once(module: ModuleType) -> None:
     topics = {
         "good": Described(partitions={0: Partition([1, 2, 3], [3, 2, 1])}),
-        "behind": Described(partitions={0: Partition([1, 2, 3], [1, 2])}),
+        "behind": Described(partitions={number: Partition([1, 2, 3], [1, 2]) for number in range(5)}),
         "headless": Described(partitions={0: Partition([1, 2, 3], [1, 2, 3], leader=-1)}),
         "thin": Described(partitions={0: Partition([1, 2], [1, 2])}),
     }
@@ -136,9 +136,9 @@ def test_every_broken_promise_of_a_cluster_is_told_at_once(module: ModuleType) -
     assert module.cluster_reasons(cluster, [1, 2, 3], wanted) == [
         "broker 3 is not up",
         "the topic lost is missing",
-        "behind, partition 0: not in sync on broker 3",
-        "headless, partition 0: no leader",
-        "thin, partition 0: 2 replicas, not 3",
+        "not in sync on broker 3: behind-0, behind-1, behind-2 and 2 more",
+        "no leader: headless-0",
+        "2 replicas, not 3: thin-0",
     ]
 
 

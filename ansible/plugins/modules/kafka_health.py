@@ -41,6 +41,7 @@ from ansible.module_utils.kafka_site import run, site_module
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+NAMED = 3  # partitions that a reason names
 STRANGER = "nobody-at-all"
 CREDENTIALS = {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": STRANGER, "sasl.password": STRANGER}
 
@@ -49,16 +50,23 @@ def cluster_reasons(metadata, brokers: list[int], topics: dict[str, int]) -> lis
     """What is wrong with brokers, partitions and replicas, from one look at the cluster's metadata."""
     reasons = [f"broker {number} is not up" for number in sorted(set(brokers) - set(metadata.brokers))]
     reasons += [f"the topic {name} is missing" for name in sorted(set(topics) - set(metadata.topics))]
+    alike: dict[str, list[str]] = {}
     for name, topic in sorted(metadata.topics.items()):
         for number, partition in sorted(topic.partitions.items()):
-            where = f"{name}, partition {number}"
+            where = f"{name}-{number}"
             if partition.leader < 0:
-                reasons.append(f"{where}: no leader")
-            if behind := sorted(set(partition.replicas) - set(partition.isrs)):
-                reasons.append(f"{where}: not in sync on broker {', '.join(map(str, behind))}")
+                alike.setdefault("no leader", []).append(where)
+            for broker in sorted(set(partition.replicas) - set(partition.isrs)):
+                alike.setdefault(f"not in sync on broker {broker}", []).append(where)
             if name in topics and len(partition.replicas) != topics[name]:
-                reasons.append(f"{where}: {len(partition.replicas)} replicas, not {topics[name]}")
-    return reasons
+                alike.setdefault(f"{len(partition.replicas)} replicas, not {topics[name]}", []).append(where)
+    return reasons + [f"{what}: {some(where)}" for what, where in alike.items()]
+
+
+def some(partitions: list[str]) -> str:
+    """A broker that is down is behind in hundreds: three of them and how many more."""
+    more = len(partitions) - NAMED
+    return ", ".join(partitions[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def attempts(conf: dict[str, str], clients: list[str]) -> dict[str, dict[str, str]]:
