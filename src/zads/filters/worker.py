@@ -9,8 +9,8 @@ A turn of the loop:
 4. add the consumer's offsets to the transaction and commit it; only then do the counts in memory change.
 
 Whatever dies, everything of a batch becomes visible or nothing, and a restarted worker goes on from offsets, counts and
-caps that belong together. The cap is exact for one worker; each of N workers of a group keeps its own, so that at most N
-times the cap pass in a visit.
+caps that belong together. The cap is exact for one worker; each of N workers of a group keeps its own, so that at most
+N times the cap pass in a visit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ LETTERS_A_VISIT = 20  # failed alerts of one filter that are kept in the topic o
 COMMITTED_WAIT = 15.0
 
 _log = structlog.get_logger()
-Header = tuple[str, bytes]
+Header = tuple[str, str | bytes | None]
 
 
 class Entry(BaseModel):
@@ -148,7 +148,7 @@ class Taken:
     def of(cls, message: Message) -> Taken:
         """From a record. A packet without our headers is asked itself; one that cannot answer has none."""
         data = message.value() or b""
-        known = {name: bytes(value or b"") for name, value in message.headers() or ()}
+        known = dict(_headers(message))
         parsed = topics.parse(message.topic() or "")
         if topics.HEADER_CANDID not in known or topics.HEADER_VISIT not in known:
             with contextlib.suppress(ZadsError):
@@ -162,6 +162,12 @@ class Taken:
             known.get(topics.HEADER_VISIT, b"").decode(errors="replace"),
             [(name, known[name]) for name in names if name in known],
         )  # fmt: skip
+
+
+def _headers(message: Message) -> Iterator[tuple[str, bytes]]:
+    pairs: Any = message.headers() or ()
+    for name, value in pairs:
+        yield name, value.encode() if isinstance(value, str) else bytes(value or b"")
 
 
 @dataclass
@@ -334,7 +340,7 @@ class Worker:
         metrics.beat(self._heartbeat)
         try:
             with self._watchdog.limits():
-                self._publish(batch, outputs, counts)
+                self._publish(batch, outputs)
         except Aborted as reason:
             _log.warning("transaction aborted, reading the batch again", reason=str(reason))
             with self._watchdog.limits():
@@ -402,10 +408,10 @@ class Worker:
             mine.seen += len(eligible[name])
             mine.failed += len(verdict.failed)
             mine.skipped += verdict.skipped
-            for index, annotations in sorted(verdict.passed.items()):
+            for index, text in sorted(verdict.passed.items()):
                 admitted = mine.admit(batch[index].visit, lineup.caps[name])
                 if admitted and lineup.entries[name].state == "active":
-                    outputs.append(_pass(batch[index], name, annotations))
+                    outputs.append(_pass(batch[index], name, text))
             for index, reason in sorted(verdict.failed.items()):
                 if self._keeps(name, batch[index].visit):
                     outputs.append(_letter(batch[index], name, reason))
@@ -426,9 +432,8 @@ class Worker:
         }  # fmt: skip
         return Output(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode(), [])
 
-    def _publish(self, batch: Sequence[Taken], outputs: Sequence[Output], counts: Mapping[str, Counts]) -> None:
+    def _publish(self, batch: Sequence[Taken], outputs: Sequence[Output]) -> None:
         """Steps 3 and 4. Raises Aborted, or ZadsError if this process cannot go on."""
-        del counts  # they are among the outputs
         self._refused = None
         offsets = [TopicPartition(topic, number, last + 1) for (topic, number), (_, last) in _ranges(batch).items()]
         try:
@@ -502,7 +507,7 @@ class Worker:
         now_seconds = time.time()
         for alert in batch:
             with contextlib.suppress(ValueError, KeyError):
-                produced = float(dict(alert.headers)[topics.HEADER_PRODUCED])
+                produced = float(dict(alert.headers)[topics.HEADER_PRODUCED] or 0)
                 metrics.WORKER_LATENCY.observe(max(0.0, now_seconds - produced))
         self._tell(force=True)
 

@@ -1,0 +1,98 @@
+"""``zads filter``: list filters, begin one, and try one on a recorded night."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zads.errors import ZadsError
+
+if TYPE_CHECKING:
+    from zads.filters import bench
+
+app = typer.Typer(no_args_is_help=True, help="List filters, begin one, or test one on a recorded night.")
+Place = Annotated[str, typer.Argument(metavar="FILTER", help="A Python file, FILE:CLASS, or a built-in filter's name.")]
+Night = Annotated[Path, typer.Option(help="A recorded night: a directory or a tar archive of packets.")]
+Cap = Annotated[int | None, typer.Option(min=1, help="Alerts a visit, instead of the filter's own cap.")]
+
+
+@app.command("list")
+def list_filters() -> None:
+    """The filters that come with ZADS, each with a line on what it passes.
+
+    Example: zads filter list
+    """
+    from zads.filters import plugin
+
+    for name in plugin.builtin_names():
+        path, _ = plugin.locate(name)
+        typer.echo(f"{name:24} {plugin.summary(path)}")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Lower case letters, digits and _: it becomes the topic's name.")],
+    directory: Annotated[Path, typer.Option(help="Where to.")] = Path(),
+) -> None:
+    """Write a filter to start from, and a test of it.
+
+    Example: zads filter new bright_novae
+    """
+    from zads.filters import bench
+
+    for path in bench.new(name, directory):
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
+def test(
+    place: Place,
+    night: Night,
+    compare: Annotated[str, typer.Option(help="Another filter: what this one gains and loses beside it.")] = "",
+    html: Annotated[Path | None, typer.Option(help="Write a page with light curves and cutouts here.")] = None,
+    cap: Cap = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Run a filter over a recorded night as the worker would; exit 1 if it may not go live.
+
+    Example: zads filter test bright_novae.py --night 20181129/ --html novae.html
+    """
+    from zads.filters import bench
+
+    recorded = bench.night(night)
+    outcome = bench.run(place, recorded, cap=cap)
+    report = outcome.report()
+    if compare:
+        report["compare"] = bench.compare(outcome, bench.run(compare, recorded, cap=cap), recorded)
+    if html is not None:
+        html.write_text(bench.page(outcome, recorded))
+    typer.echo(json.dumps(report) if as_json else bench.describe(outcome))
+    if not as_json:
+        _tell(outcome, recorded, report.get("compare"))
+    if reasons := outcome.refusals():
+        raise ZadsError(f"{outcome.name} may not go live: {'; '.join(reasons)}")
+
+
+def _tell(outcome: bench.Outcome, recorded: list[bench.Recorded], compared: dict[str, list[int]] | None) -> None:
+    for index, reason in list(outcome.failed.items())[:5]:
+        one = recorded[index]
+        typer.echo(f"failed on candid {one.packet.candid} ({one.name}):\n{reason.rstrip()}")
+    for what, candids in (compared or {}).items():
+        typer.echo(f"{what}: {len(candids)} {' '.join(map(str, candids[:20]))}")
+
+
+@app.command()
+def run(place: Place, night: Night, cap: Cap = None) -> None:
+    """Print what a filter passes of a recorded night: candid, object, visit and annotations, a line each.
+
+    Example: zads filter run fast_riser --night 20181129.tar
+    """
+    from zads.filters import bench
+
+    recorded = bench.night(night)
+    for index, text in bench.run(place, recorded, cap=cap).passed.items():
+        packet = recorded[index].packet
+        typer.echo(f"{packet.candid} {packet.object_id} {packet.visit} {text or '{}'}")

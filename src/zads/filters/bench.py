@@ -1,0 +1,292 @@
+"""A filter over a recorded night, exactly as the worker would run it, and what its subscribers would have received."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zads.errors import ZadsError
+from zads.filters import runtime
+from zads.filters.plugin import DEFAULT_CAP, locate
+from zads.filters.worker import Counts
+from zads.packet import Packet, cutout
+from zads.sources import files
+
+FLOOD = 0.05  # of a night: above that, subscribers drown
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One packet of a recorded night."""
+
+    name: str
+    packet: Packet
+
+
+def night(path: Path) -> list[Recorded]:
+    """The packets of a directory, an archive or a file, validated, in the order of observation. Raises ZadsError."""
+    recorded = [Recorded(name, Packet.parse(data, source=name)) for name, data in files.packets(path)]
+    if not recorded:
+        raise ZadsError(f"{path} has no packets", hint="give a directory or tar archive of .avro files")
+    return sorted(recorded, key=lambda one: (one.packet.jd, one.packet.candid))
+
+
+@dataclass
+class Outcome:
+    """What a filter made of a night; alerts are numbers in it."""
+
+    name: str
+    declared: dict[str, Any]
+    offered: int = 0
+    passed: dict[int, str] = field(default_factory=dict)  # after the cap: annotations as JSON
+    cut: list[int] = field(default_factory=list)  # passed, but beyond the cap
+    failed: dict[int, str] = field(default_factory=dict)
+    skipped: int = 0
+    circuit: str = ""
+    visits: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # offered, passed, cut
+    seconds: float = 0.0
+    unread: list[str] = field(default_factory=list)
+    output: str = ""
+
+    @property
+    def share(self) -> float:
+        """Of the alerts it was offered, the part that it passes, cap or not."""
+        return (len(self.passed) + len(self.cut)) / self.offered if self.offered else 0.0
+
+    def refusals(self) -> list[str]:
+        """Why this filter may not go live, with figures; empty if it may."""
+        reasons = []
+        if self.share > FLOOD:
+            count = len(self.passed) + len(self.cut)
+            reasons.append(
+                f"it passes {count} of {self.offered} alerts ({100 * self.share:.1f} %), above {100 * FLOOD:g} %: "
+                "subscribers would drown"
+            )
+        if self.failed:
+            reasons.append(f"it failed on {len(self.failed)} alerts and skipped {self.skipped}")
+        return reasons
+
+    def report(self) -> dict[str, Any]:
+        """Everything, as JSON's types."""
+        return {
+            "filter": self.name, "offered": self.offered, "passed": len(self.passed), "cut": len(self.cut),
+            "failed": len(self.failed), "skipped": self.skipped, "share": self.share, "visits": self.visits,
+            "microseconds_per_alert": 1e6 * self.seconds / max(1, self.offered), "unread": self.unread,
+            "refusals": self.refusals(),
+        }  # fmt: skip
+
+
+def run(place: str, recorded: Sequence[Recorded], *, cap: int | None = None) -> Outcome:
+    """Run a filter (FILE, FILE:CLASS or a built-in) over a night in the worker's sandbox. Raises ZadsError."""
+    path, _ = locate(place)
+    spec = runtime.Spec(path.stem, str(Path(place).resolve()) if Path(place).exists() else place)
+    # Once as the worker does, for the time; once more, slower, to learn which fields are looked at.
+    with runtime.Group([spec]) as group:
+        declared = group.declared[spec.name]
+        if "error" in declared:
+            raise ZadsError(declared["error"])
+        outcome = _collect(spec.name, group, declared, recorded, cap or declared.get("cap", DEFAULT_CAP))
+    with runtime.Group([spec], trace=True) as group:
+        group.run([one.packet.data for one in recorded[: 4 * BATCH]], None)
+        read = group.read[spec.name]
+    if not declared["batches"]:
+        outcome.unread = [
+            name for name in declared["fields"] if not any(r == name or r.startswith(f"{name}.") for r in read)
+        ]
+    return outcome
+
+
+def _collect(
+    name: str, group: runtime.Group, declared: dict[str, Any], recorded: Sequence[Recorded], cap: int
+) -> Outcome:
+    outcome = Outcome(name, declared)
+    counts = Counts()
+    mine = set(declared["programmes"])
+    for first in range(0, len(recorded), BATCH):
+        batch = recorded[first : first + BATCH]
+        chosen = [index for index, one in enumerate(batch) if one.packet.programid in mine]
+        verdicts, _ = group.run([one.packet.data for one in batch], {name: chosen})
+        verdict = verdicts[name]
+        for index in chosen:
+            _tally(outcome, batch[index].packet.visit, 0)
+        for index, text in sorted(verdict.passed.items()):
+            visit = batch[index].packet.visit
+            if counts.admit(visit, cap):
+                outcome.passed[first + index] = text
+                _tally(outcome, visit, 1)
+            else:
+                outcome.cut.append(first + index)
+                _tally(outcome, visit, 2)
+        outcome.failed.update({first + index: why for index, why in verdict.failed.items()})
+        outcome.offered += len(chosen)
+        outcome.skipped += verdict.skipped
+        outcome.seconds += verdict.seconds
+        outcome.output = outcome.output or verdict.output
+    outcome.circuit = group.circuits[name].why
+    return outcome
+
+
+def _tally(outcome: Outcome, visit: str, what: int) -> None:
+    numbers = list(outcome.visits.get(visit, (0, 0, 0)))
+    numbers[what] += 1
+    outcome.visits[visit] = (numbers[0], numbers[1], numbers[2])
+
+
+def page(outcome: Outcome, recorded: Sequence[Recorded], at_most: int = 40) -> str:
+    """An HTML page that needs nothing else: each passed alert's light curve, cutouts and annotations."""
+    rows = [_figure(recorded[index], text) for index, text in list(outcome.passed.items())[:at_most]]
+    summary = (
+        f"{len(outcome.passed)} of {outcome.offered} alerts pass ({100 * outcome.share:.1f} % before the cap), "
+        f"the cap cut {len(outcome.cut)}, {len(outcome.failed)} failed."
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>{html.escape(outcome.name)}</title>"
+        "<style>body{font:15px sans-serif;max-width:60em;margin:2em auto}img{max-width:100%}"
+        "section{border-top:1px solid #ccc;margin-top:1em}</style>"
+        f"<h1>{html.escape(outcome.name)}</h1><p>{html.escape(outcome.declared['doc'])}</p><p>{summary}</p>"
+        + "".join(rows)
+        + "</html>\n"
+    )
+
+
+def _figure(one: Recorded, annotations: str) -> str:
+    from matplotlib.figure import Figure
+
+    packet = one.packet
+    fields = ["objectId", "candidate", "prv_candidates"]
+    fields += [name for name in ("cutoutScience", "cutoutTemplate", "cutoutDifference") if packet.has(name)]
+    alert = packet.read(fields)
+    figure = Figure(figsize=(10, 2.6), layout="constrained")
+    curve, *stamps = figure.subplots(1, 4, width_ratios=[3, 1, 1, 1])
+    _light_curve(curve, alert)
+    for axes, kind in zip(stamps, ("Science", "Template", "Difference"), strict=True):
+        axes.set_title(kind, fontsize=8)
+        axes.set_axis_off()
+        stamp = alert.get(f"cutout{kind}")
+        if stamp:
+            axes.imshow(cutout(stamp["stampData"]), cmap="gray", origin="lower")
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=80)
+    encoded = base64.b64encode(image.getvalue()).decode()
+    title = html.escape(f"{alert['objectId']} {packet.candid}")
+    return (
+        f'<section><h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{encoded}">'
+        f"<p>{html.escape(annotations)}</p></section>"
+    )
+
+
+def _light_curve(axes: Any, alert: dict[str, Any]) -> None:
+    now = alert["candidate"]
+    points = [*(alert["prv_candidates"] or ()), now]
+    for band, colour in ((1, "tab:green"), (2, "tab:red"), (3, "tab:brown")):
+        seen = [p for p in points if p["fid"] == band and p["magpsf"] is not None]
+        limits = [p for p in points if p["fid"] == band and p["magpsf"] is None and p.get("diffmaglim") is not None]
+        axes.errorbar(
+            [p["jd"] - now["jd"] for p in seen], [p["magpsf"] for p in seen], [p["sigmapsf"] for p in seen],
+            fmt="o", color=colour, markersize=4,
+        )  # fmt: skip
+        axes.plot(
+            [p["jd"] - now["jd"] for p in limits], [p["diffmaglim"] for p in limits], "v", color=colour, alpha=0.3
+        )
+    axes.invert_yaxis()
+    axes.set_xlabel("days before this alert")
+    axes.set_ylabel("difference magnitude")
+
+
+def new(name: str, directory: Path) -> tuple[Path, Path]:
+    """Write a filter to start from, and its test. Raises ZadsError if either is there already."""
+    from zads.topics import filter_topic
+
+    filter_topic(name)
+    target, test = directory / f"{name}.py", directory / f"test_{name}.py"
+    for path in (target, test):
+        if path.exists():
+            raise ZadsError(f"{path} is there already", hint="choose another name, or remove it")
+    title = "".join(part.capitalize() for part in name.split("_"))
+    target.write_text(_TEMPLATE.replace("NAME", title))
+    test.write_text(_TEST.replace("MODULE", name).replace("NAME", title))
+    return target, test
+
+
+_TEMPLATE = '''"""One line on what this file is about."""
+
+from zads.filters import Alert, Filter
+from zads.filters import quantities as q
+
+
+class NAME(Filter):
+    """Real, bright (below 16 mag), and not a known asteroid."""
+
+    fields = ("candidate.magpsf", "candidate.rb", "candidate.isdiffpos", "candidate.ssdistnr", "candidate.ssmagnr")
+    cap = 20
+
+    def accept(self, alert: Alert) -> bool:
+        """All cuts."""
+        candidate = alert["candidate"]
+        if q.real_bogus(alert) < 0.65 or not q.is_positive(candidate) or candidate["magpsf"] > 16.0:
+            return False
+        return not q.solar_system_match(alert, within_arcsec=10.0)
+'''
+
+_TEST = '''"""The cuts of MODULE, one alert each. Run with: pytest test_MODULE.py"""
+
+from pathlib import Path
+
+from zads.filters import load
+from zads.filters.plugin import View
+
+GOOD = {"magpsf": 15.0, "rb": 0.9, "isdiffpos": "t", "ssdistnr": -999.0, "ssmagnr": -999.0}
+
+
+def accepts(**changed: object) -> bool:
+    loaded = load(Path(__file__).with_name("MODULE.py"))
+    return bool(loaded.accept(View(loaded.fields)({"candidate": {**GOOD, **changed}})))
+
+
+def test_a_bright_real_source_passes() -> None:
+    assert accepts()
+
+
+def test_a_faint_one_does_not() -> None:
+    assert not accepts(magpsf=18.0)
+
+
+def test_an_asteroid_does_not() -> None:
+    assert not accepts(ssdistnr=1.0, ssmagnr=15.0)
+'''
+
+
+def describe(outcome: Outcome) -> str:
+    """The outcome for a terminal."""
+    lines = [
+        f"{outcome.name}: {outcome.declared['doc'].splitlines()[0]}",
+        f"{'visit':>12} {'alerts':>8} {'pass':>6} {'cut by cap':>11}",
+    ]
+    lines += [f"{visit:>12} {a:>8} {p:>6} {c:>11}" for visit, (a, p, c) in sorted(outcome.visits.items())]
+    lines.append(f"{'night':>12} {outcome.offered:>8} {len(outcome.passed):>6} {len(outcome.cut):>11}")
+    lines.append(
+        f"{100 * outcome.share:.2f} % pass before the cap; {1e6 * outcome.seconds / max(1, outcome.offered):.1f} us "
+        "an alert in this filter"
+    )
+    if outcome.unread:
+        lines.append(f"never read, so it need not declare: {', '.join(outcome.unread)}")
+    if outcome.skipped:
+        lines.append(f"stopped, {outcome.skipped} alerts not looked at: {outcome.circuit}")
+    if outcome.output:
+        lines.append(f"it printed: {outcome.output[:300]!r}")
+    return "\n".join(lines)
+
+
+def compare(mine: Outcome, other: Outcome, recorded: Sequence[Recorded]) -> dict[str, list[int]]:
+    """Candids that `mine` passes and `other` does not (gains), and the other way round (losses); caps apply."""
+    return {
+        "gains": sorted(recorded[index].packet.candid for index in mine.passed.keys() - other.passed.keys()),
+        "losses": sorted(recorded[index].packet.candid for index in other.passed.keys() - mine.passed.keys()),
+    }
