@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from confluent_kafka import KafkaError, TopicPartition
 from rich.console import Console
+from rich.markup import escape
 
 from zads import audit, kafka, topics
 from zads.access import Policy
@@ -127,7 +129,7 @@ class RemoteDrop:
             raise ZadsError(f"inventory {inventory.env} has no host in the group producers")
         variables = inventory.hosts[hosts[0]]
         self._incoming = f"{variables.get('producer_spool', '/var/lib/zads/producer/spool')}/incoming"
-        self._shell = shell_on(hosts[0], variables)
+        self._host, self._variables = hosts[0], variables
 
     def put(self, name: str, content: bytes) -> None:
         """Write under a hidden name, then rename: the producer never sees half an exposure."""
@@ -139,7 +141,8 @@ class RemoteDrop:
         return int(self._run(f"ls '{self._incoming}' | wc -l") or b"0")
 
     def _run(self, script: str, given: bytes = b"") -> bytes:
-        result = subprocess.run([*self._shell, script], input=given, capture_output=True, check=False)
+        command = on_host(self._host, self._variables, script)
+        result = subprocess.run(command, input=given, capture_output=True, check=False)
         if result.returncode:
             raise ZadsError(
                 f"the spool {self._incoming} cannot be reached: {result.stderr.decode(errors='replace').strip()}",
@@ -148,15 +151,18 @@ class RemoteDrop:
         return result.stdout
 
 
-def shell_on(host: str, variables: dict[str, Any]) -> list[str]:
-    """A command that runs a shell script (its last argument) on a host as root, reached as Ansible reaches it."""
+def on_host(host: str, variables: Mapping[str, Any], script: str) -> list[str]:
+    """A command that runs a shell script on a host as root, reached as Ansible reaches it; stdin is the script's."""
     if variables.get("ansible_connection") == "community.docker.docker":
-        return ["docker", "exec", "-i", str(variables.get("ansible_docker_host", host)), "sh", "-c"]
+        return ["docker", "exec", "-i", str(variables.get("ansible_docker_host", host)), "sh", "-c", script]
     user = f"{variables['ansible_user']}@" if "ansible_user" in variables else ""
-    options = str(variables.get("ansible_ssh_common_args", "")).split()
+    options = ["-o", "BatchMode=yes", *shlex.split(str(variables.get("ansible_ssh_common_args", "")))]
+    if port := variables.get("ansible_port"):
+        options += ["-p", str(port)]
     if key := variables.get("ansible_ssh_private_key_file"):
         options += ["-i", str(key)]
-    return ["ssh", *options, f"{user}{variables.get('ansible_host', host)}", "sudo", "sh", "-c"]
+    # The far side's shell sees one line: without quotes the redirections would be its own, without sudo's rights.
+    return ["ssh", *options, f"{user}{variables.get('ansible_host', host)}", f"sudo -n sh -c {shlex.quote(script)}"]
 
 
 # --- a subscriber ---------------------------------------------------------------------------------------------------
@@ -392,6 +398,12 @@ class Play:
                 for site in (found.origin, found.public)
             },
             "under_replicated": sum(state.under_replicated for state in states),
+            "replicas": [
+                {"site": site.site, **vars(state)} for site in (found.origin, found.public) for state in site.states
+            ],
+            "refused": [
+                {"site": site.site, **vars(one)} for site in (found.origin, found.public) for one in site.rejections
+            ],
         }
 
     def _is_ours(self, source: str) -> bool:
@@ -453,6 +465,7 @@ def console_lines(console: Console) -> Callable[[str], None]:
     started = time.monotonic()
 
     def say(line: str) -> None:
-        console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {line}", highlight=False, soft_wrap=True)
+        stamp = f"[dim]{time.monotonic() - started:6.1f} s[/dim]"
+        console.print(f"{stamp}  {escape(line)}", highlight=False, soft_wrap=True)
 
     return say
