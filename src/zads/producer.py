@@ -468,8 +468,8 @@ class Producer:
 def _remedy(topic: str) -> str:
     night = topics.parse(topic)
     if night is None:
-        return "make deploy ENV=... TAGS=topics"
-    return f"make runbook NAME=rollover ENV=... NIGHT={night[0]}"
+        return "make deploy ENV=..."
+    return f"make night ENV=... NIGHT={night[0]}"
 
 
 def _note(message: Message, ledger: dict[str, Entry]) -> None:

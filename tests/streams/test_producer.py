@@ -1,0 +1,362 @@
+"""What the pipeline drops into the spool is on its topic once, whatever happens in between."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from collections import Counter
+from pathlib import Path
+
+import fastavro
+import pytest
+from conftest import Broker, await_true
+from prometheus_client import REGISTRY
+
+from zads import metrics, topics
+from zads.commands.simulate import drop
+from zads.packet import Packet
+from zads.producer import Producer, ProducerError
+from zads.sources.simulator import simulate
+from zads.sources.spool import Spool
+
+JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
+NIGHTS = (f"201811{day:02d}" for day in range(1, 31))
+
+
+class Origin:
+    """A night of its own for each test, on one broker: its topics, and six exposures of all schemas and programmes."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.conf = broker.conf
+        self.night = next(NIGHTS)
+        self.topics = [topics.topic(self.night, programme) for programme in topics.PROGRAMMES]
+        self.exposures = list(simulate(self.night, 6, 20, seed=5))
+
+    def published(self) -> Counter[bytes]:
+        return Counter(message.value() for topic in self.topics for message in self.broker.read_all(topic))
+
+    def rejected(self) -> dict[str, dict[str, str]]:
+        """Source -> the headers of its refusal, and its bytes; of this night's exposures."""
+        found = {}
+        names = tuple(name for name, _ in self.exposures)
+        for message in self.broker.read_all(topics.REJECTED):
+            headers = {name: value.decode() for name, value in message.headers()}
+            source = headers[topics.HEADER_SOURCE]
+            if source.startswith(names):
+                assert source not in found, "refused twice"
+                found[source] = {**headers, "value": message.value()}
+        return found
+
+
+@pytest.fixture
+def origin(broker: Broker) -> Origin:
+    made = Origin(broker)
+    broker.create(*made.topics, partitions=4, max_message_bytes="4194304")
+    return made
+
+
+@pytest.fixture
+def night(origin: Origin) -> list[tuple[str, list[tuple[str, bytes]]]]:
+    return origin.exposures
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+def produce(origin: Origin, spool: Spool, name: str = "producer") -> int:
+    return Producer(origin.conf, spool, name=name).run(once=True)
+
+
+def originals(*exposures: tuple[str, list[tuple[str, bytes]]]) -> Counter[bytes]:
+    return Counter(data for _, packets in exposures for _, data in packets)
+
+
+def receipt(spool: Spool, name: str) -> dict:
+    return json.loads((spool.done / f"{name}.json").read_text())
+
+
+def reencoded(data: bytes, change, schema_change=None) -> bytes:
+    """A packet with its record changed, and its schema too if need be."""
+    reader = fastavro.reader(io.BytesIO(data))
+    record, schema = next(iter(reader)), json.loads(reader.metadata["avro.schema"])
+    if schema_change:
+        schema_change(schema)
+    change(record)
+    out = io.BytesIO()
+    fastavro.writer(out, schema, [record])
+    return out.getvalue()
+
+
+def test_every_schema_and_programme_arrives_byte_for_byte_on_its_topic_with_its_headers(origin, spool, night):
+    for name, packets in night[:2]:
+        drop(spool.incoming, name, packets)
+    assert produce(origin, spool) == 2
+    visits = {data: name for name, packets in night[:2] for _, data in packets}
+    seen = []
+    for topic in origin.topics:
+        for message in origin.broker.read_all(topic):
+            packet = Packet.parse(message.value())
+            headers = {name: value.decode() for name, value in message.headers()}
+            assert (packet.topic, packet.key) == (topic, message.key())
+            assert float(headers.pop(topics.HEADER_PRODUCED)) > 0
+            assert headers == {
+                topics.HEADER_CANDID: str(packet.candid),
+                topics.HEADER_VISIT: visits[message.value()],
+                topics.HEADER_SCHEMA: packet.schema_version,
+            }
+            seen.append(message.value())
+    assert Counter(seen) == originals(*night[:2])
+    assert {Packet.parse(data).schema_version for data in seen} == {"3.2", "3.3", "4.01", "4.02"}
+
+
+def test_a_receipt_says_what_became_of_an_exposure(origin, spool, night):
+    name, packets = night[0]
+    drop(spool.incoming, name, [*packets, ("z.avro", b"")])
+    produce(origin, spool)
+    told = receipt(spool, name)
+    assert (told["read"], sum(told["published"].values()), told["refused"]) == (21, 20, 1)
+    assert told["refusals"][0]["file"] == "z.avro"
+    assert not told["published_before"]
+    assert (spool.done / name).is_dir()
+    assert not list(spool.incoming.iterdir())
+
+
+# What a run is killed at, as the number of packets that it has handed to Kafka, or the call that it is about to make.
+KILL = """
+import os, sys
+from pathlib import Path
+from zads import kafka, producer
+from zads.sources.spool import Spool
+
+producer.CHUNK_PACKETS = 8
+at, spool, properties = sys.argv[1:]
+count = 0
+
+def killed(*_, **__):
+    os.kill(os.getpid(), 9)
+
+if at.isdigit():
+    produce = producer.Producer._produce
+    def counted(self, record, delivered):
+        global count
+        count += 1
+        if count == int(at):
+            self._client.flush(10)   # the broker has the records of the open transaction
+            killed()
+        produce(self, record, delivered)
+    producer.Producer._produce = counted
+elif at == "receipt":
+    Spool.finish = killed
+elif at == "committed":
+    producer.Producer._count = killed
+elif at == "move":
+    Path.rename = killed
+producer.Producer(kafka.read_properties(properties), Spool(Path(spool))).run(once=True)
+"""
+
+
+def test_a_killed_producer_publishes_the_rest_and_nothing_twice(origin, spool, night, tmp_path):
+    properties = tmp_path / "client.properties"
+    properties.write_text("".join(f"{name}={value}\n" for name, value in origin.conf.items()))
+    for name, packets in night:
+        drop(spool.incoming, name, packets)
+    for at in ("1", "5", "9", "15", "committed", "receipt", "move", "30", "8"):
+        ended = subprocess.run(
+            [sys.executable, "-c", KILL, at, str(spool.root), str(properties)],
+            check=False, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert ended.returncode == -signal.SIGKILL, f"killed at {at}: {ended.stderr}"
+    produce(origin, spool)
+    assert origin.published() == originals(*night)
+    assert not origin.rejected()
+    for topic in origin.topics:
+        # Candids grow with the exposure and within it: so must they along every partition.
+        last: dict[int, int] = {}
+        for message in origin.broker.read_all(topic):
+            candid = Packet.trusted(message.value()).candid
+            assert last.get(message.partition(), 0) < candid
+            last[message.partition()] = candid
+    for name, _ in night:
+        assert sum(receipt(spool, name)["published"].values()) == 20
+
+
+def bad_files(good: bytes) -> dict[str, tuple[bytes, str, str]]:
+    """File name -> bytes, a part of the reason, the field."""
+
+    def without(record_schema):
+        fields = record_schema["fields"]
+        fields[:] = [one for one in fields if one["name"] != "objectId"]
+
+    def as_text(record_schema):
+        candidate = next(one for one in record_schema["fields"] if one["name"] == "candidate")["type"]
+        next(one for one in candidate["fields"] if one["name"] == "jd")["type"] = "string"
+
+    def unknown(record_schema):
+        record_schema["fields"].append({"name": "novelty", "type": "int"})
+        record_schema["version"] = "9.99"
+
+    return {
+        "empty.avro": (b"", "empty", ""),
+        "half.avro": (good[: len(good) // 2], "", None),
+        "picture.jpeg": (JPEG, "", None),
+        "missing.avro": (reencoded(good, lambda record: record.pop("objectId"), without), "objectId", None),
+        "type.avro": (
+            reencoded(good, lambda record: record["candidate"].update(jd="yesterday"), as_text), "jd", None,
+        ),
+        "unknown.avro": (
+            reencoded(good, lambda record: record.update(novelty=1, schemavsn="9.99"), unknown), "", None,
+        ),
+        "large.avro": (good + bytes(20_000_000), "bytes", ""),
+        "copy.avro": (good, "already in this exposure", "candid"),
+    }  # fmt: skip
+
+
+def test_bad_files_are_refused_with_their_reasons_and_stop_nothing(origin, spool, night):
+    (name, packets), (after, later) = night[:2]
+    bad = bad_files(packets[0][1])
+    drop(spool.incoming, name, [*packets, *((file, data) for file, (data, _, _) in bad.items())])
+    drop(spool.incoming, after, later)
+    produce(origin, spool)
+    assert origin.published() == originals(*night[:2])
+    refused = origin.rejected()
+    assert set(refused) == {f"{name}/{file}" for file in bad}
+    for file, (data, reason, field) in bad.items():
+        told = refused[f"{name}/{file}"]
+        assert told["value"] == data[:1_000_000]
+        assert told[topics.HEADER_REASON]
+        assert reason in f"{told[topics.HEADER_REASON]} {told[topics.HEADER_FIELD]}"
+        if field is not None:
+            assert told[topics.HEADER_FIELD] == field
+        assert (spool.refused / name / file).read_bytes() == data[:1_000_000]
+    assert len({told[topics.HEADER_REASON] for told in refused.values()}) == len(bad), "every reason is its own"
+
+
+def test_an_archive_is_read_without_leaving_its_place(origin, spool, night, tmp_path):
+    name, packets = night[0]
+    archive = tmp_path / "exposure.tar"
+    with tarfile.open(archive, "w") as tar:
+        for member, data in [*packets, ("../../outside.avro", packets[0][1]), ("/absolute.avro", packets[0][1])]:
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("link.avro")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    archive.rename(spool.incoming / f"{name}.tar")
+    produce(origin, spool)
+    assert origin.published() == originals(night[0])
+    refused = origin.rejected()
+    assert len(refused) == 3
+    assert "leads out" in refused[f"{name}/../../outside.avro"][topics.HEADER_REASON]
+    assert "leads out" in refused[f"{name}//absolute.avro"][topics.HEADER_REASON]
+    assert "link" in refused[f"{name}/link.avro"][topics.HEADER_REASON]
+    assert not list(tmp_path.rglob("outside.avro"))
+    assert (spool.done / f"{name}.tar").is_file()
+
+
+# Permissions do not bind root: the producer runs as somebody else, in a process of its own.
+DROPPED = """
+import os, sys
+from pathlib import Path
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+from zads import kafka, producer
+from zads.sources.spool import Spool
+made = producer.Producer(kafka.read_properties(sys.argv[2]), Spool(Path(sys.argv[1])))
+sys.exit(made.run(once=True) != int(sys.argv[3]))
+"""
+
+
+def test_a_directory_without_permission_is_noted_once_and_stops_nothing(origin, spool, night, tmp_path):
+    (name, packets), (after, later) = night[:2]
+    properties = tmp_path / "client.properties"
+    properties.write_text("".join(f"{key}={value}\n" for key, value in origin.conf.items()))
+    closed = drop(spool.incoming, name, packets)
+    drop(spool.incoming, after, later)
+    for path in [spool.root, *spool.root.iterdir()]:
+        path.chmod(0o777)
+    closed.chmod(0)
+    for parent in list(tmp_path.parents)[:3]:
+        if parent.stat().st_uid == os.getuid() and parent != Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    tmp_path.chmod(0o755)
+    try:
+        for settled in (2, 1):
+            # The second time only what could not be moved is looked at again.
+            command = [sys.executable, "-c", DROPPED, str(spool.root), str(properties), str(settled)]
+            ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+    finally:
+        closed.chmod(0o755)
+    refused = origin.rejected()
+    assert set(refused) == {name}
+    assert "Permission denied" in refused[name][topics.HEADER_REASON]
+    assert origin.published() == originals(night[1])
+    # Once it may be read it is published like any other.
+    produce(origin, spool)
+    assert origin.published() == originals(*night[:2])
+
+
+def test_a_second_delivery_is_not_published_again(origin, spool, night):
+    name, packets = night[0]
+    for _ in range(2):
+        drop(spool.incoming, name, packets)
+        produce(origin, spool)
+    assert origin.published() == originals(night[0])
+    assert receipt(spool, f"{name}+2")["published_before"]
+    assert not origin.rejected()
+
+
+@pytest.mark.parametrize("other", ["fewer", "more", "changed"])
+def test_a_second_delivery_with_other_contents_is_refused(origin, spool, night, other):
+    name, packets = night[0]
+    drop(spool.incoming, name, packets)
+    produce(origin, spool)
+    changed = {
+        "fewer": packets[:-1],
+        "more": [*packets, ("zzz.avro", night[1][1][0][1])],
+        "changed": [*packets[:-1], (packets[-1][0], night[1][1][0][1])],
+    }[other]
+    drop(spool.incoming, name, changed)
+    drop(spool.incoming, night[1][0], night[1][1])
+    produce(origin, spool)
+    assert origin.published() == originals(*night[:2])
+    assert "with other contents" in origin.rejected()[name][topics.HEADER_REASON]
+    assert (spool.refused / name).is_dir()
+
+
+def test_an_exposure_waits_for_its_topic_and_keeps_its_place(broker, spool):
+    origin = Origin(broker)
+    broker.create(*origin.topics[1:], partitions=4)
+    for name, packets in origin.exposures[:2]:
+        drop(spool.incoming, name, packets)
+    heartbeat = spool.root / "heartbeat"
+    ended = threading.Thread(target=lambda: Producer(origin.conf, spool, heartbeat=heartbeat).run(once=True))
+    ended.start()
+    await_true(lambda: REGISTRY.get_sample_value("zads_producer_blocked") == 1, "the producer to wait for its topic")
+    assert not origin.broker.read_all(origin.topics[1]), "an exposure is published as a whole"
+    assert metrics.healthy(heartbeat), "a producer that waits is alive"
+    broker.create(origin.topics[0], partitions=4)
+    ended.join(60)
+    assert not ended.is_alive()
+    assert origin.published() == originals(*origin.exposures[:2])
+    assert not origin.rejected()
+
+
+def test_a_producer_that_has_been_replaced_ends(origin, spool, night, tmp_path):
+    first, second = Producer(origin.conf, spool), Producer(origin.conf, Spool(tmp_path / "other"))
+    first.run(once=True)
+    second.run(once=True)
+    drop(spool.incoming, *night[0])
+    with pytest.raises(ProducerError, match="another producer has taken over"):
+        first._settle(spool.pending()[0])
+    assert not origin.published()
