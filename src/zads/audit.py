@@ -54,7 +54,8 @@ class TopicManifest:
     """What one topic holds.
 
     ``size`` is in bytes of values; ``values`` maps each alert to a SHA-256 of its bytes; ``duplicates`` counts records
-    whose alert and bytes were in the topic already, ``conflicts`` those whose alert was there with other bytes.
+    whose alert and bytes were in the topic already, ``conflicts`` those whose alert was there with other bytes;
+    ``ends`` gives for each partition the offset behind its last record (transaction markers may follow).
     """
 
     topic: str
@@ -64,6 +65,7 @@ class TopicManifest:
     conflicts: int = 0
     total: int = 0
     values: dict[Identity, bytes] = field(default_factory=dict, repr=False)
+    ends: dict[int, int] = field(default_factory=dict, repr=False)
 
     def add(self, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
         """Take one record into account."""
@@ -317,7 +319,9 @@ def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> Sit
             reasons[why] += 1
             sources.setdefault(why, headers.get(topics.HEADER_SOURCE, b"").decode(errors="replace"))
         elif name in manifest.topics:
-            manifest.topics[name].add(message.key(), message.value() or b"", headers)
+            topic = manifest.topics[name]
+            topic.add(message.key(), message.value() or b"", headers)
+            topic.ends[message.partition() or 0] = (message.offset() or 0) + 1
         elif night_of_visit(identity(headers)[1]) in nights:
             manifest.filters[name].add(message.key(), message.value() or b"", headers)
 

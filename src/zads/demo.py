@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, TopicPartition
 from rich.console import Console
 from rich.markup import escape
 
@@ -36,6 +36,8 @@ SETTLE_SECONDS = 180.0
 LINE_SECONDS = 2.0
 #: A visit every 40 s is the telescope's pace; the demo's own is this much faster.
 DEFAULT_SPEED = 40.0
+#: What a filter's workers count, of the alerts that they were offered.
+COUNTED = ("seen", "passed", "capped", "failed")
 
 
 @dataclass
@@ -222,24 +224,37 @@ def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:
 # --- filters' counts --------------------------------------------------------------------------------------------------
 
 
-def filter_counts(conf: dict[str, str], nights: Iterable[str]) -> dict[str, dict[str, int]]:
-    """What each filter says of these nights: alerts seen, passed, cut by the cap, failed; summed over its workers."""
+def filter_counts(conf: dict[str, str]) -> dict[str, dict[str, int]]:
+    """What each filter has done since its workers first ran: alerts seen, passed, cut by the cap, failed.
+
+    Workers write these counts in the transaction that commits their offsets: they agree with `filter_lag`.
+    """
     newest: dict[bytes, dict[str, Any]] = {}
     names = {topics.FILTER_COUNTS}
+
+    def take(message: Any) -> None:
+        newest[message.key()] = json.loads(message.value())
+
     for state in audit.describe(conf, names.__contains__):
-
-        def take(message: Any) -> None:
-            newest[message.key()] = json.loads(message.value())
-
         audit.read_topics(conf, {state.topic: state.partitions}, take)
-    wanted = set(nights)
     counts: dict[str, dict[str, int]] = {}
     for record in newest.values():
-        if record["night"] in wanted:
-            total = counts.setdefault(record["filter"], {"seen": 0, "passed": 0, "capped": 0, "failed": 0})
-            for name in total:
-                total[name] += int(record[name])
+        total = counts.setdefault(record["filter"], dict.fromkeys(COUNTED, 0))
+        for name in COUNTED:
+            total[name] += int(record[name])
     return counts
+
+
+def filter_lag(conf: dict[str, str], group: str, manifests: Iterable[audit.TopicManifest]) -> int:
+    """How many offsets a group of filters is behind the last records of these topics.
+
+    Not behind the topics' ends: those count transaction markers, which no consumer sees or commits.
+    """
+    wanted = {(one.topic, number): end for one in manifests for number, end in one.ends.items()}
+    asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(*where) for where in wanted])]
+    [answer] = kafka.admin(conf).list_consumer_group_offsets(asked, require_stable=True, request_timeout=30).values()
+    committed = {(one.topic, one.partition): max(one.offset, 0) for one in answer.result().topic_partitions}
+    return sum(max(0, end - committed.get(where, 0)) for where, end in wanted.items())
 
 
 # --- the play ---------------------------------------------------------------------------------------------------------
@@ -349,11 +364,11 @@ class Play:
                 return f"origin has {len(have.values) if have else 0} of {wanted} alerts of {name}", None
         if found.disagreements:
             return found.disagreements[0], found
-        counts = filter_counts(self.public, self.night.nights)
-        for entry in self.policy.filters:
-            seen = counts.get(entry.name, {}).get("seen", 0)
-            if entry.state != "off" and seen < found.public.records:
-                return f"the filter {entry.name} has seen {seen} of {found.public.records} alerts", None
+        for group in sorted({entry.group for entry in self.policy.filters if entry.state != "off"}):
+            reads = {p for entry in self.policy.filters if entry.group == group for p in self.policy.reads(entry)}
+            mine = [m for m in found.public.topics.values() if (parsed := topics.parse(m.topic)) and parsed[1] in reads]
+            if behind := filter_lag(self.public, f"filter-{group}", mine):
+                return f"the filters of the group {group} are {behind} records behind", None
         return "", found
 
     def report(self, found: audit.Audit, earlier: dict[str, Any]) -> dict[str, Any]:
@@ -364,7 +379,7 @@ class Play:
             latency, whose = earlier.get("latency_seconds"), "an earlier run: this one had nothing new to publish"
         states = [*found.origin.states, *found.public.states]
         duplicates = sum(m.duplicates + m.conflicts for s in (found.origin, found.public) for m in s.topics.values())
-        counts = filter_counts(self.public, self.night.nights)
+        counts = filter_counts(self.public)
         return {
             "environment": self.inventory.env,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -383,7 +398,7 @@ class Play:
             "duplicates": duplicates,
             "filters": {
                 entry.name: {
-                    **dict.fromkeys(("seen", "passed", "capped", "failed"), 0),
+                    **dict.fromkeys(COUNTED, 0),
                     **counts.get(entry.name, {}),
                     "state": entry.state,
                     "owner": entry.owner,

@@ -1,0 +1,198 @@
+"""The audit, the canary and the demo's view of the filters, on a real broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from conftest import Broker
+
+from zads import audit, canary, demo, kafka, topics
+
+NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))
+MJD = {f"203001{day:02d}": 62502 + day for day in range(1, 29)}  # 2030-01-01 is MJD 62502
+PARTITIONS = 4
+
+
+@pytest.fixture
+def night(broker: Broker) -> Iterator[str]:
+    """A night of its own for each test, with the topics of programmes 1 and 2."""
+    chosen = next(NIGHTS)
+    broker.create(topics.topic(chosen, 1), topics.topic(chosen, 2), partitions=PARTITIONS)
+    yield chosen
+
+
+def headers(night: str, candid: int) -> list[tuple[str, bytes]]:
+    visit = f"{MJD[night] - 1 + 0.25:.5f}"
+    texts = {
+        topics.HEADER_CANDID: str(candid),
+        topics.HEADER_VISIT: visit,
+        topics.HEADER_SCHEMA: "3.2",
+        topics.HEADER_PRODUCED: "1700000000.000000",
+    }
+    return [(name, text.encode()) for name, text in texts.items()]
+
+
+def put(client: Producer, topic: str, night: str, candids: range) -> None:
+    for candid in candids:
+        client.produce(topic, f"packet {candid}".encode(), f"ZTF18{candid}".encode(), headers=headers(night, candid))
+    client.flush(30)
+
+
+def transactional(broker: Broker, name: str) -> Producer:
+    client = kafka.producer(broker.conf, **{"transactional.id": name})
+    client.init_transactions(30)
+    return client
+
+
+def test_the_fixture_spells_visits_of_its_nights() -> None:
+    for night in ("20300101", "20300128"):
+        assert audit.night_of_visit(dict(headers(night, 1))[topics.HEADER_VISIT].decode()) == night
+
+
+def test_what_was_committed_counts_and_what_was_aborted_does_not(broker: Broker, night: str) -> None:
+    topic = topics.topic(night, 1)
+    client = transactional(broker, f"audit-{night}")
+    client.begin_transaction()
+    put(client, topic, night, range(100))
+    client.commit_transaction(30)
+    client.begin_transaction()
+    put(client, topic, night, range(100, 120))
+    client.abort_transaction(30)
+    found = audit.read_site("origin", broker.conf, [night])
+    assert found.topics[topic].records == found.topics[topic].candids == 100
+    assert found.topics[topic].duplicates == 0
+    assert found.topics[topics.topic(night, 2)].records == 0
+
+
+def test_an_audit_ends_at_an_open_transaction(broker: Broker, night: str) -> None:
+    topic = topics.topic(night, 1)
+    client = transactional(broker, f"open-{night}")
+    client.begin_transaction()
+    put(client, topic, night, range(10))
+    client.commit_transaction(30)
+    client.begin_transaction()
+    put(client, topic, night, range(10, 20))
+    try:
+        assert audit.read_site("origin", broker.conf, [night]).topics[topic].records == 10
+    finally:
+        client.abort_transaction(30)
+
+
+def test_order_and_batches_do_not_change_a_digest(broker: Broker, night: str) -> None:
+    other = next(NIGHTS)
+    broker.create(topics.topic(other, 1), partitions=1)
+    client = kafka.producer(broker.conf)
+    put(client, topics.topic(night, 1), night, range(50))
+    put(client, topics.topic(other, 1), night, range(49, 24, -1))
+    put(client, topics.topic(other, 1), night, range(24, -1, -1))
+    found = audit.read_site("origin", broker.conf, [night, other])
+    assert found.topics[topics.topic(night, 1)].digest == found.topics[topics.topic(other, 1)].digest
+    assert found.topics[topics.topic(night, 1)].size == sum(len(f"packet {candid}") for candid in range(50))
+
+
+def test_a_programme_at_a_site_that_may_not_have_it_is_found(broker: Broker, night: str) -> None:
+    put(kafka.producer(broker.conf), topics.topic(night, 1), night, range(3))
+    both = audit.audit(broker.conf, broker.conf, [night], [1, 2])
+    assert both.disagreements == ()
+    [sentence] = audit.audit(broker.conf, broker.conf, [night], [1]).disagreements
+    assert topics.topic(night, 2) in sentence
+
+
+def test_filters_are_audited_for_the_nights_asked_for(broker: Broker, night: str) -> None:
+    name = topics.filter_topic(f"audit_{night}")
+    broker.create(name)
+    client = kafka.producer(broker.conf)
+    put(client, topics.topic(night, 1), night, range(5))
+    put(client, name, night, range(2))
+    other = next(NIGHTS)
+    put(client, name, other, range(3))
+    found = audit.audit(broker.conf, broker.conf, [night], [1, 2])
+    assert found.public.filters[name].records == 2
+    assert [sentence for sentence in found.disagreements if name in sentence] == []
+    put(client, name, night, range(77, 78))
+    [sentence] = [text for text in audit.audit(broker.conf, broker.conf, [night], [1, 2]).disagreements if name in text]
+    assert "candid 77" in sentence
+
+
+def test_refused_input_is_counted_by_reason(broker: Broker, night: str) -> None:
+    client = kafka.producer(broker.conf)
+    for number in range(3):
+        client.produce(
+            topics.REJECTED,
+            b"bytes",
+            headers=[
+                (topics.HEADER_REASON, f"because of {night}\nand more".encode()),
+                (topics.HEADER_FIELD, b"candid"),
+                (topics.HEADER_SOURCE, f"file {number}".encode()),
+            ],
+        )
+    client.flush(30)
+    found = audit.read_site("origin", broker.conf, [night])
+    [mine] = [one for one in found.rejections if one.reason == f"because of {night}"]
+    assert (mine.count, mine.field, mine.source) == (3, "candid", "file 0")
+
+
+def test_replication_is_described(broker: Broker, night: str) -> None:
+    states = audit.describe(broker.conf, topics.topic(night, 1).__eq__)
+    assert [vars(state) for state in states] == [
+        {
+            "topic": topics.topic(night, 1),
+            "partitions": PARTITIONS,
+            "replication_factor": 1,
+            "min_insync_replicas": 1,
+            "under_replicated": 0,
+            "leaderless": 0,
+        }
+    ]
+
+
+def test_a_group_is_behind_by_records_and_not_by_transaction_markers(broker: Broker, night: str) -> None:
+    topic = topics.topic(night, 1)
+    client = transactional(broker, f"lag-{night}")
+    client.begin_transaction()
+    put(client, topic, night, range(40))
+    client.commit_transaction(30)
+    manifest = audit.read_site("public", broker.conf, [night]).topics[topic]
+    assert demo.filter_lag(broker.conf, f"group-{night}", [manifest]) == 40
+    consumer = kafka.consumer(broker.conf, f"group-{night}")
+    consumer.commit(
+        offsets=[TopicPartition(topic, number, end) for number, end in manifest.ends.items()], asynchronous=False
+    )
+    consumer.close()
+    assert demo.filter_lag(broker.conf, f"group-{night}", [manifest]) == 0
+
+
+def test_the_newest_counts_of_every_worker_add_up(broker: Broker) -> None:
+    if topics.FILTER_COUNTS not in kafka.admin(broker.conf).list_topics(timeout=20).topics:
+        broker.create(topics.FILTER_COUNTS, cleanup_policy="compact")
+    client = kafka.producer(broker.conf)
+    for worker, seen in (("one", 5), ("one", 9), ("two", 4)):
+        value = {"filter": "audit_counts", "seen": seen, "passed": 1, "capped": 0, "failed": 0}
+        client.produce(topics.FILTER_COUNTS, json.dumps(value).encode(), f"audit_counts/{worker}".encode())
+    client.flush(30)
+    counts = demo.filter_counts(broker.conf)["audit_counts"]
+    assert counts == {"seen": 13, "passed": 2, "capped": 0, "failed": 0}
+
+
+def test_a_canary_is_read_unchanged(broker: Broker) -> None:
+    topic = topics.topic(canary.CANARY_NIGHT, 1)
+    broker.create(topic, partitions=3)
+    flight = canary.send(broker.conf, broker.conf)
+    assert 0 < flight.acknowledged_seconds <= flight.read_seconds
+    again = canary.send(broker.conf, broker.conf)
+    assert again.topic == topic
+
+
+def test_a_canary_without_a_topic_says_how_to_make_it(broker: Broker) -> None:
+    with pytest.raises(canary.CanaryError, match="make night") as caught:
+        canary.send(broker.conf, broker.conf, topics.topic("20000102", 1))
+    assert caught.value.hop == "public"
+
+
+def test_a_site_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "ANSWER_SECONDS", 0.5)
+    with pytest.raises(audit.AuditError, match=r"origin \(127.0.0.1:1\)"):
+        audit.read_site("origin", {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}, ["20181129"])

@@ -1,0 +1,183 @@
+"""The audit's arithmetic: order does not matter, everything else does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zads import audit, topics
+from zads.audit import SiteManifest, TopicManifest, TopicState
+
+NAME = "ztf_20181129_programid1"
+Record = tuple[bytes, bytes, Mapping[str, bytes]]
+
+
+def headers(candid: int, visit: str = "58451.21875") -> dict[str, bytes]:
+    return {
+        topics.HEADER_CANDID: str(candid).encode(),
+        topics.HEADER_VISIT: visit.encode(),
+        topics.HEADER_SCHEMA: b"3.2",
+        topics.HEADER_PRODUCED: b"1700000000.000000",
+    }
+
+
+RECORDS: list[Record] = [(b"ZTF18aaa", f"packet {number}".encode(), headers(number)) for number in range(4)]
+
+
+def manifest(records: list[Record], name: str = NAME) -> TopicManifest:
+    found = TopicManifest(name)
+    for key, value, known in records:
+        found.add(key, value, known)
+    return found
+
+
+def site(name: str, *manifests: TopicManifest) -> SiteManifest:
+    return SiteManifest(name, {one.topic: one for one in manifests})
+
+
+@given(st.permutations(RECORDS))
+def test_the_digest_does_not_depend_on_order(records: list[Record]) -> None:
+    assert manifest(records).digest == manifest(RECORDS).digest
+
+
+def test_an_empty_topic_has_a_digest_of_zeros() -> None:
+    assert manifest([]).digest == "0" * 64
+
+
+def test_a_record_twice_does_not_vanish_from_the_digest() -> None:
+    assert manifest([*RECORDS, RECORDS[0], RECORDS[0]]).digest != manifest(RECORDS).digest
+    assert manifest([RECORDS[0], RECORDS[0]]).digest != manifest([]).digest
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        (b"ZTF18aab", RECORDS[0][1], RECORDS[0][2]),
+        (None, RECORDS[0][1], RECORDS[0][2]),
+        (RECORDS[0][0], RECORDS[0][1] + b"\0", RECORDS[0][2]),
+        *[(RECORDS[0][0], RECORDS[0][1], {**RECORDS[0][2], name: b"9"}) for name in audit.DIGESTED_HEADERS],
+        *[
+            (RECORDS[0][0], RECORDS[0][1], {n: v for n, v in RECORDS[0][2].items() if n != name})
+            for name in audit.DIGESTED_HEADERS
+        ],
+    ],
+)
+def test_key_bytes_and_every_header_count(altered: Record) -> None:
+    assert audit.record_digest(*altered) != audit.record_digest(*RECORDS[0])
+
+
+def test_bytes_that_move_from_key_to_value_change_the_digest() -> None:
+    assert audit.record_digest(b"ab", b"c", {}) != audit.record_digest(b"a", b"bc", {})
+    assert audit.record_digest(b"", b"a", {}) != audit.record_digest(None, b"a", {})
+
+
+def test_headers_that_others_add_do_not_count() -> None:
+    assert audit.record_digest(b"k", b"v", headers(1) | {"trace": b"x"}) == audit.record_digest(b"k", b"v", headers(1))
+
+
+def test_the_same_alert_and_bytes_again_is_a_duplicate() -> None:
+    found = manifest([*RECORDS, RECORDS[1], RECORDS[1]])
+    assert (found.records, found.duplicates, found.conflicts, found.candids) == (6, 2, 0, 4)
+
+
+def test_the_same_alert_with_other_bytes_is_a_conflict() -> None:
+    found = manifest([*RECORDS, (b"ZTF18aaa", b"other", headers(1))])
+    assert (found.duplicates, found.conflicts) == (0, 1)
+
+
+def test_the_same_candid_in_another_visit_is_another_alert() -> None:
+    found = manifest([*RECORDS, (b"ZTF18aaa", RECORDS[1][1], headers(1, "58451.99999"))])
+    assert (found.duplicates, found.conflicts, found.candids) == (0, 0, 4)
+
+
+def test_equal_sites_agree() -> None:
+    there, here = site("origin", manifest(RECORDS)), site("public", manifest(RECORDS[::-1]))
+    assert audit.disagreements(there, here, [1]) == []
+
+
+def test_an_alert_that_did_not_arrive_is_named() -> None:
+    there, here = site("origin", manifest(RECORDS)), site("public", manifest(RECORDS[:-1]))
+    [sentence] = audit.disagreements(there, here, [1])
+    assert "origin has 4 records, public has 3" in sentence
+    assert "public lacks 1 (candid 3)" in sentence
+
+
+def test_a_topic_that_did_not_arrive_is_a_disagreement_unless_it_is_empty() -> None:
+    assert audit.disagreements(site("origin", manifest(RECORDS)), site("public"), [1])
+    assert audit.disagreements(site("origin", manifest([])), site("public"), [1]) == []
+
+
+def test_an_alert_from_nowhere_is_a_disagreement() -> None:
+    [sentence] = audit.disagreements(site("origin", manifest(RECORDS[:1])), site("public", manifest(RECORDS[:2])), [1])
+    assert "only public has 1 (candid 1)" in sentence
+
+
+def test_altered_bytes_are_a_disagreement_although_counts_agree() -> None:
+    altered = [(RECORDS[0][0], b"packet X", RECORDS[0][2]), *RECORDS[1:]]
+    [sentence] = audit.disagreements(site("origin", manifest(RECORDS)), site("public", manifest(altered)), [1])
+    assert "other bytes" in sentence
+
+
+def test_a_duplicate_is_a_disagreement_even_when_both_sites_have_it() -> None:
+    doubled = [*RECORDS, RECORDS[0]]
+    found = audit.disagreements(site("origin", manifest(doubled)), site("public", manifest(doubled)), [1])
+    assert [sentence for sentence in found if "more than once" in sentence] == found
+    assert len(found) == 2
+
+
+def test_a_programme_that_the_policy_does_not_give_may_not_be_at_public() -> None:
+    name = "ztf_20181129_programid2"
+    there = site("origin", manifest(RECORDS, name))
+    assert audit.disagreements(there, site("public"), [1]) == []
+    [sentence] = audit.disagreements(there, site("public", manifest(RECORDS, name)), [1])
+    assert "data policy" in sentence
+    assert audit.disagreements(there, site("public", manifest(RECORDS, name)), [1, 2]) == []
+
+
+@pytest.mark.parametrize(
+    ("passed", "expected"),
+    [
+        (RECORDS[:2], []),
+        ([(b"ZTF18aaa", b"re-encoded", headers(1))], ["are not the bytes"]),
+        ([(b"ZTF18aaa", b"packet 9", headers(9))], ["in no topic of their night"]),
+        ([RECORDS[0], RECORDS[0]], ["more than once"]),
+    ],
+)
+def test_a_filter_passes_the_bytes_that_the_public_site_received_once(
+    passed: list[Record], expected: list[str]
+) -> None:
+    here = site("public", manifest(RECORDS))
+    here.filters["ztf_filter_bright"] = manifest(passed, "ztf_filter_bright")
+    found = audit.disagreements(site("origin", manifest(RECORDS)), here, [1])
+    assert len(found) == len(expected)
+    for sentence, words in zip(found, expected, strict=True):
+        assert words in sentence
+
+
+@pytest.mark.parametrize(("under", "leaderless", "words"), [(2, 0, "under-replicated"), (0, 1, "no leader")])
+def test_a_partition_at_risk_is_a_disagreement(under: int, leaderless: int, words: str) -> None:
+    here = site("public", manifest(RECORDS))
+    here.states = [TopicState(NAME, 16, 3, 2, under, leaderless)]
+    [sentence] = audit.disagreements(site("origin", manifest(RECORDS)), here, [1])
+    assert words in sentence
+
+
+def test_an_audit_is_plain_data() -> None:
+    there, here = site("origin", manifest(RECORDS)), site("public", manifest(RECORDS))
+    plain = json.loads(json.dumps(audit.Audit(("20181129",), (1,), there, here, ()).as_json()))
+    assert plain["agree"] is True
+    assert plain["origin"]["topics"][NAME]["digest"] == plain["public"]["topics"][NAME]["digest"]
+
+
+@pytest.mark.parametrize(("visit", "night"), [("58451.21875", "20181129"), ("", None), ("x", None), ("1e99", None)])
+def test_the_night_of_a_visit_header(visit: str, night: str | None) -> None:
+    assert audit.night_of_visit(visit) == night
+
+
+def test_headers_may_be_missing_or_strange() -> None:
+    assert audit.identity({}) == ("", "")
+    assert audit.identity({topics.HEADER_CANDID: b"\xff"})[0]
