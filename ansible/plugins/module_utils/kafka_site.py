@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -33,6 +33,17 @@ from zads.kafka import admin, read_properties
 ANSWER = 30  # seconds that a request may take
 SPREAD = 60  # seconds until every broker knows of a new topic
 PAUSE = 0.3
+# What a client meets while a broker or the controller moves.
+PASSING = {
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._WAIT_COORD,
+    KafkaError.NOT_CONTROLLER,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 
 # librdkafka calls the resource type of the cluster itself "broker".
 RESOURCES = {
@@ -52,16 +63,30 @@ def site_module(**arguments) -> AnsibleModule:
 
 
 def run(module: AnsibleModule, work) -> None:
-    """Do ``work(site)`` and end the module with the dictionary it returns; errors in a sentence, not a traceback."""
-    try:
-        result = work(Site(module.params["client"]))
-    except ZadsError as error:
-        module.fail_json(msg=str(error))
-    except KafkaException as error:
-        reason = error.args[0]
-        text = reason.str() if hasattr(reason, "str") else str(reason)
-        module.fail_json(msg=f"the site of {module.params['client']} answers: {text}")
-    module.exit_json(**result)
+    """Do ``work(site)`` and end the module with the dictionary it returns; errors in a sentence, not a traceback.
+
+    A broker or controller that goes away in the middle is no error: the work compares and makes the difference, so that
+    it is simply done again, for SPREAD seconds at most.
+    """
+    deadline = time.monotonic() + SPREAD
+    altered = False
+    while True:
+        site = None
+        try:
+            site = Site(module.params["client"])
+            result = work(site)
+            break
+        except ZadsError as error:
+            module.fail_json(msg=str(error))
+        except KafkaException as error:
+            reason = error.args[0]
+            passing = site is not None and site.answered and isinstance(reason, KafkaError) and reason.code() in PASSING
+            if not passing or time.monotonic() > deadline:
+                text = reason.str() if isinstance(reason, KafkaError) else str(reason)
+                module.fail_json(msg=f"the site of {module.params['client']} answers: {text}")
+            altered = altered or site.altered
+            time.sleep(PAUSE)
+    module.exit_json(**{**result, "changed": result["changed"] or altered})
 
 
 def shown(before, after) -> dict:
@@ -76,10 +101,20 @@ class Site:
         # Without this librdkafka also writes every failed connection to standard error.
         self.conf = {**read_properties(client_file), "log_level": "0"}
         self.client = admin(self.conf)
+        self.answered = False
+        self.altered = False
 
     def metadata(self):
         """Brokers, topics and partitions. Errors: KafkaException when no broker answers."""
-        return self.client.list_topics(timeout=ANSWER)
+        metadata = self.client.list_topics(timeout=ANSWER)
+        self.answered = True
+        return metadata
+
+    def settle(self, answers: dict) -> None:
+        """Wait for every answer to an alteration; the first failure is raised after all have come."""
+        self.altered = True
+        if failed := [error for answer in answers.values() if (error := answer.exception(ANSWER + SPREAD))]:
+            raise failed[0]
 
     # topics
 
@@ -108,13 +143,13 @@ class Site:
         """Create topics, and wait until each has a leader for every partition."""
         self._await_brokers(max(topic.replication_factor for topic in wanted))
         new = [NewTopic(t.name, t.partitions, t.replication_factor, config=t.config) for t in wanted]
-        _all(self.client.create_topics(new, operation_timeout=ANSWER, request_timeout=ANSWER))
+        self.settle(self.client.create_topics(new, operation_timeout=ANSWER, request_timeout=ANSWER))
         self._await_partitions({topic.name: topic.partitions for topic in wanted})
 
     def grow_topics(self, counts: dict[str, int]) -> None:
         """Give topics more partitions, and wait until the new ones have leaders."""
         new = [NewPartitions(name, count) for name, count in counts.items()]
-        _all(self.client.create_partitions(new, operation_timeout=ANSWER, request_timeout=ANSWER))
+        self.settle(self.client.create_partitions(new, operation_timeout=ANSWER, request_timeout=ANSWER))
         self._await_partitions(counts)
 
     def set_topics(self, settings: dict[str, dict[str, str | None]]) -> None:
@@ -130,7 +165,7 @@ class Site:
                 for key, value in values.items()
             ]
             resources.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries))
-        _all(self.client.incremental_alter_configs(resources, request_timeout=ANSWER))
+        self.settle(self.client.incremental_alter_configs(resources, request_timeout=ANSWER))
 
     def _await_brokers(self, number: int) -> None:
         """A broker that has just been restarted counts as soon as the others have heard of it."""
@@ -170,18 +205,13 @@ class Site:
 
     def create_acls(self, acls: list[Acl]) -> None:
         """Add entries."""
-        _all(self.client.create_acls([_as_binding(acl, AclBinding) for acl in acls], request_timeout=ANSWER))
+        self.settle(self.client.create_acls([_as_binding(acl, AclBinding) for acl in acls], request_timeout=ANSWER))
 
     def delete_acls(self, acls: list[Acl]) -> None:
         """Remove exactly these entries."""
-        _all(self.client.delete_acls([_as_binding(acl, AclBindingFilter) for acl in acls], request_timeout=ANSWER))
-
-
-def _all(answers: dict) -> None:
-    """Wait for every answer; the first failure is raised after all have come."""
-    failed = [error for answer in answers.values() if (error := answer.exception(ANSWER + SPREAD))]
-    if failed:
-        raise failed[0]
+        self.settle(
+            self.client.delete_acls([_as_binding(acl, AclBindingFilter) for acl in acls], request_timeout=ANSWER)
+        )
 
 
 def _as_acl(binding: AclBinding) -> Acl:

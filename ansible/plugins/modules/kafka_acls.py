@@ -59,6 +59,7 @@ def main() -> None:
     module = site_module(acls={"type": "list", "elements": "dict", "required": True, "options": acl})
 
     def work(site) -> dict:
+        site.metadata()
         changes = acl_changes([Acl(**entry) for entry in module.params["acls"]], site.acls())
         if not module.check_mode:
             if changes.add:

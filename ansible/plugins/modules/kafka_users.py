@@ -121,8 +121,7 @@ def alter(site, wanted: dict[str, str], to_set: list[str], to_delete: list[tuple
     alterations += [
         UserScramCredentialDeletion(user, ScramMechanism[mechanism.replace("-", "_")]) for user, mechanism in to_delete
     ]
-    for answer in site.client.alter_user_scram_credentials(alterations, request_timeout=ANSWER).values():
-        answer.result()
+    site.settle(site.client.alter_user_scram_credentials(alterations, request_timeout=ANSWER))
 
 
 def main() -> None:
