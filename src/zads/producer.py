@@ -435,7 +435,7 @@ class Producer:
             unread = set(partitions)
             while unread:
                 self._pause(0)
-                for message in reader.consume(500, 1.0):
+                for message in reader.consume(500, 0.1):
                     problem = message.error()
                     if problem is None:
                         _note(message, ledger)

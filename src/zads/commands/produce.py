@@ -41,6 +41,7 @@ def produce(
         Path | None, typer.Option("--kafka", help="The Kafka client's properties file.", metavar="PROPERTIES")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The producer's name: a second of this name ends the first.")] = None,
+    heartbeat: Annotated[Path | None, typer.Option(help="A file that is touched while the producer works.")] = None,
     once: Annotated[bool, typer.Option("--once", help="End when the spool is empty.")] = False,
     health: Annotated[
         Path | None, typer.Option(help="Only tell, by the exit status, whether the heartbeat FILE is young.")
@@ -49,7 +50,7 @@ def produce(
     """Publish a spool's packets to the origin topics, each once."""
     if health is not None:
         raise typer.Exit(0 if metrics.healthy(health) else 1)
-    settings = _settings(config, {"spool": spool, "kafka": kafka_properties, "name": name})
+    settings = _settings(config, {"spool": spool, "kafka": kafka_properties, "name": name, "heartbeat": heartbeat})
     log_to_stderr()
     metrics.serve(settings.metrics_port)
     stop = threading.Event()
