@@ -15,16 +15,16 @@ from typing import Any
 #: A step over one value: (bytes, start, end of the record) -> end of the value.
 Walk = Callable[[bytes, int, int], int]
 
-#: Encodings of fixed shape. A long has at most ten bytes, an int five. Atomic groups: there is one way to match.
+#: Encodings of fixed shape. An int has 32 bits in at most five bytes, a long 64 in ten: the last byte of the longest
+#: form has 4 bits or 1. Atomic groups: there is one way to match.
 _PATTERNS = {
     "null": rb"",
     "boolean": rb"[\x00\x01]",
-    "int": rb"(?>[\x80-\xff]{0,4}[\x00-\x7f])",
-    "long": rb"(?>[\x80-\xff]{0,9}[\x00-\x7f])",
+    "int": rb"(?>[\x80-\xff]{0,3}[\x00-\x7f]|[\x80-\xff]{4}[\x00-\x0f])",
+    "long": rb"(?>[\x80-\xff]{0,8}[\x00-\x7f]|[\x80-\xff]{9}[\x00\x01])",
     "float": rb"[\x00-\xff]{4}",
     "double": rb"[\x00-\xff]{8}",
 }
-_LIMITS = {"int": 1 << 31, "long": 1 << 63}
 
 
 class MismatchError(Exception):
@@ -38,6 +38,8 @@ class MismatchError(Exception):
 
 def read_long(data: bytes, start: int, end: int, field: str) -> tuple[int, int]:
     """A zigzag variable-length number: its value and where it ends. Errors: MismatchError when it is none."""
+    if start < end and data[start] < 0x80:  # most are of one byte
+        return (data[start] >> 1) ^ -(data[start] & 1), start + 1
     value = shift = 0
     for position in range(start, min(end, start + 10)):
         byte = data[position]
@@ -82,7 +84,6 @@ def _pattern(schema: Any) -> bytes | None:
 def _run(fields: list[tuple[str, Any]]) -> Walk:
     """Consecutive fields of fixed shape: one match for all."""
     match = re.compile(b"".join(_pattern(schema) or b"" for _, schema in fields), re.DOTALL).match
-    integers = any(_has_integer(schema) for _, schema in fields)
 
     def walk(data: bytes, start: int, end: int) -> int:
         found = match(data, start, end)
@@ -90,20 +91,7 @@ def _run(fields: list[tuple[str, Any]]) -> Walk:
             raise _first_misfit(fields, data, start, end)
         return found.end()
 
-    # A number of the longest form can still be too large. Such forms are rare: looked at only where one occurs.
-    long_form = re.compile(rb"[\x80-\xff]{4}").search
-
-    def walk_integers(data: bytes, start: int, end: int) -> int:
-        stop = walk(data, start, end)
-        if long_form(data, start, stop):
-            _check_integers(fields, data, start, end)
-        return stop
-
-    return walk_integers if integers else walk
-
-
-def _has_integer(schema: Any) -> bool:
-    return any(_has_integer(branch) for branch in schema) if isinstance(schema, list) else schema in _LIMITS
+    return walk
 
 
 def _first_misfit(fields: list[tuple[str, Any]], data: bytes, start: int, end: int) -> MismatchError:
@@ -118,20 +106,6 @@ def _first_misfit(fields: list[tuple[str, Any]], data: bytes, start: int, end: i
             return MismatchError(path, f"these bytes are no {_named(schema)}, or the data end within it")
         start = found.end()
     return MismatchError(fields[-1][0], "these bytes do not fit")  # unreachable: each field fits, so the run does
-
-
-def _check_integers(fields: list[tuple[str, Any]], data: bytes, start: int, end: int) -> None:
-    for path, schema in fields:
-        kind = schema
-        if isinstance(schema, list):
-            kind = schema[data[start] // 2]
-            start += 1
-        if kind in _LIMITS:
-            value, start = read_long(data, start, end, path)
-            if not -_LIMITS[kind] <= value < _LIMITS[kind]:
-                raise MismatchError(path, f"{value} is too large for {kind}")
-        else:
-            start += {"null": 0, "boolean": 1, "float": 4, "double": 8}[kind]
 
 
 def _named(schema: Any) -> str:

@@ -8,7 +8,7 @@ the header's bytes, since a survey writes only a handful of them.
 
 from __future__ import annotations
 
-import gzip
+import functools
 import io
 import json
 import math
@@ -30,10 +30,15 @@ SYNC_BYTES = 16
 MAX_BYTES = 4_000_000
 #: Real schemas have 27,000 bytes; parsing a far larger one is work that no alert asks for.
 MAX_SCHEMA_BYTES = 512_000
+#: A cutout has 63 x 63 pixels, 20,160 bytes unpacked; no more than this is unpacked.
+MAX_CUTOUT_BYTES = 4_000_000
+#: A reason may quote what it is about, which may be anything: it is cut at so many characters.
+MAX_REASON = 500
 #: Headers that are remembered at a time.
 MAX_HEADERS = 64
 #: Any alert's Julian date is between 1968 and 2132.
 JD_RANGE = (2_440_000.0, 2_500_000.0)
+_AXES = ("NAXIS1", "NAXIS2")
 _MJD_EPOCH_JD = 2_400_000.5
 _IDENTITY = (
     "schemavsn",
@@ -49,6 +54,8 @@ class PacketError(ZadsError):
     """Bytes that are not a packet: ``field`` is the dotted path of what is wrong (may be empty), ``reason`` why."""
 
     def __init__(self, reason: str, *, field: str = "", source: str = "") -> None:
+        if len(reason) > MAX_REASON:
+            reason = f"{reason[: MAX_REASON - 3]}..."
         where = ": ".join(part for part in (source, field) if part)
         super().__init__(f"{where}: {reason}" if where else reason)
         self.field = field
@@ -61,13 +68,13 @@ class Packet:
     ``data`` are the packet's bytes; the other attributes are decoded when they are first asked for.
     """
 
-    __slots__ = ("_header", "_identity", "_start", "_stop", "data")
+    __slots__ = ("_block", "_header", "_identity", "_start", "data")
 
-    def __init__(self, data: bytes, header: _Header, start: int, stop: int) -> None:
+    def __init__(self, data: bytes, header: _Header, block: bytes, start: int) -> None:
         self.data = data
         self._header = header
-        self._start = start  # of the record within `data`
-        self._stop = stop
+        self._block = block  # what the record is in: `data`, unless that is compressed
+        self._start = start  # of the record within it
         self._identity: dict[str, Any] | None = None
 
     @classmethod
@@ -89,12 +96,12 @@ class Packet:
             raise PacketError("it is empty")
         if len(data) > MAX_BYTES:
             raise PacketError(f"it has {len(data)} bytes, more than the {MAX_BYTES} that a packet may have")
-        header, position = _header_of(data)
-        start, stop = _block(data, position)
-        end = header.walk(data, start, stop)
+        header, packed, position = _header_of(data)
+        block, start, stop = _block(data, packed, position)
+        end = header.walk(block, start, stop)
         if end != stop:
-            raise PacketError(f"the record ends {stop - end} bytes before its block does")
-        packet = cls(data, header, start, stop)
+            raise PacketError(f"the record ends {stop - end} bytes before its block does", field="block")
+        packet = cls(data, header, block, start)
         packet._check_values()
         return packet
 
@@ -105,11 +112,11 @@ class Packet:
         Errors: PacketError if even that is not a packet's.
         """
         try:
-            header, position = _header_of(data)
-            start, stop = _block(data, position)
+            header, packed, position = _header_of(data)
+            block, start, _ = _block(data, packed, position)
         except layout.MismatchError as error:
             raise PacketError(error.reason, field=error.field) from None
-        return cls(data, header, start, stop)
+        return cls(data, header, block, start)
 
     def _check_values(self) -> None:
         """What the schema cannot say: an alert's identity is consistent, and its date and programme are possible."""
@@ -189,21 +196,23 @@ class Packet:
 
         A field is a dotted path ("candidate.magpsf"); the name of a record or array alone means all of it. Within the
         records of an array a path goes on as if there were one ("prv_candidates.magpsf").
-        Errors: ZadsError naming a field that the packet's schema does not have.
+        Errors: ZadsError naming a field that the packet's schema does not have; PacketError when a packet that was
+        trusted did not deserve it.
         """
         writer, reader = self._header.projection(tuple(fields))
-        if reader is None:
-            return {}
-        stream = io.BytesIO(self.data)
-        stream.seek(self._start)
-        result: dict[str, Any] = fastavro.schemaless_reader(stream, writer, reader)  # type: ignore[assignment]
-        return result
+        return self._decode(writer, reader) if reader is not None else {}
 
     def read_all(self) -> dict[str, Any]:
-        """The whole record, as fastavro.reader gives it."""
-        stream = io.BytesIO(self.data)
+        """The whole record, as fastavro.reader gives it. Errors: as ``read``."""
+        return self._decode(self._header.parsed, None)
+
+    def _decode(self, writer: Any, reader: Any) -> dict[str, Any]:
+        stream = io.BytesIO(self._block)
         stream.seek(self._start)
-        result: dict[str, Any] = fastavro.schemaless_reader(stream, self._header.parsed, None)  # type: ignore[assignment]
+        try:
+            result: dict[str, Any] = fastavro.schemaless_reader(stream, writer, reader)  # type: ignore[assignment]
+        except (ArithmeticError, EOFError, LookupError, MemoryError, TypeError, ValueError) as error:
+            raise PacketError(f"it was never validated, and cannot be decoded: {error!r}") from None
         return result
 
     def has(self, field: str) -> bool:
@@ -215,11 +224,11 @@ class Packet:
 
 
 class _Header:
-    """Everything that follows from the bytes before a container's first block."""
+    """Everything that follows from a known schema: worked out once a version, whatever the wording of a header."""
 
-    def __init__(self, schema: schemas.Schema, definition: dict[str, Any]) -> None:
+    def __init__(self, schema: schemas.Schema) -> None:
         self.schema = schema
-        self.resolved = schemas.resolved(definition)
+        self.resolved = schemas.resolved(schema.definition)
         self.walk = layout.compile_layout(self.resolved)
         # Defaults are left out: they are for readers that lack a field, and some of ZTF's are not of their type.
         self.parsed = parse_schema(_named(self.resolved))
@@ -317,20 +326,27 @@ def _named(schema: Any, path: str = "alert") -> Any:
     return {"type": "record", "name": path, "fields": fields}
 
 
-_headers: dict[bytes, _Header] = {}
+@functools.cache
+def _header(version: str) -> _Header:
+    return _Header(schemas.get(version))
 
 
-def _header_of(data: bytes) -> tuple[_Header, int]:
-    """The header of a container and where its sync marker starts."""
-    for known, header in _headers.items():
+#: What is known of a header's bytes: what follows from its schema, and whether the block is compressed.
+#: Never changed in place: threads may be looking.
+_headers: dict[bytes, tuple[_Header, bool]] = {}
+
+
+def _header_of(data: bytes) -> tuple[_Header, bool, int]:
+    """What is known of a container's header, whether its block is compressed, and where its sync marker starts."""
+    global _headers
+    for known, (header, packed) in _headers.items():
         if data.startswith(known):
-            return header, len(known)
+            return header, packed, len(known)
     position, metadata = _metadata(data)
-    header = _understood(metadata)
-    if len(_headers) >= MAX_HEADERS:
-        del _headers[next(iter(_headers))]
-    _headers[data[:position]] = header
-    return header, position
+    header, packed = _understood(metadata)
+    kept = list(_headers.items())[1 - MAX_HEADERS :]
+    _headers = {**dict(kept), data[:position]: (header, packed)}
+    return header, packed, position
 
 
 def _metadata(data: bytes) -> tuple[int, dict[str, bytes]]:
@@ -351,9 +367,10 @@ def _metadata(data: bytes) -> tuple[int, dict[str, bytes]]:
             key, position = _sized(data, position, end)
             value, position = _sized(data, position, end)
             try:
+                value.decode()  # Avro lets it be anything; fastavro, hence most clients, fails when it is no text
                 metadata[key.decode()] = value
             except UnicodeDecodeError:
-                raise PacketError("an entry's name is not UTF-8", field="header") from None
+                raise PacketError("an entry is not UTF-8", field="header") from None
 
 
 def _sized(data: bytes, start: int, end: int) -> tuple[bytes, int]:
@@ -363,36 +380,37 @@ def _sized(data: bytes, start: int, end: int) -> tuple[bytes, int]:
     return data[first : first + size], first + size
 
 
-def _understood(metadata: dict[str, bytes]) -> _Header:
+def _understood(metadata: dict[str, bytes]) -> tuple[_Header, bool]:
     text = metadata.get("avro.schema")
     if text is None:
         raise PacketError("it has no schema", field="header")
     if len(text) > MAX_SCHEMA_BYTES:
         raise PacketError(f"its schema has {len(text)} bytes, more than {MAX_SCHEMA_BYTES}", field="header")
     codec = metadata.get("avro.codec", b"null")
-    if codec != b"null":
-        raise PacketError(f"it is compressed ({codec!r}): write it plain, as the survey does", field="header")
+    if codec not in (b"null", b"deflate"):
+        raise PacketError(f"it is compressed in a way that is not ours ({codec!r}): null or deflate", field="header")
     try:
         definition = json.loads(text.decode())
-        schema = schemas.identify(definition)
     except (ValueError, RecursionError) as error:
         raise PacketError(f"its schema is not JSON: {error}", field="header") from None
-    except (ZadsError, KeyError, TypeError, AttributeError) as error:
+    try:
+        schema = schemas.identify(definition)
+    except (ZadsError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise PacketError(f"its schema is no Avro schema: {error}", field="header") from None
     if schema is None:
         claimed = definition.get("version") if isinstance(definition, dict) else None
         raise PacketError(
-            f"its schema (it says version {claimed!r}) is none of {', '.join(schemas.known())}, or altered",
+            f"its schema is none of {', '.join(schemas.known())}, or altered (it says version {claimed!r})",
             field="header",
         )
-    return _Header(schema, definition)
+    return _header(schema.version), codec == b"deflate"
 
 
-def _block(data: bytes, position: int) -> tuple[int, int]:
-    """Where the one record is: checks the block, its sync marker, and that nothing follows."""
+def _block(data: bytes, packed: bool, position: int) -> tuple[bytes, int, int]:
+    """The bytes that the one record is in, and where: checks the block, its sync marker, and that nothing follows."""
     sync = data[position : position + SYNC_BYTES]
     if len(sync) < SYNC_BYTES:
-        raise PacketError("the data end within its header")
+        raise PacketError("the data end within its header", field="header")
     count, position = layout.read_long(data, position + SYNC_BYTES, len(data), "block")
     if count != 1:
         raise PacketError(f"it holds {count} records, not one", field="block")
@@ -404,7 +422,29 @@ def _block(data: bytes, position: int) -> tuple[int, int]:
         raise PacketError("the marker after its record is not the one in its header", field="block")
     if stop + SYNC_BYTES != len(data):
         raise PacketError(f"{len(data) - stop - SYNC_BYTES} bytes follow its end", field="block")
-    return start, stop
+    if not packed:
+        return data, start, stop
+    try:
+        plain = _inflate(data[start:stop], -zlib.MAX_WBITS, MAX_BYTES)
+    except ValueError as error:
+        raise PacketError(f"its record cannot be unpacked: {error}", field="block") from None
+    return plain, 0, len(plain)
+
+
+def _inflate(packed: bytes, wbits: int, limit: int) -> bytes:
+    """What was compressed, all of it, at most so many bytes. Errors: ValueError with what is wrong."""
+    unpacker = zlib.decompressobj(wbits)
+    try:
+        plain = unpacker.decompress(packed, limit + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(plain) > limit:
+        raise ValueError(f"it has more than {limit} bytes")
+    if not unpacker.eof:
+        raise ValueError("the compressed data are cut off")
+    if unpacker.unused_data:
+        raise ValueError(f"{len(unpacker.unused_data)} bytes follow the compressed data")
+    return plain
 
 
 def cutout(stamp: bytes) -> npt.NDArray[np.float32]:
@@ -413,23 +453,28 @@ def cutout(stamp: bytes) -> npt.NDArray[np.float32]:
     Errors: ZadsError if it is not such an image. The format is that of the FITS standard 4.0, sections 3 and 4.
     """
     try:
-        plain = gzip.decompress(stamp)
-    except (OSError, EOFError, zlib.error) as error:
+        plain = _inflate(stamp, 16 + zlib.MAX_WBITS, MAX_CUTOUT_BYTES)
+    except ValueError as error:
         raise ZadsError(f"a cutout cannot be unpacked: {error}") from None
-    cards = {}
-    for start in range(0, len(plain) - 79, 80):
-        card = plain[start : start + 80]
-        if card.startswith(b"END "):
-            break
-        cards[card[:8].strip()] = card[10:].split(b"/")[0].strip()
-    else:
-        raise ZadsError("a cutout has no FITS header")
-    if cards.get(b"BITPIX") != b"-32" or cards.get(b"NAXIS") != b"2":
-        raise ZadsError("a cutout is not an image of 32-bit floats")
-    columns, rows = int(cards[b"NAXIS1"]), int(cards[b"NAXIS2"])
-    first = -(-(start + 80) // 2880) * 2880
-    size = 4 * rows * columns
-    if len(plain) < first + size:
+    cards, first = _fits_cards(plain)
+    if cards.get("BITPIX") != "-32" or cards.get("NAXIS") != "2" or {"BSCALE", "BZERO"} & cards.keys():
+        raise ZadsError("a cutout is not a plain image of 32-bit floats")
+    columns, rows = (int(size) if size.isdecimal() else 0 for size in map(cards.get, _AXES, ("", "")))
+    if not columns or not rows:
+        raise ZadsError("a cutout's header does not say how large it is")
+    if len(plain) < first + 4 * rows * columns:
         raise ZadsError("a cutout's data end within the image")
     pixels = np.frombuffer(plain, ">f4", rows * columns, first)
     return pixels.reshape(rows, columns).astype(np.float32)
+
+
+def _fits_cards(plain: bytes) -> tuple[dict[str, str], int]:
+    """A FITS header's keywords with their values, and where the data begin: at the next multiple of 2880 bytes."""
+    text = plain.decode("latin-1")
+    cards: dict[str, str] = {}
+    for start in range(0, len(plain) - 79, 80):
+        keyword = text[start : start + 8].rstrip()
+        if keyword == "END":
+            return cards, -(-(start + 80) // 2880) * 2880
+        cards[keyword] = text[start + 10 : start + 80].partition("/")[0].strip()
+    raise ZadsError("a cutout has no FITS header")

@@ -62,32 +62,48 @@ def identify(definition: dict[str, Any]) -> Schema | None:
     """
     text = canonical(definition)
     same = [schema for schema in known().values() if schema.canonical == text]
-    claimed = [schema for schema in same if schema.version == str(definition.get("version"))]
-    return (claimed or same or [None])[0]
+    for schema in same:
+        if schema.version == str(definition.get("version")):
+            return schema
+    return same[0] if same else None
 
 
 def canonical(definition: Any) -> str:
-    """Names, types and order alone, as JSON text; every named type is spelt out in full where it is used."""
-    return json.dumps(_resolved(definition, "", {}), separators=(",", ":"))
+    """Names, types and order alone, as JSON text; a named type is spelt out where it is first used, then named.
+
+    As Avro's parsing canonical form, so that its length is at most that of the schema: spelling out every use would
+    let a few lines of schema grow without bound.
+    """
+    return json.dumps(_resolved(definition, "", _Names(expand=False)), separators=(",", ":"))
 
 
 def resolved(definition: Any) -> Any:
-    """The schema with every named type spelt out where it is used: nested lists and dictionaries without references."""
-    return _resolved(definition, "", {})
+    """A schema that is trusted, every named type spelt out where it is used: lists and dictionaries, no references."""
+    return _resolved(definition, "", _Names(expand=True))
 
 
-def _resolved(node: Any, namespace: str, names: dict[str, Any]) -> Any:
+class _Names(dict[str, Any]):
+    """The named types that a schema has defined so far; ``expand``: a reference becomes what it refers to."""
+
+    def __init__(self, *, expand: bool) -> None:
+        super().__init__()
+        self.expand = expand
+
+
+def _resolved(node: Any, namespace: str, names: _Names) -> Any:
     if isinstance(node, str):
         if node in PRIMITIVES:
             return node
         full = node if "." in node else f"{namespace}.{node}" if namespace else node
         if full not in names:
-            raise ZadsError(f"the schema uses the type {node!r}, which it does not define")
-        return names[full]
+            raise ZadsError(f"it uses the type {node!r}, which it does not define")
+        return names[full] if names.expand else full
     if isinstance(node, list):
         return [_resolved(branch, namespace, names) for branch in node]
     if not isinstance(node, dict):
         raise ZadsError(f"{node!r} is not an Avro type")
+    if "logicalType" in node:  # readers would turn the value into something else
+        raise ZadsError(f"logical types are not what alerts use: {node['logicalType']!r}")
     kind = node.get("type")
     if kind == "array":
         return {"type": "array", "items": _resolved(node["items"], namespace, names)}
@@ -100,11 +116,13 @@ def _resolved(node: Any, namespace: str, names: dict[str, Any]) -> Any:
     raise ZadsError(f"the Avro type {kind!r} is not one that alerts use")
 
 
-def _record(node: dict[str, Any], namespace: str, names: dict[str, Any]) -> dict[str, Any]:
+def _record(node: dict[str, Any], namespace: str, names: _Names) -> dict[str, Any]:
     name = str(node["name"])
     if "." not in name:
         space = node.get("namespace", namespace)
         name = f"{space}.{name}" if space else name
+    if name in names:
+        raise ZadsError(f"it defines {name!r} twice")
     result: dict[str, Any] = {"type": "record", "name": name, "fields": []}
     names[name] = result
     inner = name.rpartition(".")[0]

@@ -22,6 +22,7 @@ LEDGER = "zads_ledger"
 FILTER_COUNTS = "zads_filter_counts"
 _FILTER_PREFIX = "ztf_filter_"
 _FILTER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_NIGHT = r"[0-9]{8}"  # not \d, which takes the digits of every script
 
 HEADER_CANDID = "candid"
 HEADER_VISIT = "visit"
@@ -53,7 +54,7 @@ def night_of(jd: float) -> str:
 def check_night(text: str) -> str:
     """The night itself, if it is one. Errors: ZadsError if it is not a date written YYYYMMDD."""
     try:
-        if re.fullmatch(r"\d{8}", text):
+        if re.fullmatch(_NIGHT, text):
             datetime.datetime.strptime(text, "%Y%m%d")
             return text
     except ValueError:
@@ -68,7 +69,7 @@ def topic(night: str, programme: int, survey: str = SURVEY) -> str:
 
 def parse(name: str, survey: str = SURVEY) -> tuple[str, int] | None:
     """Night and programme of a topic; None for any other name."""
-    match = re.fullmatch(rf"{re.escape(survey)}_(\d{{8}})_programid([1-3])", name)
+    match = re.fullmatch(rf"{re.escape(survey)}_({_NIGHT})_programid([1-3])", name)
     return (match[1], int(match[2])) if match else None
 
 
