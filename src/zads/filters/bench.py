@@ -276,7 +276,7 @@ def describe(outcome: Outcome) -> str:
         "an alert in this filter"
     )
     if outcome.unread:
-        lines.append(f"never read, so it need not declare: {', '.join(outcome.unread)}")
+        lines.append(f"not read on this night, perhaps it need not declare: {', '.join(outcome.unread)}")
     if outcome.skipped:
         lines.append(f"stopped, {outcome.skipped} alerts not looked at: {outcome.circuit}")
     if outcome.output:

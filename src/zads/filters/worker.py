@@ -49,6 +49,15 @@ REMEMBERED_VISITS = (
 LETTERS_A_VISIT = 20  # failed alerts of one filter that are kept in the topic of refused input
 COMMITTED_WAIT = 15.0
 
+# What a consumer does not get over: another process has taken its name, or it has no right to read.
+_END = (
+    KafkaError._FATAL,
+    KafkaError._FENCED,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+)
+
 _log = structlog.get_logger()
 Header = tuple[str, str | bytes | None]
 
@@ -388,11 +397,8 @@ class Worker:
         error = message.error()
         if error is None:
             return True
-        if error.fatal() or error.code() in (
-            KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            KafkaError.GROUP_AUTHORIZATION_FAILED,
-        ):
-            raise ZadsError(f"the worker {self._name} cannot read: {error.str()}")
+        if error.fatal() or error.code() in _END:
+            raise ZadsError(f"the worker {self._name} cannot go on reading: {error.str()}")
         _log.warning("consumer", reason=error.str())
         return False
 

@@ -1,0 +1,171 @@
+"""A filter sees what it declared; whatever is wrong with its file is said with its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from zads.commands import filter as command
+from zads.filters import Columns, FilterError, UndeclaredField, bench, load
+from zads.filters.plugin import MissingField, View, builtin_names, union
+from zads.filters.worker import Configuration, Counts
+from zads.sources.simulator import simulate
+
+DECODED = {"objectId": "ZTF18a", "candidate": {"rb": 0.5, "magpsf": 18.0}, "prv_candidates": [{"jd": 1.0, "fid": 1}]}
+
+
+def test_an_undeclared_field_is_named_and_how_to_declare_it() -> None:
+    alert = View(["candidate.rb", "prv_candidates.jd"])(DECODED)
+    assert alert["candidate"]["rb"] == 0.5
+    for read in (
+        lambda: alert["candidate"]["magpsf"], lambda: alert["candidate"].get("magpsf"), lambda: alert["objectId"],
+        lambda: alert["prv_candidates"][0]["fid"], lambda: "objectId" in alert,
+    ):  # fmt: skip
+        with pytest.raises(UndeclaredField, match=r"which it does not declare; add \"[\w.]+\" to its fields"):
+            read()
+    with pytest.raises(UndeclaredField, match=r"candidate\.magpsf"):
+        alert["candidate"]["magpsf"]
+
+
+def test_an_alert_cannot_be_changed() -> None:
+    alert = View(["candidate"])(DECODED)
+    for change in (lambda: alert.update(a=1), lambda: alert["candidate"].pop("rb"), lambda: alert.__setitem__("a", 1)):
+        with pytest.raises(TypeError, match="read-only"):
+            change()
+
+
+def test_a_field_of_a_newer_schema_is_absent_not_undeclared() -> None:
+    alert = View(["candidate.drb", "candidate.rb"])(DECODED)
+    assert alert["candidate"].get("drb") is None
+    assert alert["candidate"]["rb"] == 0.5
+    with pytest.raises(MissingField, match=r"candidate\.drb"):
+        alert["candidate"]["drb"]
+
+
+def test_late_fields_are_fetched_once_when_looked_at() -> None:
+    fetched: list[str] = []
+
+    def fetch(name: str) -> object:
+        fetched.append(name)
+        return DECODED[name]
+
+    alert = View(["candidate.rb", "prv_candidates.jd"], ["prv_candidates"])({"candidate": DECODED["candidate"]}, fetch)
+    assert fetched == []
+    assert alert["prv_candidates"] == ({"jd": 1.0},)
+    assert set(alert) == {"candidate", "prv_candidates"}
+    assert fetched == ["prv_candidates"]
+
+
+def test_columns_have_the_same_spelling_and_the_same_error() -> None:
+    view = View(["candidate.rb", "objectId"])
+    alerts = [view(DECODED), view({**DECODED, "candidate": {"rb": None, "magpsf": 1.0}})]
+    columns = Columns(alerts, ["candidate.rb", "objectId"])
+    assert np.isnan(columns["candidate"]["rb"]).tolist() == [False, True]
+    assert columns["objectId"].tolist() == ["ZTF18a", "ZTF18a"]
+    assert len(columns) == 2
+    with pytest.raises(UndeclaredField, match=r"candidate\.magpsf"):
+        columns["candidate"]["magpsf"]
+    with pytest.raises(ValueError, match="read-only"):
+        columns["candidate"]["rb"][0] = 1.0
+
+
+def test_a_whole_covers_its_parts() -> None:
+    assert union([["a.b", "c"], ["a"], ["c.d.e"]]) == ("a", "c")
+
+
+HEAD = "from zads.filters import Filter, filter\n"
+GOOD = 'class A(Filter):\n    "Doc."\n    fields = ("candid",)\n    def accept(self, alert): return True\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = (", "line 1"),
+        (f"{HEAD}\n1 / 0\n", "line 3: ZeroDivisionError"),
+        ("import nothing_like_this\n", "line 1: No module"),
+        ("x = 1\n", "has no filter"),
+        (HEAD + GOOD + GOOD.replace("class A", "class B"), r"2 filters \(A, B\)"),
+        (HEAD + GOOD.replace('    "Doc."\n', ""), "has no docstring"),
+        (HEAD + GOOD.replace('("candid",)', '"candid"'), "declares no fields as a tuple"),
+        (HEAD + GOOD.replace("candid", "a b"), "no dotted path"),
+        (HEAD + GOOD.replace("accept", "accepts"), "neither accept nor accept_batch"),
+        (HEAD + GOOD + "    cap = 0\n", "the cap 0"),
+        (HEAD + GOOD + "    programmes = {4}\n", "programmes {4}"),
+        (HEAD + GOOD + "    time_limit = 100\n", "time limit 100"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "cut.py"
+    path.write_text(text)
+    with pytest.raises(FilterError, match=told):
+        load(path)
+
+
+def test_one_of_several_classes_and_functions_can_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "cut.py"
+    text = '@filter(fields=["candid"], cap=3)\ndef b(alert):\n    "Doc."\n    return alert["candid"] > 1\n'
+    path.write_text(HEAD + GOOD + text)
+    assert load(f"{path}:A").cap == 20
+    chosen = load(f"{path}:b")
+    assert (chosen.cap, chosen.accept({"candid": 2})) == (3, True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_every_built_in_filter_loads_and_runs_on_all_schemas(name: str) -> None:
+    loaded = load(name)
+    assert loaded.fields
+    recorded = [
+        bench.Recorded(file, bench.Packet.parse(data))
+        for _, members in simulate("20190101", 2, 40)
+        for file, data in members
+    ]
+    outcome = bench.run(name, recorded)
+    assert outcome.failed == {}
+    assert outcome.offered == sum(one.packet.programid == 1 for one in recorded)
+
+
+def test_the_cap_is_of_a_visit() -> None:
+    counts = Counts()
+    assert [counts.admit(visit, 2) for visit in "aababb"] == [True, True, True, False, True, False]
+    assert (counts.passed, counts.capped) == (4, 2)
+
+
+def test_a_wrong_configuration_is_refused_with_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "group.json"
+    path.write_text(json.dumps({"group": "a", "filters": [{"name": "asteroid", "state": "on"}]}))
+    with pytest.raises(Exception, match=r"filters\.0\.state"):
+        Configuration.read(path)
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    directory = tmp_path / "night"
+    directory.mkdir()
+    for _, members in simulate("20190101", 2, 30):
+        for name, data in members:
+            (directory / name).write_bytes(data)
+    return directory
+
+
+def test_a_new_filter_can_be_tested_at_once(tmp_path: Path, night: Path) -> None:
+    runner = CliRunner()
+    assert runner.invoke(command.app, ["new", "novae", "--directory", str(tmp_path)]).exit_code == 0
+    page = tmp_path / "page.html"
+    result = runner.invoke(
+        command.app,
+        ["test", str(tmp_path / "novae.py"), "--night", str(night), "--html", str(page), "--compare", "asteroid"],
+    )
+    assert "gains:" in result.output
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_filter_that_floods_is_refused_with_figures(tmp_path: Path, night: Path) -> None:
+    path = tmp_path / "all.py"
+    path.write_text(HEAD + GOOD)
+    result = CliRunner().invoke(command.app, ["test", str(path), "--night", str(night)])
+    assert result.exit_code == 1
+    assert "100.0 %" in str(result.exception)
