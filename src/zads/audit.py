@@ -336,7 +336,7 @@ def _concerns(name: str, nights: Iterable[str]) -> bool:
     parsed = topics.parse(name)
     if parsed is not None:
         return parsed[0] in nights
-    return name == topics.REJECTED or name.startswith(topics.filter_topic(""))
+    return name == topics.REJECTED or topics.filter_name(name) is not None
 
 
 def describe(conf: Mapping[str, str], wanted: Callable[[str], bool]) -> list[TopicState]:
