@@ -230,7 +230,12 @@ class Producer:
                 refused=progress.entry.refused,
                 seconds=round(time.monotonic() - started, 3),
             )
-        self._settled.add((exposure.name, exposure.state if exposure.state != "gone" else state))
+        if exposure.state != "gone":
+            _log.warning(
+                "settled, but cannot be moved away", path=str(exposure.path), remedy="chown -R it to this user"
+            )
+            state = exposure.state
+        self._settled.add((exposure.name, state))
         metrics.PRODUCER_EXPOSURES.labels(result).inc()
         metrics.PRODUCER_SECONDS.observe(time.monotonic() - started)
         metrics.PRODUCER_LAST.set_to_current_time()

@@ -88,7 +88,7 @@ class Broker:
             deadline = time.monotonic() + 60
             while unread:
                 assert time.monotonic() < deadline, f"no end of {topic} in 60 s; partitions unread: {sorted(unread)}"
-                for message in reader.consume(500, 1.0):
+                for message in reader.consume(500, 0.1):
                     problem = message.error()
                     if problem is None:
                         found.append(message)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from zads import metrics, topics
 from zads.commands.simulate import drop
 from zads.packet import Packet
 from zads.producer import Producer, ProducerError
+from zads.sources.replay import replay
 from zads.sources.simulator import simulate
 from zads.sources.spool import Spool
 
@@ -206,18 +208,19 @@ def bad_files(good: bytes) -> dict[str, tuple[bytes, str, str]]:
 
     return {
         "empty.avro": (b"", "empty", ""),
-        "half.avro": (good[: len(good) // 2], "", None),
-        "picture.jpeg": (JPEG, "", None),
-        "missing.avro": (reencoded(good, lambda record: record.pop("objectId"), without), "objectId", None),
-        "type.avro": (
-            reencoded(good, lambda record: record["candidate"].update(jd="yesterday"), as_text), "jd", None,
-        ),
-        "unknown.avro": (
-            reencoded(good, lambda record: record.update(novelty=1, schemavsn="9.99"), unknown), "", None,
+        "half.avro": (good[: len(good) // 2], "cut off", "block"),
+        "picture.jpeg": (JPEG, "not an Avro", ""),
+        "missing.avro": (reencoded(good, lambda record: record.pop("objectId"), without), "schema", "header"),
+        "type.avro": (reencoded(good, lambda it: it["candidate"].update(jd="yesterday"), as_text), "schema", "header"),
+        "unknown.avro": (reencoded(good, lambda it: it.update(novelty=1, schemavsn="9.99"), unknown), "9.99", "header"),
+        "programme.avro": (
+            reencoded(good, lambda it: it["candidate"].update(programid=9)),
+            "9 is not a programme",
+            "candidate.programid",
         ),
         "large.avro": (good + bytes(20_000_000), "bytes", ""),
         "copy.avro": (good, "already in this exposure", "candid"),
-    }  # fmt: skip
+    }
 
 
 def test_bad_files_are_refused_with_their_reasons_and_stop_nothing(origin, spool, night):
@@ -232,12 +235,9 @@ def test_bad_files_are_refused_with_their_reasons_and_stop_nothing(origin, spool
     for file, (data, reason, field) in bad.items():
         told = refused[f"{name}/{file}"]
         assert told["value"] == data[:1_000_000]
-        assert told[topics.HEADER_REASON]
-        assert reason in f"{told[topics.HEADER_REASON]} {told[topics.HEADER_FIELD]}"
-        if field is not None:
-            assert told[topics.HEADER_FIELD] == field
+        assert reason in told[topics.HEADER_REASON]
+        assert told[topics.HEADER_FIELD] == field
         assert (spool.refused / name / file).read_bytes() == data[:1_000_000]
-    assert len({told[topics.HEADER_REASON] for told in refused.values()}) == len(bad), "every reason is its own"
 
 
 def test_an_archive_is_read_without_leaving_its_place(origin, spool, night, tmp_path):
@@ -267,10 +267,11 @@ def test_an_archive_is_read_without_leaving_its_place(origin, spool, night, tmp_
 DROPPED = """
 import os, sys
 from pathlib import Path
+from zads import kafka, producer, schemas
+from zads.sources.spool import Spool
+schemas.known()  # read what is installed before giving up the right to
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
-from zads import kafka, producer
-from zads.sources.spool import Spool
 made = producer.Producer(kafka.read_properties(sys.argv[2]), Spool(Path(sys.argv[1])))
 sys.exit(made.run(once=True) != int(sys.argv[3]))
 """
@@ -282,13 +283,12 @@ def test_a_directory_without_permission_is_noted_once_and_stops_nothing(origin, 
     properties.write_text("".join(f"{key}={value}\n" for key, value in origin.conf.items()))
     closed = drop(spool.incoming, name, packets)
     drop(spool.incoming, after, later)
-    for path in [spool.root, *spool.root.iterdir()]:
-        path.chmod(0o777)
     closed.chmod(0)
-    for parent in list(tmp_path.parents)[:3]:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/tmp"):
+    if os.getuid() == 0:
+        for path in [spool.root, *spool.root.rglob("*")]:
+            os.chown(path, 65534, 65534)
+        for parent in (tmp_path, *list(tmp_path.parents)[:2]):
             parent.chmod(parent.stat().st_mode | 0o011)
-    tmp_path.chmod(0o755)
     try:
         for settled in (2, 1):
             # The second time only what could not be moved is looked at again.
@@ -360,3 +360,19 @@ def test_a_producer_that_has_been_replaced_ends(origin, spool, night, tmp_path):
     with pytest.raises(ProducerError, match="another producer has taken over"):
         first._settle(spool.pending()[0])
     assert not origin.published()
+
+
+def test_a_topic_can_be_replayed_from_a_moment(origin, spool, night):
+    drop(spool.incoming, *night[0])
+    produce(origin, spool)
+    moment = time.time()
+    drop(spool.incoming, *night[1])
+    produce(origin, spool)
+
+    def replayed(since: float) -> Counter[bytes]:
+        return Counter(
+            message.value() for topic in origin.topics for message in replay(origin.conf, topic, since=since)
+        )
+
+    assert replayed(0) == originals(*night[:2])
+    assert replayed(moment) == originals(night[1])

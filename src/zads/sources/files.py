@@ -146,7 +146,7 @@ def _by_name(archive: tarfile.TarFile) -> Iterator[Item]:
                 members.append(member)
         except (OSError, tarfile.TarError) as error:
             broken = str(error)
-        for member in sorted(members, key=lambda member: member.name):
+        for member in sorted(members, key=lambda member: str(PurePosixPath(member.name))):
             if not member.isdir():
                 yield _member(archive, member)
         if broken:

@@ -1,0 +1,48 @@
+"""Client configurations: read from a file, safe whoever wrote it."""
+
+from __future__ import annotations
+
+import pytest
+
+from zads import kafka
+from zads.errors import ZadsError
+
+CONF = {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}
+
+
+def test_a_properties_file_is_read_as_librdkafka_reads_it(tmp_path):
+    path = tmp_path / "client.properties"
+    path.write_text("# a client\n\nbootstrap.servers = a:9094,b:9094\nsasl.password=x=y#z\n")
+    assert kafka.read_properties(path) == {"bootstrap.servers": "a:9094,b:9094", "sasl.password": "x=y#z"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("bootstrap.servers=a\nnonsense\n", "line 2"), ("a=b\n", "names no brokers")]
+)
+def test_a_bad_properties_file_is_named_with_its_line(tmp_path, text, message):
+    path = tmp_path / "client.properties"
+    path.write_text(text)
+    with pytest.raises(ZadsError, match=message):
+        kafka.read_properties(path)
+
+
+def test_a_missing_properties_file_is_named(tmp_path):
+    with pytest.raises(ZadsError, match=r"nothing\.properties"):
+        kafka.read_properties(tmp_path / "nothing.properties")
+
+
+def test_one_configuration_serves_every_kind_of_client():
+    conf = {**CONF, **kafka.PRODUCER, **kafka.CONSUMER, "group.id": "g"}
+    kafka.producer(conf)
+    kafka.consumer(conf, "g").close()
+    kafka.admin(conf)
+
+
+def test_a_transaction_bounds_how_long_a_record_may_wait():
+    for milliseconds in (5_000, 60_000, 200_000):
+        kafka.producer(CONF, **{"transactional.id": "p", "transaction.timeout.ms": milliseconds})
+
+
+def test_a_property_that_does_not_exist_is_named():
+    with pytest.raises(ZadsError, match=r"no\.such\.thing"):
+        kafka.producer({**CONF, "no.such.thing": "1"})

@@ -1,0 +1,91 @@
+"""Simulated packets are packets, and the same for the same seed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections import Counter
+
+import fastavro
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from zads.errors import ZadsError
+from zads.packet import Packet
+from zads.sources.simulator import MAX_VISITS, simulate
+
+
+@pytest.fixture(scope="module")
+def night():
+    return list(simulate("20181129", 3, 60, seed=2))
+
+
+def test_every_packet_is_valid_and_of_its_visit_and_night(night):
+    for visit, packets in night:
+        for name, data in packets:
+            packet = Packet.parse(data)
+            assert (packet.visit, packet.night, name) == (visit, "20181129", f"{packet.candid}.avro")
+
+
+def test_other_software_reads_them(night):
+    for _, data in night[0][1][:8]:
+        (record,) = fastavro.reader(io.BytesIO(data))
+        assert record["candid"] == Packet.parse(data).candid
+        for kind in ("Science", "Template", "Difference"):
+            image = fits.getdata(io.BytesIO(gzip.decompress(record[f"cutout{kind}"]["stampData"])))
+            assert image.shape == (63, 63)
+            assert image.dtype == ">f4"
+
+
+def test_an_edge_of_a_detector_is_not_a_number(night):
+    (record,) = fastavro.reader(io.BytesIO(night[0][1][49][1]))
+    assert np.isnan(fits.getdata(io.BytesIO(gzip.decompress(record["cutoutScience"]["stampData"])))).any()
+
+
+def test_sizes_are_those_of_real_packets(night):
+    sizes = [len(data) for _, packets in night for _, data in packets]
+    assert min(sizes) > 45_000
+    assert 55_000 < np.median(sizes) < 75_000
+    assert max(sizes) < 80_000
+
+
+def test_candids_are_unique_and_objects_return(night):
+    packets = [Packet.trusted(data) for _, visit in night for _, data in visit]
+    assert len({packet.candid for packet in packets}) == 180
+    assert max(Counter(packet.object_id for packet in packets).values()) > 1
+
+
+def test_the_same_seed_makes_the_same_bytes_and_another_does_not(night):
+    assert list(simulate("20181129", 3, 60, seed=2)) == night
+    assert next(simulate("20181129", 3, 60, seed=3)) != night[0]
+    assert next(simulate("20181130", 3, 60, seed=2)) != night[0]
+
+
+def test_a_mix_is_kept(night):
+    everything = [Packet.trusted(data) for _, visit in night for _, data in visit]
+    assert {packet.schema_version for packet in everything} == {"3.2", "3.3", "4.01", "4.02"}
+    assert {packet.programid for packet in everything} == {1, 2, 3}
+    ((_, packets),) = simulate("20181129", 1, 20, schema_mix={"4.02": 1}, programme_mix={2: 5})
+    assert {(one.schema_version, one.programid) for one in (Packet.trusted(data) for _, data in packets)} == {
+        ("4.02", 2)
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"night": "20181340"},
+        {"visits": MAX_VISITS + 1},
+        {"schema_mix": {"9.9": 1.0}},
+        {"programme_mix": {4: 1.0}},
+        {"programme_mix": {1: 0.0}},
+    ],
+)
+def test_a_night_that_cannot_be_is_refused(arguments):
+    with pytest.raises(ZadsError):
+        simulate(**{"night": "20181129", "visits": 1, "alerts_per_visit": 1, **arguments})
+
+
+def test_a_night_without_alerts_has_its_visits():
+    assert [packets for _, packets in simulate("20181129", 2, 0)] == [[], []]
