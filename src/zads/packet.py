@@ -425,14 +425,17 @@ def _block(data: bytes, packed: bool, position: int) -> tuple[bytes, int, int]:
     if not packed:
         return data, start, stop
     try:
-        plain = _inflate(data[start:stop], -zlib.MAX_WBITS, MAX_BYTES)
+        plain, rest = _inflate(data[start:stop], -zlib.MAX_WBITS, MAX_BYTES)
     except ValueError as error:
         raise PacketError(f"its record cannot be unpacked: {error}", field="block") from None
+    # fastavro leaves three of the four bytes of zlib's checksum behind what it compresses.
+    if rest and rest != zlib.adler32(plain).to_bytes(4, "big")[:3]:
+        raise PacketError(f"{len(rest)} bytes follow its compressed record", field="block")
     return plain, 0, len(plain)
 
 
-def _inflate(packed: bytes, wbits: int, limit: int) -> bytes:
-    """What was compressed, all of it, at most so many bytes. Errors: ValueError with what is wrong."""
+def _inflate(packed: bytes, wbits: int, limit: int) -> tuple[bytes, bytes]:
+    """What was compressed, at most so many bytes, and what follows it. Errors: ValueError with what is wrong."""
     unpacker = zlib.decompressobj(wbits)
     try:
         plain = unpacker.decompress(packed, limit + 1)
@@ -442,9 +445,7 @@ def _inflate(packed: bytes, wbits: int, limit: int) -> bytes:
         raise ValueError(f"it has more than {limit} bytes")
     if not unpacker.eof:
         raise ValueError("the compressed data are cut off")
-    if unpacker.unused_data:
-        raise ValueError(f"{len(unpacker.unused_data)} bytes follow the compressed data")
-    return plain
+    return plain, unpacker.unused_data
 
 
 def cutout(stamp: bytes) -> npt.NDArray[np.float32]:
@@ -453,7 +454,7 @@ def cutout(stamp: bytes) -> npt.NDArray[np.float32]:
     Errors: ZadsError if it is not such an image. The format is that of the FITS standard 4.0, sections 3 and 4.
     """
     try:
-        plain = _inflate(stamp, 16 + zlib.MAX_WBITS, MAX_CUTOUT_BYTES)
+        plain, _ = _inflate(stamp, 16 + zlib.MAX_WBITS, MAX_CUTOUT_BYTES)
     except ValueError as error:
         raise ZadsError(f"a cutout cannot be unpacked: {error}") from None
     cards, first = _fits_cards(plain)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 
 from zads import schemas
@@ -18,6 +21,27 @@ def changed(edit: Any) -> schemas.Schema:
     definition = copy.deepcopy(schema.definition)
     edit(next(field for field in definition["fields"] if field["name"] == "candidate")["type"]["fields"])
     return replace(schema, definition=definition, canonical=schemas.canonical(definition))
+
+
+def shape(node: Any) -> Any:
+    """Names, types, order and defaults: all of a schema but its words and its records' versions, which lag behind."""
+    if isinstance(node, list):
+        return [shape(item) for item in node]
+    if isinstance(node, dict):
+        return {key: shape(value) for key, value in node.items() if key not in ("doc", "version")}
+    return node
+
+
+def test_known_schemas_are_those_of_real_packets_to_their_defaults(real_packets: list[Path]) -> None:
+    embedded = {}
+    for file in real_packets:
+        with file.open("rb") as stream:
+            embedded[fastavro.reader(stream).metadata["avro.schema"]] = file
+    for text, file in embedded.items():
+        definition = json.loads(text)
+        found = schemas.identify(definition)
+        assert found is not None, file
+        assert shape(definition)["fields"] == shape(found.definition)["fields"], file
 
 
 def test_four_versions_are_known() -> None:

@@ -27,7 +27,13 @@ def test_a_night_is_the_utc_date(jd: float, night: str) -> None:
 def test_names_of_topics_are_read_back() -> None:
     for programme in topics.PROGRAMMES:
         assert topics.parse(topics.topic("20181129", programme)) == ("20181129", programme)
-    for other in ("ztf_20181129_programid4", "ztf_filter_x", "zads_rejected", "ztf_2018_programid1"):
+    for other in (
+        "ztf_20181129_programid4",
+        "ztf_filter_x",
+        "zads_rejected",
+        "ztf_2018_programid1",
+        "ztf_２０１８１１２９_programid1",
+    ):
         assert topics.parse(other) is None
 
 
@@ -39,7 +45,7 @@ def test_a_pattern_matches_its_programmes_alone() -> None:
         assert not pattern.search(other)
 
 
-@pytest.mark.parametrize("text", ["2018112", "20181329", "tonight", "2018-11-29", ""])
+@pytest.mark.parametrize("text", ["2018112", "20181329", "tonight", "2018-11-29", "", "２０１８１１２９"])
 def test_what_is_no_night_is_refused(text: str) -> None:
     with pytest.raises(ZadsError, match="YYYYMMDD"):
         topics.check_night(text)
