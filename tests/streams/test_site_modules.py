@@ -110,3 +110,33 @@ def test_a_site_that_does_not_answer_is_an_error_in_one_sentence(run: Run, tmp_p
     nowhere.write_text("bootstrap.servers=127.0.0.1:9\n")
     answer = run("kafka_topics", client=str(nowhere), topics=[topic("any")])
     assert answer["msg"].startswith(f"the site of {nowhere} answers:")
+
+
+READ = {"principal": "User:a", "resource": "topic", "name": "t1", "operation": "read"}
+GROUP = {"principal": "User:a", "resource": "group", "name": "a-", "pattern": "prefixed", "operation": "read"}
+IDS = {"principal": "User:b", "resource": "transactional_id", "name": "b", "operation": "write"}
+CLUSTER = {"principal": "User:b", "resource": "cluster", "name": "kafka-cluster", "operation": "idempotent_write"}
+
+
+def test_the_grants_of_a_cluster_become_exactly_the_wanted_ones(run: Run) -> None:
+    run("kafka_acls", acls=[READ, GROUP])
+    assert run("kafka_acls", acls=[READ, GROUP])["changed"] is False
+    wanted = [READ, IDS, CLUSTER]
+    checked = run("kafka_acls", "--check", acls=wanted)
+    changed = run("kafka_acls", acls=wanted)
+    assert checked["added"] == changed["added"]
+    assert changed["removed"] == ["allow User:a read group a-*"]
+    assert run("kafka_acls", acls=wanted)["changed"] is False
+    assert len(run("kafka_acls", acls=[])["removed"]) == 3
+
+
+def test_accounts_follow_the_data_and_a_known_password_is_not_set_again(run: Run, tmp_path: Path) -> None:
+    remembered = str(tmp_path / "accounts.json")
+    first = run("kafka_users", users={"a": "first-password", "b": "other-password"}, remembered=remembered)
+    assert first["set"] == ["a", "b"]
+    again = run("kafka_users", users={"a": "first-password", "b": "other-password"}, remembered=remembered)
+    assert again["changed"] is False
+    assert "password" not in json.dumps({key: value for key, value in first.items() if key != "invocation"})
+    another = run("kafka_users", users={"a": "second-password"}, remembered=remembered)
+    assert (another["set"], another["removed"]) == (["a"], ["b"])
+    assert run("kafka_users", users={}, remembered=remembered)["removed"] == ["a"]
