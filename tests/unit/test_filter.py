@@ -94,7 +94,7 @@ GOOD = 'class A(Filter):\n    "Doc."\n    fields = ("candid",)\n    def accept(s
         (HEAD + GOOD.replace("candid", "a b"), "no dotted path"),
         (HEAD + GOOD.replace("accept", "accepts"), "neither accept nor accept_batch"),
         (HEAD + GOOD + "    cap = 0\n", "the cap 0"),
-        (HEAD + GOOD + "    programmes = {4}\n", "programmes {4}"),
+        (HEAD + GOOD + "    programmes = {4}\n", r"programmes \{4\}"),
         (HEAD + GOOD + "    time_limit = 100\n", "time limit 100"),
     ],
 )
@@ -155,10 +155,8 @@ def test_a_new_filter_can_be_tested_at_once(tmp_path: Path, night: Path) -> None
     runner = CliRunner()
     assert runner.invoke(command.app, ["new", "novae", "--directory", str(tmp_path)]).exit_code == 0
     page = tmp_path / "page.html"
-    result = runner.invoke(
-        command.app,
-        ["test", str(tmp_path / "novae.py"), "--night", str(night), "--html", str(page), "--compare", "asteroid"],
-    )
+    options = ["--night", str(night), "--html", str(page), "--compare", "asteroid"]
+    result = runner.invoke(command.app, ["test", str(tmp_path / "novae.py"), *options])
     assert "gains:" in result.output
     assert page.read_text().startswith("<!doctype html>")
 

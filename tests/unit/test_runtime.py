@@ -25,25 +25,25 @@ def write(directory: Path, name: str, body: str) -> Spec:
 
 
 @pytest.mark.parametrize(
-    ("body", "reason", "killed"),
+    ("body", "reason"),
     [
-        ("1 / 0", "ZeroDivisionError", False),
-        ("while True: pass", "0.2 s for one call", False),
-        ("while True:\n    try:\n        while True: pass\n    except BaseException: pass", "", True),
-        ("KEPT.append(bytearray(10**12))", "memory", True),
-        ("while True: KEPT.append(bytearray(10**7))", "memory", True),
-        ("while True: print('x' * 10**6)", "0.2 s for one call", False),
-        ("raise SystemExit(1)", "SystemExit", False),
-        ("os._exit(7)", "exit status 7", True),
-        ("os.kill(os.getppid(), 9)", "PermissionError", False),
-        ("os.fork()", "PermissionError", False),
-        ("import socket; socket.socket()", "PermissionError", False),
-        ("import threading; threading.Thread(target=print).start()", "RuntimeError", False),
-        ("open('/tmp/zads-filter-wrote', 'w').write('x' * 100000)", "", False),
-        ("return None", "returns True, False or a dict", False),
-        ("return {'a': object()}", "not JSON", False),
-        ("return {'a': 'x' * 5000}", "characters", False),
-        ("return alert['objectId']", 'add "objectId" to its fields', False),
+        ("1 / 0", "ZeroDivisionError"),
+        ("while True: pass", "0.2 s for one call"),
+        ("while True:\n    try:\n        while True: pass\n    except BaseException: pass", ""),
+        ("KEPT.append(bytearray(10**12))", "memory"),
+        ("while True: KEPT.append(bytearray(10**7))", "memory"),
+        ("while True: print('x' * 10**6)", "0.2 s for one call"),
+        ("raise SystemExit(1)", "SystemExit"),
+        ("os._exit(7)", "exit status 7"),
+        ("os.kill(os.getppid(), 9)", "PermissionError"),
+        ("os.fork()", "PermissionError"),
+        ("import socket; socket.socket()", "PermissionError"),
+        ("import threading; threading.Thread(target=print).start()", "RuntimeError"),
+        ("open(__file__, 'a').write('x' * 100000)", "too large"),
+        ("return None", "returns True, False or a dict"),
+        ("return {'a': object()}", "not JSON"),
+        ("return {'a': 'x' * 5000}", "characters"),
+        ("return alert['objectId']", 'add "objectId" to its fields'),
     ],
 )
 def test_a_bad_filter_is_charged_and_the_good_one_unharmed(
@@ -59,7 +59,6 @@ def test_a_bad_filter_is_charged_and_the_good_one_unharmed(
     assert bad.failed
     assert reason in next(iter(bad.failed.values()))
     assert len(bad.failed) + bad.skipped == len(ALERTS)
-    assert killed <= (group.restarts > 0 or group.circuits["bad"].state == "open" or not reason)
 
 
 def test_only_the_alert_that_fails_is_charged(tmp_path: Path) -> None:
