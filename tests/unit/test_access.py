@@ -128,6 +128,8 @@ def test_filters_write_only_where_they_are_active() -> None:
     assert not may(acls, "filter-transients", "write", "ztf_filter_fast")
     assert not may(acls, "filter-transients", "write", "ztf_20181129_programid1")
     assert may(acls, "filter-transients", "read", "filter-transients", "group")
+    assert may(acls, "filter-transients", "write", "filter-transients-worker-1", "transactional_id")
+    assert may(acls, "filter-transients", "read", topics.FILTER_COUNTS)
     assert not [acl for acl in acls if acl.principal == "User:filter-moving"]
 
 
