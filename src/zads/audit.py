@@ -37,6 +37,7 @@ DIGESTED_HEADERS = (topics.HEADER_CANDID, topics.HEADER_VISIT, topics.HEADER_SCH
 MODULUS = 1 << 256
 GROUP = "zads-audit"
 ANSWER_SECONDS = 20.0  # for metadata
+WAIT_SECONDS = 2 * ANSWER_SECONDS  # for an answer whose own limit is ANSWER_SECONDS
 STALL_SECONDS = 60.0  # a cluster that delivers nothing for so long is not answering
 BATCH = 200
 MJD_TO_JD = 2400000.5
@@ -366,7 +367,10 @@ def _min_insync(admin: Any, names: Sequence[str]) -> dict[str, int]:
         return {}
     asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     answers = admin.describe_configs(asked, request_timeout=ANSWER_SECONDS)
-    return {resource.name: int(answer.result()["min.insync.replicas"].value) for resource, answer in answers.items()}
+    return {
+        resource.name: int(answer.result(WAIT_SECONDS)["min.insync.replicas"].value)
+        for resource, answer in answers.items()
+    }
 
 
 def end_offsets(conf: Mapping[str, str], partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -375,10 +379,10 @@ def end_offsets(conf: Mapping[str, str], partitions: Iterable[tuple[str, int]]) 
     asked = {TopicPartition(topic, partition): latest for topic, partition in partitions}
     if not asked:
         return {}
-    answers = kafka.admin(conf).list_offsets(
-        asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS
-    )
-    return {(where.topic, where.partition): answer.result().offset for where, answer in answers.items()}
+    # Named, so that it outlives its answers: a client that is collected before them never gives them.
+    client = kafka.admin(conf)
+    answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS)
+    return {(where.topic, where.partition): answer.result(WAIT_SECONDS).offset for where, answer in answers.items()}
 
 
 def read_topics(conf: Mapping[str, str], partitions: Mapping[str, int], take: Callable[[Message], None]) -> None:

@@ -252,8 +252,10 @@ def filter_lag(conf: dict[str, str], group: str, manifests: Iterable[audit.Topic
     """
     wanted = {(one.topic, number): end for one in manifests for number, end in one.ends.items()}
     asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(*where) for where in wanted])]
-    [answer] = kafka.admin(conf).list_consumer_group_offsets(asked, require_stable=True, request_timeout=30).values()
-    committed = {(one.topic, one.partition): max(one.offset, 0) for one in answer.result().topic_partitions}
+    # Named, so that it outlives its answer: a client that is collected before it never gives it.
+    client = kafka.admin(conf)
+    [answer] = client.list_consumer_group_offsets(asked, require_stable=True, request_timeout=30).values()
+    committed = {(one.topic, one.partition): max(one.offset, 0) for one in answer.result(60).topic_partitions}
     return sum(max(0, end - committed.get(where, 0)) for where, end in wanted.items())
 
 
