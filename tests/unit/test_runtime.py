@@ -46,9 +46,7 @@ def write(directory: Path, name: str, body: str) -> Spec:
         ("return alert['objectId']", 'add "objectId" to its fields'),
     ],
 )
-def test_a_bad_filter_is_charged_and_the_good_one_unharmed(
-    body: str, reason: str, killed: bool, tmp_path: Path
-) -> None:
+def test_a_bad_filter_is_charged_and_the_good_one_unharmed(body: str, reason: str, tmp_path: Path) -> None:
     specs = [write(tmp_path, "bad", body), write(tmp_path, "good", GOOD)]
     with Group(specs) as group:
         verdicts, undecodable = group.run(ALERTS)
