@@ -167,3 +167,10 @@ def test_a_filter_that_floods_is_refused_with_figures(tmp_path: Path, night: Pat
     result = CliRunner().invoke(command.app, ["test", str(path), "--night", str(night)])
     assert result.exit_code == 1
     assert "100.0 %" in str(result.exception)
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_no_built_in_filter_floods_a_real_night(name: str, real_packets: list[Path]) -> None:
+    recorded = [bench.Recorded(path.name, bench.Packet.parse(path.read_bytes())) for path in real_packets]
+    outcome = bench.run(name, recorded)
+    assert outcome.refusals() == []
