@@ -293,10 +293,11 @@ def read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> Site
     """One site's manifest of the given nights: night topics, filtered topics, rejections and replication."""
     try:
         return _read_site(site, conf, nights)
-    except KafkaException as error:
+    except (KafkaException, TimeoutError) as error:
         where = conf.get("bootstrap.servers", "no bootstrap.servers")
+        why = error.args[0].str() if isinstance(error, KafkaException) else f"no answer within {WAIT_SECONDS:.0f} s"
         raise AuditError(
-            f"{site} ({where}) cannot be read: {error.args[0].str()}",
+            f"{site} ({where}) cannot be read: {why}",
             hint="is the site up, and may this client read it?",
         ) from error
 
