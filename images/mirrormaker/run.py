@@ -72,7 +72,7 @@ def environment() -> dict[str, str]:
         "KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseG1GC -XX:+ExitOnOutOfMemoryError",
         "KAFKA_LOG4J_OPTS": "-Dlog4j.configuration=file:/opt/mirrormaker/log4j.properties",
         **os.environ,
-        "KAFKA_OPTS": f"{agent} {os.environ.get('KAFKA_OPTS', '')}".strip(),
+        "KAFKA_OPTS": f"{agent} -DZstdNativePath=/opt/kafka/native/libzstd-jni.so {os.environ.get('KAFKA_OPTS', '')}".strip(),
     }
 
 
