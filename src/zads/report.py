@@ -129,9 +129,10 @@ def _light_curve(record: Mapping[str, Any]) -> str:
             [p["jd"] - now for p in limits], [p["diffmaglim"] for p in limits], "v", ms=3, color=colour, alpha=0.3
         )
     axes.invert_yaxis()
-    axes.set_xlabel("days", fontsize=7)
+    axes.set_xlabel("days before the alert", fontsize=7)
     axes.set_ylabel("mag", fontsize=7)
     axes.tick_params(labelsize=6)
+    axes.legend(fontsize=6, frameon=False)
     return _png(figure)
 
 
