@@ -19,7 +19,7 @@ from typing import Any
 import fastavro
 import numpy as np
 import numpy.typing as npt
-from fastavro.schema import parse_schema
+from fastavro.schema import SchemaParseException, parse_schema
 
 from zads import layout, schemas, topics
 from zads.errors import ZadsError
@@ -403,6 +403,10 @@ def _understood(metadata: dict[str, bytes]) -> tuple[_Header, bool]:
             f"its schema is none of {', '.join(schemas.known())}, or altered (it says version {claimed!r})",
             field="header",
         )
+    try:
+        parse_schema(definition)  # what most clients do first; it refuses some defaults, which identify() ignores
+    except (SchemaParseException, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PacketError(f"its schema cannot be used by readers: {error}", field="header") from None
     return _header(schema.version), codec == b"deflate"
 
 

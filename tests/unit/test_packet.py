@@ -294,6 +294,10 @@ HOSTILE: dict[str, tuple[dict[str, bytes], str]] = {
         "logical types",
     ),
     "a type that alerts do not use": ({"avro.schema": b'{"type":"enum","name":"e","symbols":["a"]}'}, "enum"),
+    "a default that readers refuse": (
+        {"avro.schema": KNOWN.replace(b'"type": "double"', b'"type": "double", "default": null', 1)},
+        "cannot be used by readers",
+    ),
     "another compression": ({"avro.schema": KNOWN, "avro.codec": b"snappy"}, "snappy"),
     "a name of 400,000 letters": ({"avro.schema": b'"%s"' % (b"x" * 400_000)}, "it uses the type"),
 }
