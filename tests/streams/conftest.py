@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,6 +123,8 @@ def broker() -> Iterator[Broker]:
         .with_kwargs(labels={"zads": "streams"}, auto_remove=True, healthcheck={"test": ["NONE"]}, init=True)
         .with_command(["sh", "-c", START])
     )
+    # A run that is told to end (a CI job's time limit) must tidy up like one that is interrupted at the keyboard.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     container.start()
     try:
         wrapped = container.get_wrapped_container()
@@ -134,6 +137,7 @@ def broker() -> Iterator[Broker]:
         yield started
     finally:
         container.stop(force=True, delete_volume=True)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _answers(broker: Broker) -> bool:
