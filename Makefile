@@ -75,12 +75,12 @@ streams: images ## Producer, worker and modules against a real broker
 	scripts/with-engine .venv/bin/pytest -q tests/streams
 
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
-	scripts/with-engine .venv/bin/pytest -q -p no:randomly tests/system
+	scripts/with-engine .venv/bin/pytest -q tests/system
 
 drill: images ## Faults on the running local system [NAME=part of a test's name]
-	scripts/with-engine .venv/bin/pytest -q tests/system/test_faults.py $(if $(NAME),-k '$(NAME)')
+	scripts/with-engine .venv/bin/pytest -q tests/system/test_4_faults.py $(if $(NAME),-k '$(NAME)')
 
-runbook: venv ## Execute one runbook: make runbook NAME=broker-down ENV=local
+runbook: venv ## Execute one runbook: make runbook NAME=broker-is-down ENV=local
 	@scripts/with-engine $(PY) scripts/runbook.py $(ENV) $(or $(NAME),$(error NAME= is a file of docs/runbooks))
 
 docs: venv ## Make docs/reference.md from the sources

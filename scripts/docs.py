@@ -45,7 +45,7 @@ def command(name: str, found: click.Command) -> list[str]:
         shown = ", ".join(f"`{option}`" for option in parameter.opts if parameter.param_type_name == "option")
         shown = shown or f"`{(parameter.name or '').upper()}`"
         if shown != "`--help`":
-            rows.append(f"| {shown} | {re.sub(r'\s+', ' ', getattr(parameter, 'help', None) or '')} |")
+            rows.append(f"| {shown} | {_text(getattr(parameter, 'help', None) or '')} |")
     return [*lines, "| option | meaning |", "| --- | --- |", *rows, ""] if rows else lines
 
 
@@ -57,15 +57,18 @@ def roles() -> list[str]:
         main = spec["argument_specs"]["main"]
         lines += [f"### {directory.name}", "", str(main["short_description"]).rstrip(".") + ".", ""]
         options: dict[str, Any] = main.get("options", {})
+        file = directory / "defaults" / "main.yml"
+        defaults = (yaml.safe_load(file.read_text()) or {}) if file.exists() else {}
         rows = [
-            f"| `{name}` | {_default(option)} | {_text(option['description'])} |" for name, option in options.items()
+            f"| `{name}` | {_default(defaults, name)} | {_text(option['description'])} |"
+            for name, option in options.items()
         ]
         lines += ["| variable | default | meaning |", "| --- | --- | --- |", *rows, ""] if rows else []
     return lines
 
 
-def _default(option: dict[str, Any]) -> str:
-    return f"`{option['default']}`" if "default" in option else "required" if option.get("required") else ""
+def _default(defaults: dict[str, Any], name: str) -> str:
+    return f"`{_text(str(defaults[name]))}`" if name in defaults else "required"
 
 
 def _text(description: str | list[str]) -> str:

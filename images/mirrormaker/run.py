@@ -20,6 +20,7 @@ from pathlib import Path
 import health
 
 #: In-memory file system of the container.
+ZSTD = "/opt/kafka/native/libzstd-jni.so"  # the compressor; made by the Dockerfile
 MEMORY = Path("/tmp")  # noqa: S108
 #: The only site that the process writes to, and works beside.
 TARGET = "public"
@@ -72,7 +73,7 @@ def environment() -> dict[str, str]:
         "KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseG1GC -XX:+ExitOnOutOfMemoryError",
         "KAFKA_LOG4J_OPTS": "-Dlog4j.configuration=file:/opt/mirrormaker/log4j.properties",
         **os.environ,
-        "KAFKA_OPTS": f"{agent} -DZstdNativePath=/opt/kafka/native/libzstd-jni.so {os.environ.get('KAFKA_OPTS', '')}".strip(),
+        "KAFKA_OPTS": " ".join([agent, f"-DZstdNativePath={ZSTD}", os.environ.get("KAFKA_OPTS", "")]).strip(),
     }
 
 

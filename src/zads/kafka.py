@@ -112,7 +112,7 @@ def consumer(conf: Mapping[str, Any], group: str, **over: Any) -> Consumer:
 
 def admin(conf: Mapping[str, Any]) -> AdminClient:
     """An administration client for `conf`. Raises ZadsError if librdkafka refuses the configuration."""
-    return _client(AdminClient, {**CLIENT, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)})
+    return _client(AdminClient, {**CLIENT, "log_level": 4, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)})
 
 
 def _without(conf: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
