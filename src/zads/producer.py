@@ -432,7 +432,7 @@ class Producer:
         _log.info("ready", producer=self.name, ledger=len(self.ledger))
 
     def _read_ledger(self) -> dict[str, Entry]:
-        reader = kafka.consumer(self._conf, "zads-ledger", **{"enable.partition.eof": True})
+        reader = kafka.consumer(self._conf, "zads-ledger", **{"enable.partition.eof": True, "fetch.wait.max.ms": 20})
         ledger: dict[str, Entry] = {}
         try:
             partitions = self._client.list_topics(topics.LEDGER, CALL_SECONDS).topics[topics.LEDGER].partitions

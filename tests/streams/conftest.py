@@ -81,7 +81,9 @@ class Broker:
 
     def read_all(self, topic: str) -> list[Message]:
         """Every committed record, each partition in its order, to the end that the topic has now."""
-        reader = kafka.consumer(self.conf, f"test-{os.getpid()}", **{"enable.partition.eof": True})
+        reader = kafka.consumer(
+            self.conf, f"test-{os.getpid()}", **{"enable.partition.eof": True, "fetch.wait.max.ms": 20}
+        )
         try:
             partitions = reader.list_topics(topic, 20).topics[topic].partitions
             reader.assign([TopicPartition(topic, number, 0) for number in partitions])

@@ -26,7 +26,9 @@ def replay(conf: Mapping[str, Any], topic: str, *, since: float = 0.0) -> Iterat
     Nobody's offsets are read or committed. Raises ZadsError if the topic is not there, or if nothing comes for
     STALL_SECONDS although the end has not been reached.
     """
-    reader = kafka.consumer(conf, str(conf.get("group.id", "zads-replay")), **{"enable.partition.eof": True})
+    reader = kafka.consumer(
+        conf, str(conf.get("group.id", "zads-replay")), **{"enable.partition.eof": True, "fetch.wait.max.ms": 20}
+    )
     try:
         start = _start(reader, topic, since)
         reader.assign(start)
