@@ -10,7 +10,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help prepare venv images lab deploy check verify stop start restart night rehearse demo test lint unit streams \
-        system runbook drill docs down clean
+        system runbook bench drill docs down clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ streams: images ## Producer, worker and modules against a real broker
 
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
 	scripts/with-engine .venv/bin/pytest -q tests/system
+
+bench: venv ## Speed beside peers in one run, as ratios [ALERTS=DIR]
+	@$(PY) scripts/bench.py $(ALERTS)
 
 drill: images ## Faults on the running local system [NAME=part of a test's name]
 	scripts/with-engine .venv/bin/pytest -q tests/system/test_4_faults.py $(if $(NAME),-k '$(NAME)')

@@ -121,7 +121,7 @@ class Lab:
         text = self.inventory.common("lab_subnet")
         if not text:
             raise ZadsError(
-                f"inventory {self.env} has no lab_subnet", hint="set it in group_vars/all.yml, e.g. 172.28.77.0/24"
+                f"inventory {self.env} has no lab_subnet", hint="set it in group_vars/all/main.yml, e.g. 172.28.77.0/24"
             )
         try:
             return ipaddress.IPv4Network(text)
