@@ -112,8 +112,9 @@ def await_true(condition, what: str, seconds: float = 30, state=lambda: "") -> N
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
+    """A broker for each module: what one leaves in shared topics such as zads_rejected is nobody else's."""
     if not IMAGE.exists():
         pytest.fail("the image of Kafka has not been built: run `make images`", pytrace=False)
     container = (
