@@ -38,6 +38,7 @@ class Keeper:
 
     def _start(self) -> None:
         with self._log.open("ab") as log:
+            self._begin = log.tell()
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
 
     def _keep(self) -> None:
@@ -51,7 +52,8 @@ class Keeper:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Stop it as a service manager does; its exit status."""
+        """Stop it as a service manager does, once it runs (before that a signal just ends it); its exit status."""
+        await_true(self._runs, "the worker to run", 40, self.log)
         self._stopping.set()
         self.process.send_signal(signal.SIGTERM)
         self._thread.join(40)
@@ -59,6 +61,9 @@ class Keeper:
             self.process.kill()
             pytest.fail(f"the worker did not stop\n{self.log()}")
         return self.exits[-1]
+
+    def _runs(self) -> bool:
+        return b"worker started" in self._log.read_bytes()[self._begin :]
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")[-4000:]

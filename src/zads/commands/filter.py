@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zads import topics
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List filters, begin one, or test one on a recorded night.")
 Place = Annotated[str, typer.Argument(metavar="FILTER", help="A Python file, FILE:CLASS, or a built-in filter's name.")]
-Night = Annotated[Path, typer.Option(help="A recorded night: a directory or a tar archive of packets.")]
+Night = Annotated[Path, typer.Option(help="A recorded night: a directory, a tar archive, or a night's topic.")]
+Client = Annotated[
+    Path | None, typer.Option("--kafka", help="A client's properties file, for a topic.", metavar="PROPERTIES")
+]
 Cap = Annotated[int | None, typer.Option(min=1, help="Alerts a visit, instead of the filter's own cap.")]
 
 
@@ -54,6 +58,7 @@ def test(
     compare: Annotated[str, typer.Option(help="Another filter: what this one gains and loses beside it.")] = "",
     html: Annotated[Path | None, typer.Option(help="Write a page with light curves and cutouts here.")] = None,
     cap: Cap = None,
+    client: Client = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Run a filter over a recorded night as the worker would; exit 1 if it may not go live.
@@ -62,7 +67,7 @@ def test(
     """
     from zads.filters import bench
 
-    recorded = bench.night(night)
+    recorded = _recorded(night, client)
     outcome = bench.run(place, recorded, cap=cap)
     report = outcome.report()
     if compare:
@@ -76,6 +81,17 @@ def test(
         raise ZadsError(f"{outcome.name} may not go live: {'; '.join(reasons)}")
 
 
+def _recorded(night: Path, client: Path | None) -> list[bench.Recorded]:
+    """The night's packets: from files, or from a topic when there are none of that name."""
+    from zads.filters import bench
+
+    if night.exists() or topics.parse(str(night)) is None:
+        return bench.night(night)
+    if client is None:
+        raise ZadsError(f"{night} is a topic", hint="say by --kafka PROPERTIES how to read it")
+    return bench.night_of_topic(str(night), client)
+
+
 def _tell(outcome: bench.Outcome, recorded: list[bench.Recorded], compared: dict[str, list[int]] | None) -> None:
     for index, reason in list(outcome.failed.items())[:5]:
         one = recorded[index]
@@ -85,14 +101,14 @@ def _tell(outcome: bench.Outcome, recorded: list[bench.Recorded], compared: dict
 
 
 @app.command()
-def run(place: Place, night: Night, cap: Cap = None) -> None:
+def run(place: Place, night: Night, cap: Cap = None, client: Client = None) -> None:
     """Print what a filter passes of a recorded night: candid, object, visit and annotations, a line each.
 
     Example: zads filter run fast_riser --night 20181129.tar
     """
     from zads.filters import bench
 
-    recorded = bench.night(night)
+    recorded = _recorded(night, client)
     for index, text in bench.run(place, recorded, cap=cap).passed.items():
         packet = recorded[index].packet
         typer.echo(f"{packet.candid} {packet.object_id} {packet.visit} {text or '{}'}")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zads import kafka
 from zads.errors import ZadsError
 from zads.filters import runtime
 from zads.filters.plugin import DEFAULT_CAP, locate
 from zads.filters.worker import Counts
 from zads.packet import Packet, cutout
 from zads.sources import files
+from zads.sources.replay import replay
 
 FLOOD = 0.05  # of a night: above that, subscribers drown
 BATCH = 500
@@ -31,9 +33,19 @@ class Recorded:
 
 def night(path: Path) -> list[Recorded]:
     """The packets of a directory, an archive or a file, validated, in the order of observation. Raises ZadsError."""
-    recorded = [Recorded(name, Packet.parse(data, source=name)) for name, data in files.packets(path)]
+    return _in_order(str(path), files.packets(path))
+
+
+def night_of_topic(topic: str, client: Path) -> list[Recorded]:
+    """The packets that a night's topic holds now, read with a client's properties file. Raises ZadsError."""
+    messages = replay(kafka.read_properties(client), topic)
+    return _in_order(topic, ((f"{topic}/{one.partition()}/{one.offset()}", one.value() or b"") for one in messages))
+
+
+def _in_order(where: str, packets: Iterable[tuple[str, bytes]]) -> list[Recorded]:
+    recorded = [Recorded(name, Packet.parse(data, source=name)) for name, data in packets]
     if not recorded:
-        raise ZadsError(f"{path} has no packets", hint="give a directory or tar archive of .avro files")
+        raise ZadsError(f"{where} has no packets", hint="give a directory or tar archive of .avro files, or a topic")
     return sorted(recorded, key=lambda one: (one.packet.jd, one.packet.candid))
 
 
