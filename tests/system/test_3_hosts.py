@@ -92,7 +92,7 @@ def test_a_line_edited_by_hand_is_named_by_check_and_mended_by_deploy(system: Sy
     assert found.returncode != 0
     assert re.search(r"^-\s*min.insync.replicas=1", found.stdout, re.M), found.stdout[-3000:]
     assert re.search(r"^\+\s*min.insync.replicas=2", found.stdout, re.M)
-    assert re.search(r"^check: differs from the inventory: origin-2 \(1\);", found.stdout, re.M)
+    assert re.search(r"^check: differs from the inventory: origin-2 \(\d+\);", found.stdout, re.M)
     counts = playbook("deploy", "--tags", "kafka")
     changed = {name for name, count in counts.items() if count["changed"] and name != "localhost"}
     assert changed == {"origin-2"}
