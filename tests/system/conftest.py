@@ -6,9 +6,11 @@ night is simulated. ``ZADS_KEEP=1`` leaves the system up at the end.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,6 +113,25 @@ class System:
         if check and result.exit_code:
             pytest.fail(f"{host}: {command} exited {result.exit_code}: {output}", pytrace=False)
         return output
+
+
+def put(system: System, name: str, content: bytes) -> None:
+    """Put a file into the spool as a pipeline does: written under a hidden name, then renamed."""
+    incoming = "/var/lib/zads/producer/spool/incoming"
+    script = f"cat > {incoming}/.{name} && mv {incoming}/.{name} {incoming}/{name}"
+    container = str(system.lab.container("apps-1").name)
+    subprocess.run(["docker", "exec", "-i", container, "sh", "-c", script], input=content, check=True)
+
+
+def drop(system: System, name: str, files: dict[str, bytes]) -> None:
+    """Put an exposure, as an archive of files, into the spool."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for file, content in files.items():
+            member = tarfile.TarInfo(file)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    put(system, f"{name}.tar", buffer.getvalue())
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, System, await_that, read_topic, run
+from conftest import ROOT, System, await_that, drop, put, read_topic, run
 
 NIGHT = "20300201"
 
@@ -24,25 +22,6 @@ def good(system: System, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     packets = {path.name: path.read_bytes() for path in sorted(out.rglob("*.avro"))}
     assert len(packets) == 8
     return packets
-
-
-def put(system: System, name: str, content: bytes) -> None:
-    """Put a file into the spool as a pipeline does: written under a hidden name, then renamed."""
-    incoming = "/var/lib/zads/producer/spool/incoming"
-    script = f"cat > {incoming}/.{name} && mv {incoming}/.{name} {incoming}/{name}"
-    container = str(system.lab.container("apps-1").name)
-    subprocess.run(["docker", "exec", "-i", container, "sh", "-c", script], input=content, check=True)
-
-
-def drop(system: System, name: str, files: dict[str, bytes]) -> None:
-    """Put an exposure, as an archive of files, into the spool."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for file, content in files.items():
-            member = tarfile.TarInfo(file)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    put(system, f"{name}.tar", buffer.getvalue())
 
 
 def published(system: System) -> int:
@@ -85,3 +64,27 @@ def test_the_stream_goes_on_after_an_archive_that_is_none(system: System, good: 
     others = {f"again-{name}": content for name, content in list(good.items())[:2]}
     drop(system, f"{NIGHT}-after", others)
     await_that("what came after it arrives", lambda: published(system) == before + len(others), 60)
+
+
+def test_a_directory_without_permission_is_refused_and_the_stream_goes_on(
+    system: System, good: dict[str, bytes]
+) -> None:
+    refused_before = len(read_topic("admin-origin", "zads_rejected"))
+    incoming = "/var/lib/zads/producer/spool/incoming"
+    system.on(
+        "apps-1", f"mkdir {incoming}/.closed && chmod 0 {incoming}/.closed && mv {incoming}/.closed {incoming}/closed"
+    )
+    try:
+        await_that(
+            "the closed directory is on zads_rejected",
+            lambda: len(read_topic("admin-origin", "zads_rejected")) == refused_before + 1,
+            30,
+        )
+        before = published(system)
+        drop(system, f"{NIGHT}-open", {f"open-{name}": content for name, content in list(good.items())[2:4]})
+        await_that("what came after it arrives", lambda: published(system) == before + 2, 60)
+    finally:
+        system.on("apps-1", f"rm -rf {incoming}/closed")
+    newest = dict(max(read_topic("admin-origin", "zads_rejected"), key=lambda record: record.timestamp()[1]).headers())
+    assert newest["source"] == b"closed"
+    assert b"Permission denied" in newest["reason"]

@@ -1,0 +1,39 @@
+"""Several nights, programmes and schema versions lie in one spool, and each alert ends where it belongs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from conftest import System, await_that, drop, read_topic, run
+
+from zads import topics
+from zads.packet import Packet
+from zads.sources import simulator
+
+NIGHTS = ("20300301", "20300302")
+
+
+def test_each_packet_of_a_mixed_exposure_is_on_the_topic_of_its_night_and_programme(system: System) -> None:
+    run("make", "night", f"NIGHT={','.join(NIGHTS)}")
+    wanted: dict[str, Counter[bytes]] = defaultdict(Counter)
+    versions = set()
+    files = {}
+    for night in NIGHTS:
+        for _, packets in simulator.simulate(night, 1, 40, seed=7):
+            for name, data in packets:
+                packet = Packet.parse(data)
+                versions.add(packet.schema_version)
+                wanted[packet.topic][data] += 1
+                files[f"{night}-{name}"] = data
+    assert versions == {"3.2", "3.3", "4.01", "4.02"}
+    assert set(wanted) == {topics.topic(night, programme) for night in NIGHTS for programme in topics.PROGRAMMES}
+    drop(system, "mixed", files)
+
+    def held(site: str, topic: str) -> Counter[bytes]:
+        return Counter(record.value() for record in read_topic(f"admin-{site}", topic))
+
+    for topic, values in wanted.items():
+        await_that(f"{topic} is whole at the origin", lambda t=topic, v=values: held("origin", t) == v, 60)
+    for night in NIGHTS:
+        topic = topics.topic(night, 1)
+        await_that(f"{topic} is whole at the public site", lambda t=topic: held("public", t) == wanted[t], 60)
