@@ -25,8 +25,11 @@ MEMORY = Path("/tmp")  # noqa: S108
 #: The only site that the process writes to, and works beside.
 TARGET = "public"
 CHECK_SECONDS = 15
-#: Longer than a cold start, and than the wait for a dead predecessor's transaction.
+#: Longer than the wait for a dead predecessor's transaction.
 PATIENCE_SECONDS = 120
+#: The same until it is healthy for the first time: on a crowded machine Java starts slowly, and whoever ends it for
+#: that makes it start slowly again, for ever.
+START_SECONDS = 600
 STOP_SECONDS = 40
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -79,16 +82,16 @@ def environment() -> dict[str, str]:
 
 def supervise(java: subprocess.Popen[bytes]) -> int:
     """Wait for the end of `java`, or bring it about; its exit status, 1 if it was unwell."""
-    well = time.monotonic()
+    well, patience = time.monotonic(), START_SECONDS
     while True:
         try:
             return java.wait(timeout=CHECK_SECONDS)
         except subprocess.TimeoutExpired:
             problems = health.check()
         if not problems:
-            well = time.monotonic()
-        elif time.monotonic() - well > PATIENCE_SECONDS:
-            say(f"not healthy for {PATIENCE_SECONDS} s, ending it: {'; '.join(problems)}")
+            well, patience = time.monotonic(), PATIENCE_SECONDS
+        elif time.monotonic() - well > patience:
+            say(f"not healthy for {patience} s, ending it: {'; '.join(problems)}")
             end(java)
             return 1
 

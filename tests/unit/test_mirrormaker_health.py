@@ -1,16 +1,28 @@
-"""The mirror's own judgement of its health, on metrics as the agent writes them."""
+"""The mirror's own judgement of its health, on metrics as the agent writes them, and how long it is patient."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-_PATH = Path(__file__).resolve().parents[2] / "images" / "mirrormaker" / "health.py"
-_SPEC = importlib.util.spec_from_file_location("mirrormaker_health", _PATH)
-assert _SPEC
-assert _SPEC.loader
-health = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(health)
+_DIRECTORY = Path(__file__).resolve().parents[2] / "images" / "mirrormaker"
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, _DIRECTORY / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # run.py imports health.py, which lies beside it in the image
+    spec.loader.exec_module(module)
+    return module
+
+
+health = _module("health")
+run = _module("run")
 
 SOURCE = 'mirrormaker_connector_status{connector="MirrorSourceConnector",status="running"} 1.0\n'
 HEARTBEAT = 'mirrormaker_connector_status{connector="MirrorHeartbeatConnector",status="unassigned"} 1.0\n'
@@ -40,3 +52,40 @@ def test_a_source_connector_that_was_refused_is_noticed(metrics: str) -> None:
 def test_of_several_processes_one_may_stand_by() -> None:
     assert health.complaints(HEARTBEAT, 2) == []
     assert health.complaints(HEARTBEAT + task("failed"), 2)
+
+
+class Java:
+    """A process that runs until it is told to end; each look at it costs the clock CHECK_SECONDS."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock, self.ended = 0.0, False
+        monkeypatch.setattr(run.time, "monotonic", lambda: self.clock)
+
+    def wait(self, timeout: float) -> int:
+        if self.ended:
+            return 143
+        self.clock += timeout
+        raise subprocess.TimeoutExpired("java", timeout)
+
+    def terminate(self) -> None:
+        self.ended = True
+
+
+def unwell_from(java: Java, *seconds: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        health, "check", lambda: ["it is not well"] if any(a <= java.clock < b for a, b in seconds) else []
+    )
+
+
+def test_a_slow_start_is_not_mistaken_for_an_illness(monkeypatch: pytest.MonkeyPatch) -> None:
+    java = Java(monkeypatch)
+    unwell_from(java, (0, 500), (1000, 9999), monkeypatch=monkeypatch)
+    assert run.supervise(java) == 1
+    assert 1000 + run.PATIENCE_SECONDS < java.clock < 1000 + run.PATIENCE_SECONDS + 3 * run.CHECK_SECONDS
+
+
+def test_a_start_that_comes_to_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    java = Java(monkeypatch)
+    unwell_from(java, (0, 9999), monkeypatch=monkeypatch)
+    assert run.supervise(java) == 1
+    assert run.START_SECONDS < java.clock < run.START_SECONDS + 3 * run.CHECK_SECONDS
