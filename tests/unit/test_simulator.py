@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from zads.errors import ZadsError
 from zads.packet import Packet
+from zads.sources import simulator
 from zads.sources.simulator import MAX_VISITS, simulate
 
 
@@ -89,3 +90,37 @@ def test_a_night_that_cannot_be_is_refused(arguments):
 
 def test_a_night_without_alerts_has_its_visits():
     assert [packets for _, packets in simulate("20181129", 2, 0)] == [[], []]
+
+
+def test_integers_are_encoded_alike_alone_and_in_columns():
+    numbers = [0, -1, 1, 63, 64, -64, -65, 127, 128, 10**12, 2**63 - 1, -(2**63)]
+    cells, used = simulator._varints(np.array(numbers))
+    assert [cells[row][used[row]].tobytes() for row in range(len(numbers))] == [_one_long(n) for n in numbers]
+
+
+def _one_long(number: int) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, "long", number)
+    return out.getvalue()
+
+
+def test_a_history_is_oldest_first_and_an_upper_limit_says_nothing_of_a_source(night):
+    records = [next(fastavro.reader(io.BytesIO(data))) for _, data in night[0][1]]
+    histories = [record["prv_candidates"] for record in records if record["prv_candidates"]]
+    assert all([one["jd"] for one in history] == sorted(one["jd"] for one in history) for history in histories)
+    limits = [one for history in histories for one in history if one["candid"] is None]
+    detections = [one for history in histories for one in history if one["candid"] is not None]
+    assert min(len(limits), len(detections)) > 50
+    assert {one[name] for one in limits for name in ("magpsf", "ra", "isdiffpos")} == {None}
+    assert all(one["magpsf"] < one["diffmaglim"] for one in detections)
+
+
+def test_an_object_is_where_it_was_and_the_same_in_a_longer_night(night):
+    places: dict[str, set[tuple[float, float]]] = {}
+    for visit in (*night, *simulate("20181129", 4, 80, seed=2)):
+        for _, data in visit[1]:
+            record = next(fastavro.reader(io.BytesIO(data)))
+            places.setdefault(record["objectId"], set()).add(
+                (round(record["candidate"]["ra"], 3), record["candidate"]["field"])
+            )
+    assert max(map(len, places.values())) == 1
