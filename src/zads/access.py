@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -33,6 +33,9 @@ _REJECTED_DAYS = 30
 _SEGMENT_MS = 6 * 3_600_000
 # An alert is 30 to 70 KB; the rest is room for the packets with a long history (packet.MAX_BYTES) and their headers.
 _MAX_MESSAGE = 4_194_304
+# Canaries are of use for seconds: at most so long, and so many bytes of each partition, in segments of a half of it.
+_CANARY_HOURS = 1
+_CANARY_BYTES = 16_777_216
 # A reassignment sets these while it runs: they are its state, not configuration.
 _REASSIGNMENT_KEYS = frozenset({"leader.replication.throttled.replicas", "follower.replication.throttled.replicas"})
 # MirrorMaker's names for the flow origin -> public: its Connect group, its internal topics, its transactional ids.
@@ -197,25 +200,41 @@ class Topic:
 
 
 def fixed_topics(policy: Policy, site: Site) -> list[Topic]:
-    """The topics that a site has whatever the night: refused input, the ledger or the filters' topics."""
-    rejected = _kept(policy, topics.REJECTED, _FILTER_PARTITIONS, _REJECTED_DAYS)
+    """The topics that a site has whatever the night: canaries, refused input, the ledger or the filters' topics."""
+    rejected = [*_canaries(policy), _kept(policy, topics.REJECTED, _FILTER_PARTITIONS, _REJECTED_DAYS)]
     if site == "origin":
-        return [_compacted(policy, topics.LEDGER), rejected]
+        return [_compacted(policy, topics.LEDGER), *rejected]
     filters = [_kept(policy, topics.filter_topic(f.name), _FILTER_PARTITIONS, _FILTER_DAYS) for f in policy.filters]
-    return [_compacted(policy, topics.FILTER_COUNTS), rejected, *filters]
+    return [_compacted(policy, topics.FILTER_COUNTS), *rejected, *filters]
 
 
 def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topic]:
     """The topics of these nights (``YYYYMMDD``), for every programme that may be at the site.
 
+    The canaries' night is not among them: its topic is there whatever the night.
     Errors: ZadsError for a night that is no date.
     """
     shape = policy.topics_night
     return [
         _kept(policy, topics.topic(night, programme, policy.survey), shape.partitions, shape.retention_days)
-        for night in sorted({topics.check_night(night) for night in nights})
+        for night in sorted({topics.check_night(night) for night in nights} - {topics.CANARY_NIGHT})
         for programme in sorted(policy.allowed(site))
     ]
+
+
+def canary_topic(policy: Policy) -> str | None:
+    """The topic of the canaries: one that the mirror takes to the public site; None if nothing goes there."""
+    public = policy.allowed("public")
+    return topics.topic(topics.CANARY_NIGHT, min(public), policy.survey) if public else None
+
+
+def _canaries(policy: Policy) -> list[Topic]:
+    name = canary_topic(policy)
+    if name is None:
+        return []
+    topic = _kept(policy, name, policy.topics_night.partitions, _CANARY_HOURS / 24)
+    size = {"retention.bytes": str(_CANARY_BYTES), "segment.bytes": str(_CANARY_BYTES // 2)}
+    return [replace(topic, config={**topic.config, **size, "segment.ms": str(_CANARY_HOURS * 3_600_000 // 4)})]
 
 
 def _kept(policy: Policy, name: str, partitions: int, days: float) -> Topic:
@@ -346,8 +365,9 @@ def known_nights(
     """
     allowed = policy.allowed(site)
     asked = {(topics.check_night(night), programme) for night in nights for programme in allowed}
+    canaries = {parts} if (name := canary_topic(policy)) and (parts := topics.parse(name, policy.survey)) else set()
     there = {parts for name in present if (parts := topics.parse(name, policy.survey)) and parts[1] in allowed}
-    return sorted(asked | there)
+    return sorted({pair for pair in asked | there if pair[0] != topics.CANARY_NIGHT} | canaries)
 
 
 def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]]) -> list[Acl]:
@@ -380,9 +400,12 @@ class _Grants:
         self.acls |= {Acl(f"User:{user}", resource, name, pattern, operation) for operation in operations.split()}
 
     def nights(self, user: str, operations: str, programmes: Collection[int]) -> None:
-        """Allow a user some operations on the topics of these programmes, night by night."""
+        """Allow a user some operations on the topics of these programmes, night by night.
+
+        Only the mirror has a right on the canaries': whoever reads every night by a pattern does not see them.
+        """
         for night, programme in self._nights:
-            if programme in programmes:
+            if programme in programmes and (night != topics.CANARY_NIGHT or user == MIRROR):
                 self.allow(user, operations, "topic", topics.topic(night, programme, self._survey))
 
     def own_groups(self, user: str) -> None:

@@ -1,7 +1,7 @@
 """A marked record through the mirror: whether it arrives at the public site unchanged, and how long that took.
 
 It goes to a topic that MirrorMaker mirrors under the same name. That must not be a topic of a real night, which would
-then hold something that no telescope saw; the night of CANARY_NIGHT is before the first of the survey.
+then hold something that no telescope saw; `topics.CANARY_NIGHT` is before the first of the survey.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Consumer
 
-CANARY_NIGHT = "20000101"
 CANARY_BYTES = 65_000  # as large as a packet
 ANSWER_SECONDS = 20.0
 
@@ -47,7 +46,7 @@ class Flight:
 def send(
     origin: Mapping[str, str],
     public: Mapping[str, str],
-    topic: str = topics.topic(CANARY_NIGHT, 1),
+    topic: str = topics.topic(topics.CANARY_NIGHT, 1),
     *,
     limit: float = 60.0,
 ) -> Flight:
@@ -77,7 +76,7 @@ def _assign_to_end(subscriber: Consumer, topic: str) -> None:
         raise CanaryError(
             f"the public site has no topic {topic} for this client: {about.error.str()}",
             hop="public",
-            hint=f"make it on both sites: make night NIGHT={CANARY_NIGHT}",
+            hint="a deployment makes it on both sites: make deploy TAGS=access",
         )
     # The ends are asked for now: with the logical offset "end" a canary that is quicker than the first fetch is missed.
     ends = []

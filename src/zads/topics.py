@@ -20,6 +20,8 @@ REJECTED = "zads_rejected"
 LEDGER = "zads_ledger"
 #: Each filter's counts, compacted by filter and worker.
 FILTER_COUNTS = "zads_filter_counts"
+#: The night of canaries: mirrored like any other, before the first of the survey, and read by no filter and no user.
+CANARY_NIGHT = "20000101"
 _FILTER_PREFIX = "ztf_filter_"
 _FILTER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _NIGHT = r"[0-9]{8}"  # not \d, which takes the digits of every script
@@ -74,9 +76,12 @@ def parse(name: str, survey: str = SURVEY) -> tuple[str, int] | None:
 
 
 def pattern(programmes: Iterable[int], survey: str = SURVEY) -> str:
-    """A regular expression (Java's and librdkafka's alike) for every night's topics of some programmes."""
+    """A regular expression (Java's, and POSIX's as librdkafka has it) for every night's topics of some programmes.
+
+    Nights begin with 2001: the canaries' is left out.
+    """
     choice = "|".join(str(programme) for programme in sorted(programmes))
-    return rf"^{survey}_\d{{8}}_programid({choice})$"
+    return rf"^{survey}_20(0[1-9]|[1-9][0-9])[0-9]{{4}}_programid({choice})$"
 
 
 def filter_topic(name: str) -> str:

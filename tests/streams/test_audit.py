@@ -178,7 +178,7 @@ def test_the_newest_counts_of_every_worker_add_up(broker: Broker) -> None:
 
 
 def test_a_canary_is_read_unchanged(broker: Broker) -> None:
-    topic = topics.topic(canary.CANARY_NIGHT, 1)
+    topic = topics.topic(topics.CANARY_NIGHT, 1)
     broker.create(topic, partitions=3)
     flight = canary.send(broker.conf, broker.conf)
     assert 0 < flight.acknowledged_seconds <= flight.read_seconds
@@ -187,7 +187,7 @@ def test_a_canary_is_read_unchanged(broker: Broker) -> None:
 
 
 def test_a_canary_without_a_topic_says_how_to_make_it(broker: Broker) -> None:
-    with pytest.raises(canary.CanaryError, match="make night") as caught:
+    with pytest.raises(canary.CanaryError, match="make deploy") as caught:
         canary.send(broker.conf, broker.conf, topics.topic("20000102", 1))
     assert caught.value.hop == "public"
 

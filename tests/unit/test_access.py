@@ -106,7 +106,33 @@ def test_people_only_read() -> None:
 
 def test_the_mirror_sees_at_the_origin_only_what_may_be_public() -> None:
     named = {acl.name for acl in grants("origin") if acl.principal == "User:mirror"}
-    assert named == {topics.topic(night, 1) for night in NIGHTS}
+    assert named == {topics.topic(night, 1) for night in [topics.CANARY_NIGHT, *NIGHTS]}
+
+
+def test_canaries_are_seen_by_the_mirror_alone_and_kept_for_an_hour() -> None:
+    canaries = topics.topic(topics.CANARY_NIGHT, 1)
+    for site in access.SITES:
+        asked = access.known_nights(policy(), site, [topics.topic(topics.CANARY_NIGHT, 2)], [topics.CANARY_NIGHT])
+        assert asked == [(topics.CANARY_NIGHT, 1)]
+        users = {acl.principal for acl in access.wanted_acls(policy(), site, asked) if acl.name == canaries}
+        assert users == {"User:mirror"}
+        assert access.night_topics(policy(), site, [topics.CANARY_NIGHT]) == []
+        [topic] = [one for one in access.fixed_topics(policy(), site) if one.name == canaries]
+        assert topic.partitions == 16
+        assert int(topic.config["retention.ms"]) == 3_600_000
+        assert int(topic.config["segment.bytes"]) < int(topic.config["retention.bytes"]) < 1e8
+
+
+def test_canaries_have_a_topic_where_another_programme_is_public_and_none_where_nothing_is() -> None:
+    second = policy(
+        programmes={1: {"sites": ["origin"]}, 2: {"sites": ["origin", "public"]}},
+        users=[{"name": "partner", "site": "origin", "programmes": [1, 2]}],
+        filters=[],
+    )
+    assert access.canary_topic(second) == "ztf_20000101_programid2"
+    nothing = policy(programmes={1: {"sites": ["origin"]}}, users=[], filters=[])
+    assert access.canary_topic(nothing) is None
+    assert not [one for one in access.fixed_topics(nothing, "origin") if topics.CANARY_NIGHT in one.name]
 
 
 def test_the_mirror_can_make_no_topic_but_its_own() -> None:

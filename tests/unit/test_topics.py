@@ -41,6 +41,8 @@ def test_a_pattern_matches_its_programmes_alone() -> None:
     pattern = re.compile(topics.pattern({1, 2}))
     assert pattern.search("ztf_20181129_programid1")
     assert pattern.search("ztf_20181129_programid2")
+    assert pattern.search("ztf_20300101_programid1")
+    assert not pattern.search(topics.topic(topics.CANARY_NIGHT, 1))
     for other in ("ztf_20181129_programid3", "ztf_20181129_programid12", "xztf_20181129_programid1", "ztf_filter_a"):
         assert not pattern.search(other)
 

@@ -17,13 +17,11 @@ def run(
     origin: Annotated[Path, typer.Option(help="Properties of a client that may write the topic at origin.")],
     public: Annotated[Path, typer.Option(help="Properties of a client that may read it at public.")],
     topic: Annotated[str, typer.Option(help="A mirrored topic that is no night's.")] = topics.topic(
-        canary.CANARY_NIGHT, 1
+        topics.CANARY_NIGHT, 1
     ),
     limit: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for it.")] = 60.0,
 ) -> None:
     """Send one marked record to origin and wait for it at the public site; exit 1 if it is lost or changed.
-
-    Its topic is made once by: make night NIGHT=20000101
 
     Example: zads canary --origin .zads/local/clients/admin-origin.properties
     --public .zads/local/clients/admin-public.properties

@@ -332,8 +332,7 @@ class Worker:
 
     def _subscribe(self) -> None:
         programmes = sorted(self._lineup.config.programmes)
-        # librdkafka uses POSIX expressions, which do not know \d.
-        self._consumer.subscribe([topics.pattern(programmes).replace(r"\d", "[0-9]")])
+        self._consumer.subscribe([topics.pattern(programmes)])
 
     def _turn(self) -> None:
         metrics.beat(self._heartbeat)
