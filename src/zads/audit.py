@@ -12,12 +12,15 @@ so that an audit ends although a night goes on.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
+from array import array
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names that its stubs forget to export
     ConfigResource,
@@ -42,6 +45,7 @@ STALL_SECONDS = 60.0  # a cluster that delivers nothing for so long is not answe
 BATCH = 200
 MJD_TO_JD = 2400000.5
 
+_Integers = np.ndarray[Any, np.dtype[np.int64]]
 Identity = tuple[str, str]
 """One alert of one exposure: its candid and its visit, as the headers spell them."""
 
@@ -50,22 +54,80 @@ class AuditError(ZadsError):
     """The night could not be read: nothing is known about its agreement."""
 
 
+class Alerts:
+    """The alerts of a topic's records in 24 bytes each, so that a night of a million of them is no burden.
+
+    Of an alert's identity, and of it with its bytes, 64 bits of a SHA-256 are kept: enough to find accidents, and a
+    topic's digest is over everything.
+    """
+
+    def __init__(self) -> None:
+        self._rows = array("q")
+
+    def add(self, alert: Identity, value: bytes) -> None:
+        """Take a record of an alert with these bytes into account."""
+        candid, visit = alert
+        name = hashlib.sha256(f"{len(candid)}:{candid}{visit}".encode()).digest()
+        content = hashlib.sha256(name + hashlib.sha256(value).digest()).digest()
+        # The candid is kept to be shown.
+        number = int(candid) if re.fullmatch("[0-9]{1,19}", candid) and int(candid) < 1 << 63 else 0
+        self._rows.extend((number, *(int.from_bytes(part[:8], "big", signed=True) for part in (name, content))))
+
+    @property
+    def _columns(self) -> _Integers:
+        """Candids, alerts and contents, a row each."""
+        return np.array(self._rows, np.int64).reshape(-1, 3).T
+
+    def __len__(self) -> int:
+        """How many different alerts there are."""
+        return len(np.unique(self._columns[1]))
+
+    @property
+    def candids(self) -> int:
+        """How many different candids there are."""
+        return len(np.unique(self._columns[0]))
+
+    def repeated(self) -> tuple[int, int]:
+        """How many records repeat another one's alert and bytes, and how many contents there are beside alerts'."""
+        _, alerts, contents = (len(np.unique(column)) for column in self._columns)
+        return len(self._rows) // 3 - contents, contents - alerts
+
+    def missing_in(self, others: Iterable[Alerts]) -> list[int]:
+        """The candids of the alerts that none of the others has."""
+        columns = self._columns
+        return _candids(columns[:, ~_in(columns, others, 1)])
+
+    def altered_in(self, others: Sequence[Alerts]) -> list[int]:
+        """The candids of the alerts that another has, though with other bytes."""
+        columns = self._columns
+        return _candids(columns[:, _in(columns, others, 1) & ~_in(columns, others, 2)])
+
+
+def _in(columns: _Integers, others: Iterable[Alerts], row: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    found = np.zeros(columns.shape[1], bool)
+    for one in others:
+        found |= np.isin(columns[row], one._columns[row])
+    return found
+
+
+def _candids(columns: _Integers) -> list[int]:
+    _, first = np.unique(columns[1], return_index=True)
+    return sorted(columns[0, first].tolist())
+
+
 @dataclass
 class TopicManifest:
     """What one topic holds.
 
-    ``size`` is in bytes of values; ``values`` maps each alert to a SHA-256 of its bytes; ``duplicates`` counts records
-    whose alert and bytes were in the topic already, ``conflicts`` those whose alert was there with other bytes;
-    ``ends`` gives for each partition the offset behind its last record (transaction markers may follow).
+    ``size`` is in bytes of values; ``ends`` gives for each partition the offset behind its last record (transaction
+    markers may follow).
     """
 
     topic: str
     records: int = 0
     size: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
     total: int = 0
-    values: dict[Identity, bytes] = field(default_factory=dict, repr=False)
+    alerts: Alerts = field(default_factory=Alerts, repr=False)
     ends: dict[int, int] = field(default_factory=dict, repr=False)
 
     def add(self, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
@@ -73,14 +135,17 @@ class TopicManifest:
         self.records += 1
         self.size += len(value)
         self.total = (self.total + record_digest(key, value, headers)) % MODULUS
-        alert, content = identity(headers), hashlib.sha256(value).digest()
-        seen = self.values.get(alert)
-        if seen is None:
-            self.values[alert] = content
-        elif seen == content:
-            self.duplicates += 1
-        else:
-            self.conflicts += 1
+        self.alerts.add(identity(headers), value)
+
+    @property
+    def duplicates(self) -> int:
+        """How many records repeat another one's alert and bytes."""
+        return self.alerts.repeated()[0]
+
+    @property
+    def conflicts(self) -> int:
+        """How many contents there are of alerts that have another one as well."""
+        return self.alerts.repeated()[1]
 
     @property
     def digest(self) -> str:
@@ -90,7 +155,7 @@ class TopicManifest:
     @property
     def candids(self) -> int:
         """How many different candids the topic holds."""
-        return len({candid for candid, _ in self.values})
+        return self.alerts.candids
 
 
 @dataclass(frozen=True)
@@ -257,25 +322,21 @@ def _mirroring(name: str, origin: TopicManifest, public: TopicManifest) -> list[
         return []
     words = [f"{name}: origin has {origin.records} records, public has {public.records}"]
     for first, second, what in ((origin, public, "public lacks"), (public, origin, "only public has")):
-        missing = sorted(first.values.keys() - second.values.keys())
-        if missing:
-            words.append(f"{what} {len(missing)} (candid {', '.join(candid for candid, _ in missing[:3])})")
+        if missing := first.alerts.missing_in([second.alerts]):
+            words.append(f"{what} {len(missing)} (candid {', '.join(map(str, missing[:3]))})")
     if len(words) == 1:
         words.append("the same alerts with other bytes, key or headers, or a different number of times")
     return ["; ".join(words)]
 
 
 def _filtered(manifest: TopicManifest, public: SiteManifest) -> list[str]:
-    held: dict[Identity, bytes] = {}
-    for night in public.topics.values():
-        held |= night.values
-    strange = [alert for alert, content in manifest.values.items() if alert in held and held[alert] != content]
-    unknown = [alert for alert in manifest.values if alert not in held]
+    held = [night.alerts for night in public.topics.values()]
+    strange, unknown = manifest.alerts.altered_in(held), manifest.alerts.missing_in(held)
     found = []
     if strange:
         found.append(f"{manifest.topic}: {len(strange)} alerts are not the bytes that the public site received")
     if unknown:
-        found.append(f"{manifest.topic}: {len(unknown)} alerts are in no topic of their night (candid {unknown[0][0]})")
+        found.append(f"{manifest.topic}: {len(unknown)} alerts are in no topic of their night (candid {unknown[0]})")
     return found
 
 

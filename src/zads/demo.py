@@ -362,8 +362,8 @@ class Play:
             return str(error), None
         for name, wanted in sorted(self.night.counts.items()):
             have = found.origin.topics.get(name)
-            if have is None or len(have.values) < wanted:
-                return f"origin has {len(have.values) if have else 0} of {wanted} alerts of {name}", None
+            if have is None or len(have.alerts) < wanted:
+                return f"origin has {len(have.alerts) if have else 0} of {wanted} alerts of {name}", None
         if found.disagreements:
             return found.disagreements[0], found
         for group in sorted({entry.group for entry in self.policy.filters if entry.state != "off"}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Mapping
 
 import pytest
@@ -181,3 +182,27 @@ def test_the_night_of_a_visit_header(visit: str, night: str | None) -> None:
 def test_headers_may_be_missing_or_strange() -> None:
     assert audit.identity({}) == ("", "")
     assert audit.identity({topics.HEADER_CANDID: b"\xff"})[0]
+
+
+def test_a_million_alerts_would_take_little_memory() -> None:
+    found = audit.Alerts()
+    found.add(("1", "58451.21875"), b"a")
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(20_000):
+        found.add((str(2**62 + number), "58451.21875"), b"%d" % number)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 20_000 * 40
+    assert (len(found), found.candids, found.repeated()) == (20_001, 20_001, (0, 0))
+
+
+def test_a_candid_that_is_no_number_is_an_alert_all_the_same() -> None:
+    one, other = audit.Alerts(), audit.Alerts()
+    for candid in ("", "x", "9" * 19, "9" * 20):
+        one.add((candid, "58451.21875"), b"a")
+    other.add(("x", "58451.21875"), b"b")
+    assert len(one) == 4
+    assert one.missing_in([other]) == [0, 0, 0]
+    assert one.altered_in([audit.Alerts(), other]) == [0]
+    assert one.altered_in([one]) == one.missing_in([one]) == []
