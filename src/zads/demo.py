@@ -36,7 +36,7 @@ SETTLE_SECONDS = 180.0
 LINE_SECONDS = 2.0
 #: A visit every 40 s is the telescope's pace; the demo's own is this much faster.
 DEFAULT_SPEED = 40.0
-#: What a filter's workers count, of the alerts that they were offered.
+#: What a filter's workers count of a night's alerts that they were offered.
 COUNTED = ("seen", "passed", "capped", "failed")
 
 
@@ -224,8 +224,8 @@ def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:
 # --- filters' counts --------------------------------------------------------------------------------------------------
 
 
-def filter_counts(conf: dict[str, str]) -> dict[str, dict[str, int]]:
-    """What each filter has done since its workers first ran: alerts seen, passed, cut by the cap, failed.
+def filter_counts(conf: dict[str, str], nights: Iterable[str]) -> dict[str, dict[str, int]]:
+    """What each filter has done with these nights' alerts: seen, passed, cut by the cap, failed.
 
     Workers write these counts in the transaction that commits their offsets: they agree with `filter_lag`.
     """
@@ -238,10 +238,12 @@ def filter_counts(conf: dict[str, str]) -> dict[str, dict[str, int]]:
     for state in audit.describe(conf, names.__contains__):
         audit.read_topics(conf, {state.topic: state.partitions}, take)
     counts: dict[str, dict[str, int]] = {}
+    wanted = set(nights)
     for record in newest.values():
         total = counts.setdefault(record["filter"], dict.fromkeys(COUNTED, 0))
-        for name in COUNTED:
-            total[name] += int(record[name])
+        for night in wanted & record.get("nights", {}).keys():
+            for name in COUNTED:
+                total[name] += int(record["nights"][night][name])
     return counts
 
 
@@ -381,7 +383,7 @@ class Play:
             latency, whose = earlier.get("latency_seconds"), "an earlier run: this one had nothing new to publish"
         states = [*found.origin.states, *found.public.states]
         duplicates = sum(m.duplicates + m.conflicts for s in (found.origin, found.public) for m in s.topics.values())
-        counts = filter_counts(self.public)
+        counts = filter_counts(self.public, self.night.nights)
         return {
             "environment": self.inventory.env,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

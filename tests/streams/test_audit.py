@@ -165,16 +165,19 @@ def test_a_group_is_behind_by_records_and_not_by_transaction_markers(broker: Bro
     assert demo.filter_lag(broker.conf, f"group-{night}", [manifest]) == 0
 
 
-def test_the_newest_counts_of_every_worker_add_up(broker: Broker) -> None:
+def test_the_newest_counts_of_every_worker_add_up_night_by_night(broker: Broker) -> None:
     if topics.FILTER_COUNTS not in kafka.admin(broker.conf).list_topics(timeout=20).topics:
         broker.create(topics.FILTER_COUNTS, cleanup_policy="compact")
     client = kafka.producer(broker.conf)
     for worker, seen in (("one", 5), ("one", 9), ("two", 4)):
-        value = {"filter": "audit_counts", "seen": seen, "passed": 1, "capped": 0, "failed": 0}
+        row = {"seen": seen, "passed": 1, "capped": 0, "failed": 0}
+        value = {"filter": "audit_counts", **row, "nights": {"20300101": row, "20300102": {**row, "seen": 1}}}
         client.produce(topics.FILTER_COUNTS, json.dumps(value).encode(), f"audit_counts/{worker}".encode())
     client.flush(30)
-    counts = demo.filter_counts(broker.conf)["audit_counts"]
+    counts = demo.filter_counts(broker.conf, ["20300101"])["audit_counts"]
     assert counts == {"seen": 13, "passed": 2, "capped": 0, "failed": 0}
+    assert demo.filter_counts(broker.conf, ["20300101", "20300102"])["audit_counts"]["seen"] == 15
+    assert demo.filter_counts(broker.conf, ["20300103"])["audit_counts"]["seen"] == 0
 
 
 def test_a_canary_is_read_unchanged(broker: Broker) -> None:

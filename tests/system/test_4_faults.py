@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, System, await_that, client, run
-
-from zads.demo import filter_counts
+from conftest import ROOT, System, await_that, run
 
 VISITS, ALERTS_A_VISIT = 12, 25
 
@@ -64,7 +62,6 @@ def test_a_fault_during_the_night_loses_and_doubles_nothing(
 ) -> None:
     night = f"2030010{1 + list(FAULTS).index(fault)}"
     run("make", "night", f"NIGHT={night}")
-    before = filter_counts(client("admin-public"))
     log = (tmp_path / "demo.log").open("w")
     demo = subprocess.Popen(
         [".venv/bin/zads", "demo", "--env", "local", "--night", night, "--visits", str(VISITS),
@@ -84,4 +81,4 @@ def test_a_fault_during_the_night_loses_and_doubles_nothing(
     assert report["digests_agree"] is True
     assert report["duplicates"] == 0
     for name, row in report["filters"].items():
-        assert row["seen"] - before[name]["seen"] == report["alerts"]["public"], name
+        assert row["seen"] == report["alerts"]["public"], name

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from zads.commands import filter as command
 from zads.filters import Columns, FilterError, UndeclaredField, bench, load
 from zads.filters.plugin import MissingField, View, builtin_names, union
-from zads.filters.worker import Configuration, Counts
+from zads.filters.worker import REMEMBERED_NIGHTS, Configuration, Counts
 from zads.sources.simulator import simulate
 
 DECODED = {"objectId": "ZTF18a", "candidate": {"rb": 0.5, "magpsf": 18.0}, "prv_candidates": [{"jd": 1.0, "fid": 1}]}
@@ -132,6 +132,24 @@ def test_the_cap_is_of_a_visit() -> None:
     counts = Counts()
     assert [counts.admit(visit, 2) for visit in "aababb"] == [True, True, True, False, True, False]
     assert (counts.passed, counts.capped) == (4, 2)
+
+
+def test_alerts_are_counted_for_ever_and_for_their_night():
+    counts = Counts()
+    for night in ("20300101", "20300102", "20300101"):
+        counts.add("seen", night)
+        counts.admit("a", 2, night)
+    before = counts.copy()
+    counts.add("failed", "20300102")
+    assert (counts.seen, counts.passed, counts.capped, counts.failed) == (3, 2, 1, 1)
+    assert counts.nights["20300101"] == {"seen": 2, "passed": 1, "capped": 1, "failed": 0}
+    assert counts.nights["20300102"] == {"seen": 1, "passed": 1, "capped": 0, "failed": 1}
+    assert before.nights["20300102"]["failed"] == 0
+    for number in range(REMEMBERED_NIGHTS):
+        counts.add("seen", f"203002{number:02d}")
+    assert len(counts.nights) == REMEMBERED_NIGHTS
+    assert "20300101" not in counts.nights
+    assert counts.seen == 3 + REMEMBERED_NIGHTS
 
 
 def test_a_wrong_configuration_is_refused_with_its_key(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ GATHER_SECONDS = 0.02  # how long the first alert of a batch waits for more
 REMEMBERED_VISITS = (
     50  # whose caps are kept: exposures are 30 s apart, an alert that is later by 25 minutes starts anew
 )
+REMEMBERED_NIGHTS = 8  # whose counts are kept: a night's topics last seven days
 LETTERS_A_VISIT = 20  # failed alerts of one filter that are kept in the topic of refused input
 COMMITTED_WAIT = 15.0
 
@@ -112,7 +114,7 @@ def _place(entry: Entry, directory: Path) -> str:
 
 @dataclass
 class Counts:
-    """What became of the alerts that one filter was offered by one worker, ever; and its caps."""
+    """What became of the alerts that one filter was offered by one worker, ever and night by night; and its caps."""
 
     seen: int = 0
     passed: int = 0
@@ -120,26 +122,36 @@ class Counts:
     failed: int = 0
     skipped: int = 0  # its circuit was open
     visits: dict[str, int] = field(default_factory=dict)
+    nights: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def copy(self) -> Counts:
         """Independent of this one."""
-        return Counts(self.seen, self.passed, self.capped, self.failed, self.skipped, dict(self.visits))
+        nights = {night: dict(row) for night, row in self.nights.items()}
+        return Counts(self.seen, self.passed, self.capped, self.failed, self.skipped, dict(self.visits), nights)
 
-    def admit(self, visit: str, cap: int) -> bool:
+    def add(self, what: Literal["seen", "passed", "capped", "failed"], night: str, number: int = 1) -> None:
+        """Count alerts of a night, for ever and for it."""
+        setattr(self, what, getattr(self, what) + number)
+        row = self.nights.setdefault(night, {"seen": 0, "passed": 0, "capped": 0, "failed": 0})
+        row[what] += number
+        while len(self.nights) > REMEMBERED_NIGHTS:
+            del self.nights[next(iter(self.nights))]
+
+    def admit(self, visit: str, cap: int, night: str = "") -> bool:
         """Whether one more alert of a visit may pass; counts it as passed or capped."""
         number = self.visits.get(visit, 0)
         if number >= cap:
-            self.capped += 1
+            self.add("capped", night)
             return False
         self.visits[visit] = number + 1
         while len(self.visits) > REMEMBERED_VISITS:
             del self.visits[next(iter(self.visits))]
-        self.passed += 1
+        self.add("passed", night)
         return True
 
     def summary(self) -> dict[str, int]:
         """The numbers alone."""
-        return {name: value for name, value in vars(self).items() if name != "visits"}
+        return {name: value for name, value in vars(self).items() if name not in ("visits", "nights")}
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,7 @@ class Taken:
 
     message: Message
     data: bytes
+    night: str
     programme: int
     candid: str
     visit: str
@@ -158,7 +171,7 @@ class Taken:
         """From a record. A packet without our headers is asked itself; one that cannot answer has none."""
         data = message.value() or b""
         known = dict(_headers(message))
-        parsed = topics.parse(message.topic() or "")
+        night, programme = topics.parse(message.topic() or "") or ("", 0)
         if topics.HEADER_CANDID not in known or topics.HEADER_VISIT not in known:
             with contextlib.suppress(ZadsError):
                 packet = Packet.trusted(data)
@@ -167,7 +180,7 @@ class Taken:
                 known.setdefault(topics.HEADER_SCHEMA, packet.schema_version.encode())
         names = (topics.HEADER_CANDID, topics.HEADER_VISIT, topics.HEADER_SCHEMA, topics.HEADER_PRODUCED)
         return cls(
-            message, data, parsed[1] if parsed else 0, known.get(topics.HEADER_CANDID, b"").decode(errors="replace"),
+            message, data, night, programme, known.get(topics.HEADER_CANDID, b"").decode(errors="replace"),
             known.get(topics.HEADER_VISIT, b"").decode(errors="replace"),
             [(name, known[name]) for name in names if name in known],
         )  # fmt: skip
@@ -410,11 +423,13 @@ class Worker:
         counts = {name: self._counts.get(name, Counts()).copy() for name in lineup.entries}
         for name, verdict in verdicts.items():
             mine = counts[name]
-            mine.seen += len(eligible[name])
-            mine.failed += len(verdict.failed)
+            for night, number in Counter(batch[index].night for index in eligible[name]).items():
+                mine.add("seen", night, number)
+            for index in verdict.failed:
+                mine.add("failed", batch[index].night)
             mine.skipped += verdict.skipped
             for index, text in sorted(verdict.passed.items()):
-                admitted = mine.admit(batch[index].visit, lineup.caps[name])
+                admitted = mine.admit(batch[index].visit, lineup.caps[name], batch[index].night)
                 if admitted and lineup.entries[name].state == "active":
                     outputs.append(_pass(batch[index], name, text))
             for index, reason in sorted(verdict.failed.items()):
@@ -433,7 +448,7 @@ class Worker:
         value = {
             "filter": name, "worker": self._name, "group": self._lineup.config.group,
             "state": self._lineup.entries[name].state, "circuit": self._lineup.group.circuits[name].state,
-            **counts.summary(), "visits": counts.visits,
+            **counts.summary(), "visits": counts.visits, "nights": counts.nights,
         }  # fmt: skip
         return Output(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode(), [])
 
@@ -615,7 +630,7 @@ def _read_counts(consumer: Consumer, ends: Mapping[int, int], name: str) -> dict
         value = json.loads(message.value() or b"{}")
         if value.get("worker") == name:
             numbers = {key: int(value.get(key, 0)) for key in Counts().summary()}
-            counts[value["filter"]] = Counts(**numbers, visits=dict(value["visits"]))
+            counts[value["filter"]] = Counts(**numbers, visits=dict(value["visits"]), nights=value.get("nights", {}))
     return counts
 
 
