@@ -11,29 +11,29 @@ import json
 import shlex
 import subprocess
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from rich.console import Console
 from rich.markup import escape
 
-from zads import audit, kafka, topics
-from zads.access import Policy
+from zads import access, audit, kafka, topics
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.packet import Packet
 from zads.sources import files, simulator
+from zads.subscriber import Subscriber, percentiles
 
 #: The night must be at every hop so long after its last exposure was dropped; a machine may be lost in between.
 SETTLE_SECONDS = 180.0
 #: How often a program that is no terminal gets a line.
 LINE_SECONDS = 2.0
+#: Rest before the night is read once more after an audit that lacked something; doubled each time.
+AUDIT_AGAIN_SECONDS = 2.0
 #: A visit every 40 s is the telescope's pace; the demo's own is this much faster.
 DEFAULT_SPEED = 40.0
 #: What a filter's workers count of a night's alerts that they were offered.
@@ -167,60 +167,6 @@ def on_host(host: str, variables: Mapping[str, Any], script: str) -> list[str]:
     return ["ssh", *options, f"{user}{variables.get('ansible_host', host)}", f"sudo -n sh -c {shlex.quote(script)}"]
 
 
-# --- a subscriber ---------------------------------------------------------------------------------------------------
-
-
-class Subscriber(threading.Thread):
-    """Reads the public site's topics of some nights from now on, as a user does, and notes how old each alert is.
-
-    ``latencies`` are seconds from the producer's stamp to the moment of reading, in the order of reading.
-    """
-
-    def __init__(self, conf: dict[str, str], names: Iterable[str]) -> None:
-        super().__init__(name="subscriber", daemon=True)
-        self.latencies: list[float] = []
-        self.moments: list[float] = []
-        self.error: str = ""
-        self._stop_reading = threading.Event()
-        self._consumer = kafka.consumer(conf, conf["group.id"])
-        partitions = []
-        for name in names:
-            known = self._consumer.list_topics(name, timeout=30).topics[name].partitions
-            for number in known:
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(name, number), timeout=30)
-                partitions.append(TopicPartition(name, number, end))
-        self._consumer.assign(partitions)
-
-    def run(self) -> None:
-        """Read until `close`."""
-        while not self._stop_reading.is_set():
-            for message in self._consumer.consume(500, 0.1):
-                if (error := message.error()) is not None:
-                    if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
-                        self.error = error.str()
-                    continue
-                now = time.time()
-                produced = audit.headers_of(message).get(topics.HEADER_PRODUCED)
-                if produced:
-                    self.latencies.append(now - float(produced))
-                    self.moments.append(now)
-        self._consumer.close()
-
-    def close(self) -> None:
-        """End the reading."""
-        self._stop_reading.set()
-        self.join()
-
-
-def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:
-    """p50, p95, p99 and the maximum, in seconds; None when nothing was read."""
-    values = np.sort(np.fromiter(latencies, float))
-    if not values.size:
-        return None
-    found = {name: float(np.percentile(values, share)) for name, share in (("p50", 50), ("p95", 95), ("p99", 99))}
-    return {name: round(value, 4) for name, value in {**found, "max": float(values[-1])}.items()}
-
-
 # --- filters' counts --------------------------------------------------------------------------------------------------
 
 
@@ -247,18 +193,19 @@ def filter_counts(conf: dict[str, str], nights: Iterable[str]) -> dict[str, dict
     return counts
 
 
-def filter_lag(conf: dict[str, str], group: str, manifests: Iterable[audit.TopicManifest]) -> int:
-    """How many offsets a group of filters is behind the last records of these topics.
+def filter_lag(conf: dict[str, str], group: str, ends: Mapping[tuple[str, int], int]) -> int:
+    """How many offsets a group of filters is behind the last records of (topic, partition): the offsets behind these.
 
-    Not behind the topics' ends: those count transaction markers, which no consumer sees or commits.
+    Not behind the partitions' ends: those count transaction markers, which no consumer sees or commits.
     """
-    wanted = {(one.topic, number): end for one in manifests for number, end in one.ends.items()}
-    asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(*where) for where in wanted])]
+    if not ends:
+        return 0
+    asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(*where) for where in ends])]
     # Named, so that it outlives its answer: a client that is collected before it never gives it.
     client = kafka.admin(conf)
     [answer] = client.list_consumer_group_offsets(asked, require_stable=True, request_timeout=30).values()
     committed = {(one.topic, one.partition): max(one.offset, 0) for one in answer.result(60).topic_partitions}
-    return sum(max(0, end - committed.get(where, 0)) for where, end in wanted.items())
+    return sum(max(0, end - committed.get(where, 0)) for where, end in ends.items())
 
 
 # --- the play ---------------------------------------------------------------------------------------------------------
@@ -273,12 +220,13 @@ class Play:
     def __init__(self, inventory: Inventory, night: Night, drop: Drop, say: Callable[[str], None]) -> None:
         self.inventory, self.night, self.drop, self.say = inventory, night, drop, say
         variables = next(iter(inventory.hosts.values()))
-        self.policy = Policy.read(variables)
+        self.policy = access.Policy.read(variables)
         clients = inventory.state / "clients"
         self.origin = kafka.read_properties(clients / "admin-origin.properties")
         self.public = kafka.read_properties(clients / "admin-public.properties")
         self.reader = kafka.read_properties(clients / f"{self._subscriber()}.properties")
         self.subscriber: Subscriber | None = None
+        self._last_ends: dict[tuple[str, str, int], int] = {}
 
     def _subscriber(self) -> str:
         allowed = self.policy.allowed("public")
@@ -292,19 +240,21 @@ class Play:
         allowed = self.policy.allowed("public")
         return [name for name in sorted(self.night.counts) if (parsed := topics.parse(name)) and parsed[1] in allowed]
 
-    def make_nights(self) -> None:
-        """Create the night's topics where they are missing, by the operators' own playbook."""
+    def make_nights(self) -> bool:
+        """Create the night's topics where they are missing, by the operators' own playbook; whether any were."""
         wanted = {topics.topic(night, programme) for night in self.night.nights for programme in self.policy.programmes}
         there = kafka.admin(self.origin).list_topics(timeout=30).topics
         public = kafka.admin(self.public).list_topics(timeout=30).topics
         if wanted <= set(there) and set(self.public_topics()) <= set(public):
-            return
+            return False
         nights = ",".join(self.night.nights)
         self.say(f"topics of the night {nights}")
-        command = [str(self.inventory.root / "scripts/ansible"), self.inventory.env, "night", "-e", f"night={nights}"]
+        command = [str(self.inventory.root / "scripts/ansible"), self.inventory.env, "night"]
+        command += ["-e", f"night={nights}"]
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if result.returncode:
             raise ZadsError(f"the night's topics could not be made: {result.stdout[-2000:]}")
+        return True
 
     def run(self, interval: float) -> audit.Audit:
         """Drop an exposure every ``interval`` seconds and wait until all of the night is at every hop."""
@@ -341,23 +291,57 @@ class Play:
         return f"{len(latencies)} read at the public site{age}"
 
     def _settle(self) -> audit.Audit:
-        """Wait until the spool is empty, the sites agree and every filter has seen all; then the final audit."""
+        """Wait until nothing is under way any more, by signs that cost little; then read all of the night, once.
+
+        If that finds a lack all the same it is done again, each time after a longer rest.
+        """
         deadline = time.monotonic() + SETTLE_SECONDS
+        rest, not_before = AUDIT_AGAIN_SECONDS, 0.0
         lacking = "nothing has been looked at"
         told = time.monotonic()
         while time.monotonic() < deadline:
-            lacking, found = self._lacking()
-            if not lacking and found is not None:
-                return found
+            signs = self._under_way()
+            if signs:
+                lacking = signs
+            elif time.monotonic() >= not_before:
+                lacking, found = self._audit()
+                if not lacking and found is not None:
+                    return found
+                not_before, rest = time.monotonic() + rest, 2 * rest
             if time.monotonic() - told > LINE_SECONDS:
                 told = time.monotonic()
                 self.say(f"waiting: {lacking}; {self._news()}")
             time.sleep(0.5)
         raise ZadsError(f"after {SETTLE_SECONDS:g} s still: {lacking}", hint="see the logs of the hop that lags")
 
-    def _lacking(self) -> tuple[str, audit.Audit | None]:
+    def _under_way(self) -> str:
+        """What shows from outside that the night is not everywhere yet; empty if nothing does, which proves nothing."""
         if waiting := self.drop.pending():
-            return f"{waiting} exposures wait in the spool", None
+            return f"{waiting} exposures wait in the spool"
+        assert self.subscriber is not None
+        try:
+            ends = self._ends()
+            lacking = _too_few(ends, self.night.counts)
+            if not lacking and ends != self._last_ends:
+                lacking = "records still arrive"
+            self._last_ends = ends
+        except (KafkaException, TimeoutError) as error:
+            return f"a site cannot be asked for its offsets: {_why(error)}"
+        return lacking or self._filters_behind(dict(self.subscriber.ends))
+
+    def _ends(self) -> dict[tuple[str, str, int], int]:
+        """Where the night's partitions end at each site now: (site, topic, partition) -> offset."""
+        found: dict[tuple[str, str, int], int] = {}
+        for site, conf, names in (
+            ("origin", self.origin, sorted(self.night.counts)),
+            ("public", self.public, self.public_topics()),
+        ):
+            numbers = range(self.policy.topics_night.partitions)
+            ends = audit.end_offsets(conf, [(name, number) for name in names for number in numbers])
+            found |= {(site, *where): end for where, end in ends.items()}
+        return found
+
+    def _audit(self) -> tuple[str, audit.Audit | None]:
         try:
             found = audit.audit(self.origin, self.public, self.night.nights, sorted(self.policy.allowed("public")))
         except audit.AuditError as error:
@@ -368,12 +352,22 @@ class Play:
                 return f"origin has {len(have.alerts) if have else 0} of {wanted} alerts of {name}", None
         if found.disagreements:
             return found.disagreements[0], found
-        for group in sorted({entry.group for entry in self.policy.filters if entry.state != "off"}):
-            reads = {p for entry in self.policy.filters if entry.group == group for p in self.policy.reads(entry)}
-            mine = [m for m in found.public.topics.values() if (parsed := topics.parse(m.topic)) and parsed[1] in reads]
-            if behind := filter_lag(self.public, f"filter-{group}", mine):
-                return f"the filters of the group {group} are {behind} records behind", None
-        return "", found
+        manifests = found.public.topics.values()
+        return self._filters_behind({(one.topic, n): end for one in manifests for n, end in one.ends.items()}), found
+
+    def _filters_behind(self, ends: Mapping[tuple[str, int], int]) -> str:
+        """Which group of filters has not seen the records before these offsets of (topic, partition)."""
+        for group in self.policy.groups():
+            running = [entry for entry in self.policy.filters if entry.group == group and entry.state != "off"]
+            reads = {programme for entry in running for programme in self.policy.reads(entry)}
+            mine = {at: end for at, end in ends.items() if (parsed := topics.parse(at[0])) and parsed[1] in reads}
+            try:
+                behind = filter_lag(self.public, f"filter-{group}", mine)
+            except (KafkaException, TimeoutError) as error:
+                return f"the public site cannot be asked for the filters' offsets: {_why(error)}"
+            if behind:
+                return f"the filters of the group {group} are {behind} records behind"
+        return ""
 
     def report(self, found: audit.Audit, earlier: dict[str, Any]) -> dict[str, Any]:
         """The figures of the report; latency is an earlier report's when this run had nothing new to publish."""
@@ -446,6 +440,24 @@ class Play:
                 }
             )
         return rows
+
+
+def _why(error: Exception) -> str:
+    return str(error.args[0].str()) if isinstance(error, KafkaException) else "no answer in time"
+
+
+def _too_few(ends: Mapping[tuple[str, str, int], int], counts: Mapping[str, int]) -> str:
+    """Which site cannot have a topic's alerts yet, for its offsets are fewer; empty if each may have them.
+
+    Offsets count transaction markers as well: it is when they suffice that a closer look is due.
+    """
+    held: dict[tuple[str, str], int] = {}
+    for (site, name, _), end in ends.items():
+        held[site, name] = held.get((site, name), 0) + end
+    for (site, name), number in sorted(held.items()):
+        if number < counts[name]:
+            return f"{site} has at most {number} of {counts[name]} alerts of {name}"
+    return ""
 
 
 def passed_alerts(conf: dict[str, str], name: str, nights: Iterable[str], most: int = 3) -> list[Packet]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from conftest import Broker
 
-from zads import audit, canary, demo, kafka, topics
+from zads import audit, canary, demo, kafka, subscriber, topics
 
 NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))
 MJD = {f"203001{day:02d}": 62502 + day for day in range(1, 29)}  # 2030-01-01 is MJD 62502
@@ -156,13 +157,14 @@ def test_a_group_is_behind_by_records_and_not_by_transaction_markers(broker: Bro
     put(client, topic, night, range(40))
     client.commit_transaction(30)
     manifest = audit.read_site("public", broker.conf, [night]).topics[topic]
-    assert demo.filter_lag(broker.conf, f"group-{night}", [manifest]) == 40
+    ends = {(topic, number): end for number, end in manifest.ends.items()}
+    assert demo.filter_lag(broker.conf, f"group-{night}", ends) == 40
     consumer = kafka.consumer(broker.conf, f"group-{night}")
     consumer.commit(
         offsets=[TopicPartition(topic, number, end) for number, end in manifest.ends.items()], asynchronous=False
     )
     consumer.close()
-    assert demo.filter_lag(broker.conf, f"group-{night}", [manifest]) == 0
+    assert demo.filter_lag(broker.conf, f"group-{night}", ends) == 0
 
 
 def test_the_newest_counts_of_every_worker_add_up_night_by_night(broker: Broker) -> None:
@@ -187,6 +189,28 @@ def test_a_canary_is_read_unchanged(broker: Broker) -> None:
     assert 0 < flight.acknowledged_seconds <= flight.read_seconds
     again = canary.send(broker.conf, broker.conf)
     assert again.topic == topic
+
+
+def test_a_subscriber_counts_the_records_of_its_source_from_now_on(broker: Broker, night: str) -> None:
+    topic = topics.topic(night, 1)
+    client = kafka.producer(broker.conf)
+
+    def publish(source: bytes) -> None:
+        headers = [(topics.HEADER_SOURCE, source), (topics.HEADER_PRODUCED, f"{time.time():.6f}")]
+        client.produce(topic, b"value", b"key", headers=headers)
+        assert client.flush(30) == 0
+
+    publish(b"mine")
+    reading = subscriber.Subscriber(broker.conf, [topic], b"mine")
+    reading.start()
+    publish(b"another's")
+    publish(b"mine")
+    assert reading.wait_for(1, 30)
+    assert not reading.wait_for(2, 0.5)
+    reading.close()
+    assert 0 <= reading.latencies[0] < 30
+    [((name, number), end)] = reading.ends.items()
+    assert (name, end) == (topic, audit.end_offsets(broker.conf, [(topic, number)])[topic, number])
 
 
 def test_a_canary_without_a_topic_says_how_to_make_it(broker: Broker) -> None:

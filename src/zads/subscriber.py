@@ -1,0 +1,106 @@
+"""A subscriber of the public site that notes how old each record is when it is read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from zads import audit, kafka, topics
+from zads.errors import ZadsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from confluent_kafka import Consumer
+
+ANSWER_SECONDS = 30
+POLL_SECONDS = 0.1
+BATCH = 500
+
+
+class Subscriber(threading.Thread):
+    """Reads topics from now on, as a user does.
+
+    Raises ZadsError if it may not, or there is no such topic.
+    ``latencies`` are seconds from the producer's stamp to the moment of reading, in the order of reading; ``ends`` the
+    offset behind the last record read of each (topic, partition). With a ``source`` only records count whose header
+    of that name says so.
+    """
+
+    def __init__(self, conf: Mapping[str, str], names: Sequence[str], source: bytes | None = None) -> None:
+        super().__init__(name="subscriber", daemon=True)
+        self.latencies = array("d")
+        self.ends: dict[tuple[str, int], int] = {}
+        self.error: str = ""
+        self._source = source
+        self._stop_reading = threading.Event()
+        self._news = threading.Condition()
+        self._consumer = kafka.consumer(conf, conf.get("group.id", "zads-subscriber"))
+        # The ends are asked for now: with the logical offset "end" a record quicker than the first fetch is missed.
+        try:
+            self._consumer.assign([place for name in names for place in _ends(self._consumer, name)])
+        except KafkaException as error:
+            self._consumer.close()
+            raise ZadsError(
+                f"the public site does not let {', '.join(names)} be read: {error.args[0].str()}"
+            ) from error
+
+    def run(self) -> None:
+        """Read until `close`."""
+        while not self._stop_reading.is_set():
+            # `consume` alone would hold the first record back until its time is over.
+            first = self._consumer.poll(POLL_SECONDS)
+            if first is not None:
+                messages = [first, *self._consumer.consume(BATCH, 0)]
+                with self._news:
+                    self._take(messages, time.time())
+                    self._news.notify_all()
+        self._consumer.close()
+
+    def _take(self, messages: list[Any], now: float) -> None:
+        for message in messages:
+            if (error := message.error()) is not None:
+                if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                    self.error = error.str()
+                continue
+            headers = audit.headers_of(message)
+            if self._source is not None and headers.get(topics.HEADER_SOURCE) != self._source:
+                continue
+            self.ends[message.topic(), message.partition()] = message.offset() + 1
+            if produced := headers.get(topics.HEADER_PRODUCED):
+                self.latencies.append(now - float(produced))
+
+    def wait_for(self, count: int, seconds: float) -> bool:
+        """Whether `count` records have been read in all, waiting for them so long; an error ends the wait."""
+        with self._news:
+            self._news.wait_for(lambda: len(self.latencies) >= count or bool(self.error), seconds)
+            return len(self.latencies) >= count
+
+    def close(self) -> None:
+        """End the reading."""
+        self._stop_reading.set()
+        self.join()
+
+
+def _ends(consumer: Consumer, name: str) -> list[TopicPartition]:
+    about = consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
+    if about.error is not None:
+        raise KafkaException(about.error)
+    places = [TopicPartition(name, number) for number in about.partitions]
+    for place in places:
+        _, place.offset = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS)
+    return places
+
+
+def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:
+    """p50, p95, p99 and the maximum, in seconds; None when nothing was read."""
+    values = np.sort(np.fromiter(latencies, float))
+    if not values.size:
+        return None
+    found = {name: float(np.percentile(values, share)) for name, share in (("p50", 50), ("p95", 95), ("p99", 99))}
+    return {name: round(value, 4) for name, value in {**found, "max": float(values[-1])}.items()}
