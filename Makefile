@@ -9,7 +9,7 @@ limits = $(if $(LIMIT),--limit '$(LIMIT)') $(if $(TAGS),--tags '$(TAGS)')
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check verify stop start restart night rehearse demo test lint unit streams \
+.PHONY: help prepare venv images lab deploy check verify stop start restart night warm rehearse demo test lint unit streams \
         system runbook bench drill docs down clean
 
 help: ## This list
@@ -49,6 +49,9 @@ restart: venv ## Restart brokers and ensemble one at a time behind the gate [LIM
 
 night: venv ## Create a night's topics and grants: make night ENV=prod NIGHT=20181129
 	@$(ANSIBLE) $(ENV) night -e night=$(or $(NIGHT),$(error NIGHT=YYYYMMDD says which)) $(ARGS)
+
+warm: venv ## Send canaries until fresh processes are quick [SECONDS=n]; make night does it too
+	@$(ZADS) warm --env $(ENV) $(if $(SECONDS),--seconds $(SECONDS))
 
 rehearse: images ## Realise ENV in containers, deploy, stream, verify, deploy again, take down
 	@scripts/with-engine $(PY) scripts/rehearse.py $(ENV)

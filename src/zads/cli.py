@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("zads.commands.topics", "List a cluster's nights and filters, and how they are replicated."),
     "audit": ("zads.commands.audit", "Prove that both sites hold the same night, alert for alert."),
     "canary": ("zads.commands.canary", "Send a marked record through the mirror and time it."),
+    "warm": ("zads.commands.warm", "Send canaries until fresh processes are quick, before a night."),
     "demo": ("zads.commands.demo", "Play a night through a deployed system and report on it."),
     "lab": ("zads.commands.lab", "An inventory as containers that boot systemd."),
 }

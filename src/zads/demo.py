@@ -21,7 +21,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from rich.console import Console
 from rich.markup import escape
 
-from zads import access, audit, kafka, topics
+from zads import access, audit, kafka, topics, warmup
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.packet import Packet
@@ -250,15 +250,25 @@ class Play:
         nights = ",".join(self.night.nights)
         self.say(f"topics of the night {nights}")
         command = [str(self.inventory.root / "scripts/ansible"), self.inventory.env, "night"]
-        command += ["-e", f"night={nights}"]
+        # The demo warms up itself, and shows it.
+        command += ["-e", f"night={nights}", "-e", "night_warm_seconds=0"]
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if result.returncode:
             raise ZadsError(f"the night's topics could not be made: {result.stdout[-2000:]}")
         return True
 
-    def run(self, interval: float) -> audit.Audit:
+    def warm(self, seconds: float, new_topics: bool) -> None:
+        """Send canaries until fresh processes are quick and new topics are mirrored; none if ``seconds`` is 0."""
+        topic = access.canary_topic(self.policy)
+        if seconds > 0 and topic is not None:
+            self.say(f"warming up with canaries until 99 % are read within {warmup.UNTIL_SECONDS:g} s")
+            at_least = warmup.NEW_TOPICS_SECONDS if new_topics else 0.0
+            reached = warmup.warm(self.origin, self.public, topic, seconds=seconds, at_least=at_least, say=self.say)
+            self.say(str(reached))
+
+    def run(self, interval: float, warm_seconds: float = 0.0) -> audit.Audit:
         """Drop an exposure every ``interval`` seconds and wait until all of the night is at every hop."""
-        self.make_nights()
+        self.warm(warm_seconds, new_topics=self.make_nights())
         self.subscriber = Subscriber(self.reader, self.public_topics())
         self.subscriber.start()
         try:

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from conftest import Broker
 
-from zads import audit, canary, demo, kafka, subscriber, topics
+from zads import audit, canary, demo, kafka, subscriber, topics, warmup
 
 NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))
 MJD = {f"203001{day:02d}": 62502 + day for day in range(1, 29)}  # 2030-01-01 is MJD 62502
@@ -189,6 +189,25 @@ def test_a_canary_is_read_unchanged(broker: Broker) -> None:
     assert 0 < flight.acknowledged_seconds <= flight.read_seconds
     again = canary.send(broker.conf, broker.conf)
     assert again.topic == topic
+
+
+def test_a_warm_up_ends_when_the_chain_is_quick_or_the_time_is_over(broker: Broker) -> None:
+    topic = topics.topic(topics.CANARY_NIGHT, 2)
+    broker.create(topic, partitions=3)
+    lines: list[str] = []
+    measured = warmup.warm(broker.conf, broker.conf, topic, until_seconds=5.0, rate=20.0, say=lines.append)
+    assert measured.reached
+    assert measured.packets == len(broker.read_all(topic)) == len(lines) * 80
+    longer = warmup.warm(broker.conf, broker.conf, topic, at_least=5.0, until_seconds=5.0, rate=20.0, say=lines.append)
+    assert longer.packets == 160
+    hopeless = warmup.warm(broker.conf, broker.conf, topic, seconds=0.0, until_seconds=1e-6, say=lines.append)
+    assert (hopeless.reached, hopeless.packets) == (False, 160)
+
+
+def test_a_warm_up_without_the_topic_names_the_site(broker: Broker) -> None:
+    with pytest.raises(canary.CanaryError, match="make deploy") as caught:
+        warmup.warm(broker.conf, broker.conf, topics.topic(topics.CANARY_NIGHT, 3), say=print)
+    assert caught.value.hop == "public"
 
 
 def test_a_subscriber_counts_the_records_of_its_source_from_now_on(broker: Broker, night: str) -> None:

@@ -69,7 +69,7 @@ def test_a_fault_during_the_night_loses_and_doubles_nothing(
         cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        await_that("the night streams", lambda: visits_told(tmp_path / "demo.log") >= 3, 90)
+        await_that("the night streams", lambda: visits_told(tmp_path / "demo.log") >= 3, 150)
         FAULTS[fault](system)
         status = demo.wait(300)
     finally:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from zads import demo, report, topics
+from zads import demo, report, topics, warmup
 from zads.errors import ZadsError
 from zads.inventory import Inventory, repository
 
@@ -28,6 +28,9 @@ def play(
     speed: Annotated[float, typer.Option(help="How many times faster than the telescope's 40 s a visit.", min=0.1)] = (
         demo.DEFAULT_SPEED
     ),
+    warm_seconds: Annotated[
+        float, typer.Option("--warm", help="Warm the chain up for so many seconds at most; 0: not at all.", min=0.0)
+    ] = warmup.LIMIT_SECONDS,
     report_to: Annotated[
         Path | None, typer.Option("--report", help="Where the report goes, without suffix (.zads/ENV/reports/demo).")
     ] = None,
@@ -44,7 +47,7 @@ def play(
     given = demo.recorded(alerts) if alerts else demo.simulated(night, visits, alerts_per_visit)
     say(f"{given.alerts} alerts of {len(given.exposures)} visits in {', '.join(given.nights)}")
     play = demo.Play(inventory, given, demo.RemoteDrop(inventory), say)
-    found = play.run(40.0 / speed)
+    found = play.run(40.0 / speed, warm_seconds)
     target = report_to or inventory.state / "reports" / "demo"
     earlier = target.with_suffix(".json")
     figures = play.report(found, json.loads(earlier.read_text()) if earlier.exists() else {})

@@ -1,0 +1,50 @@
+"""``zads warm``: canaries through the chain until it is quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zads import access, kafka, warmup
+from zads.inventory import Inventory, repository
+
+app = typer.Typer()
+
+
+@app.command()
+def warm(
+    env: Annotated[str, typer.Option(help="The environment: a directory of inventories/.")] = "local",
+    seconds: Annotated[float, typer.Option(min=0.0, help="No new round after so long.")] = warmup.LIMIT_SECONDS,
+    at_least: Annotated[
+        float, typer.Option(min=0.0, help="And not before so long: after a night's topics are made, 12.")
+    ] = 0.0,
+    until_seconds: Annotated[
+        float, typer.Option(min=0.01, help="Warm once 99 % of a round are read at the public site within this.")
+    ] = warmup.UNTIL_SECONDS,
+    rate: Annotated[float, typer.Option(min=1.0, max=200.0, help="Canaries a second.")] = warmup.RATE,
+) -> None:
+    """Warm a site's fresh processes up before a night: packets of no night through the mirror until they are quick.
+
+    They go to the canaries' topic, which no filter and no user reads. Says what it measured; exit 1 if one is lost.
+
+    Example: zads warm --env local --until-seconds 0.5
+    """
+    inventory = Inventory.load(env, repository())
+    topic = access.canary_topic(access.Policy.read(next(iter(inventory.hosts.values()))))
+    if topic is None:
+        typer.echo(f"the data policy of {env} puts nothing on the public site: there is nothing to warm")
+        return
+    clients = inventory.state / "clients"
+    origin, public = (kafka.read_properties(clients / f"admin-{site}.properties") for site in access.SITES)
+    measured = warmup.warm(
+        origin,
+        public,
+        topic,
+        seconds=seconds,
+        at_least=at_least,
+        until_seconds=until_seconds,
+        rate=rate,
+        say=typer.echo,
+    )
+    typer.echo(measured)
