@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer
 
 ANSWER_SECONDS = 30
+NEW_TOPIC_SECONDS = 10.0
 POLL_SECONDS = 0.1
 BATCH = 500
 
@@ -89,8 +90,12 @@ class Subscriber(threading.Thread):
 
 def _ends(consumer: Consumer, name: str) -> list[TopicPartition]:
     about = consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
-    if about.error is not None:
-        raise KafkaException(about.error)
+    until = time.monotonic() + NEW_TOPIC_SECONDS
+    while about.error is not None:
+        if time.monotonic() > until:
+            raise KafkaException(about.error)
+        time.sleep(0.2)  # brokers learn of a new topic, and of the right to it, one after the other
+        about = consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
     places = [TopicPartition(name, number) for number in about.partitions]
     for place in places:
         _, place.offset = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS)

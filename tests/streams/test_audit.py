@@ -204,7 +204,8 @@ def test_a_warm_up_ends_when_the_chain_is_quick_or_the_time_is_over(broker: Brok
     assert (hopeless.reached, hopeless.packets) == (False, 160)
 
 
-def test_a_warm_up_without_the_topic_names_the_site(broker: Broker) -> None:
+def test_a_warm_up_without_the_topic_names_the_site(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriber, "NEW_TOPIC_SECONDS", 0.5)
     with pytest.raises(canary.CanaryError, match="make deploy") as caught:
         warmup.warm(broker.conf, broker.conf, topics.topic(topics.CANARY_NIGHT, 3), say=print)
     assert caught.value.hop == "public"
