@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from conftest import Broker, await_true
 
 from zads import kafka, topics
+from zads.demo import filter_counts
 from zads.packet import Packet
 from zads.sources.simulator import simulate
 
@@ -122,7 +124,7 @@ class Night:
 
     def all_topics(self) -> list[str]:
         known = kafka.admin(self.broker.conf).list_topics(timeout=20).topics
-        return sorted(name for name in known if (parsed := topics.parse(name)) and parsed[1] == 1)
+        return sorted(name for name in known if re.search(topics.pattern({1}), name))
 
     def everything(self) -> list[Packet]:
         """Every alert that the pattern of the worker's topics covers: those of other tests' nights as well."""
@@ -202,6 +204,28 @@ def test_killed_at_any_moment_each_alert_passes_once_and_caps_hold(night: Night)
     assert {row["seen"] for row in counts.values()} == {len(everything)}
     assert counts[name[1]]["passed"] + counts[name[1]]["capped"] == len(everything)
     assert counts[name[2]]["passed"] == len(everything)
+    for topic in night.all_topics():
+        parsed = topics.parse(topic)
+        assert parsed is not None
+        mine = filter_counts(night.broker.conf, [parsed[0]])
+        assert {mine[one]["seen"] for one in name} == {len(night.broker.read_all(topic))}
+
+
+def test_canaries_are_no_alerts_to_a_worker(night: Night) -> None:
+    evens, canaries = f"{night.group}_evens", topics.topic(topics.CANARY_NIGHT, 1)
+    night.broker.create(canaries, max_message_bytes="4194304")
+    producer = kafka.producer(night.broker.conf)
+    producer.produce(canaries, b"no packet", b"key")
+    assert producer.flush(30) == 0
+    night.add(evens, EVEN)
+    night.publish(1, 40)
+    keeper = night.start()
+    everything = night.everything()
+    night.await_seen(evens, len(everything))
+    assert keeper.stop() == 0
+    assert night.seen(evens) == len(everything)
+    refused = night.broker.read_all(topics.REJECTED)
+    assert not [message for message in refused if message.value() == b"no packet"]
 
 
 BAD: dict[str, str] = {
