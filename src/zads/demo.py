@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,14 +24,18 @@ from rich.markup import escape
 from zads import access, audit, kafka, topics, warmup
 from zads.errors import ZadsError
 from zads.inventory import Inventory
+from zads.liveview import Hop, LiveView
 from zads.packet import Packet
 from zads.sources import files, simulator
 from zads.subscriber import Subscriber, percentiles
 
 #: The night must be at every hop so long after its last exposure was dropped; a machine may be lost in between.
 SETTLE_SECONDS = 180.0
-#: How often a program that is no terminal gets a line.
-LINE_SECONDS = 2.0
+#: How often the view is brought up to date, and the filters' place in the stream is asked for.
+LOOK_SECONDS = 0.5
+FILTERS_SECONDS = 2.0
+#: Latencies of the view are those of so many alerts, the newest.
+RECENT = 500
 #: Rest before the night is read once more after an audit that lacked something; doubled each time.
 AUDIT_AGAIN_SECONDS = 2.0
 #: A visit every 40 s is the telescope's pace; the demo's own is this much faster.
@@ -214,18 +218,23 @@ def filter_lag(conf: dict[str, str], group: str, ends: Mapping[tuple[str, int], 
 class Play:
     """One night being played on one deployed environment.
 
-    ``say`` gets lines for people. Errors: ZadsError that names the hop which lacks something.
+    ``say`` gets lines for people, ``view`` what goes on. Errors: ZadsError that names the hop which lacks something.
     """
 
-    def __init__(self, inventory: Inventory, night: Night, drop: Drop, say: Callable[[str], None]) -> None:
-        self.inventory, self.night, self.drop, self.say = inventory, night, drop, say
+    def __init__(
+        self, inventory: Inventory, night: Night, drop: Drop, say: Callable[[str], None], view: LiveView
+    ) -> None:
+        self.inventory, self.night, self.drop, self.say, self.view = inventory, night, drop, say, view
         variables = next(iter(inventory.hosts.values()))
         self.policy = access.Policy.read(variables)
         clients = inventory.state / "clients"
         self.origin = kafka.read_properties(clients / "admin-origin.properties")
         self.public = kafka.read_properties(clients / "admin-public.properties")
         self.reader = kafka.read_properties(clients / f"{self._subscriber()}.properties")
-        self.subscriber: Subscriber | None = None
+        #: Who reads along at each site; the one of the public site is a user, the other the administrator.
+        self.readers: dict[str, Subscriber] = {}
+        self._dropped = 0
+        self._filters: tuple[float, dict[str, int]] = (0.0, {})
         self._last_ends: dict[tuple[str, str, int], int] = {}
 
     def _subscriber(self) -> str:
@@ -269,36 +278,60 @@ class Play:
     def run(self, interval: float, warm_seconds: float = 0.0) -> audit.Audit:
         """Drop an exposure every ``interval`` seconds and wait until all of the night is at every hop."""
         self.warm(warm_seconds, new_topics=self.make_nights())
-        self.subscriber = Subscriber(self.reader, self.public_topics())
-        self.subscriber.start()
         try:
-            for line in self._drop_all(interval):
-                self.say(line)
-            return self._settle()
+            self.readers["origin"] = Subscriber(self.origin, sorted(self.night.counts))
+            self.readers["public"] = Subscriber(self.reader, self.public_topics())
+            for reader in self.readers.values():
+                reader.start()
+            with self.view:
+                self._drop_all(interval)
+                return self._settle()
         finally:
-            self.subscriber.close()
+            for reader in self.readers.values():
+                reader.close()
 
-    def _drop_all(self, interval: float) -> Iterator[str]:
-        """Drop the exposures at their pace; a line of news every now and then."""
+    def _drop_all(self, interval: float) -> None:
+        """Drop the exposures at their pace."""
         started = time.monotonic()
-        total, dropped = len(self.night.exposures), 0
-        told = 0.0
+        total = len(self.night.exposures)
         for number, exposure in enumerate(self.night.exposures, start=1):
-            delay = started + (number - 1) * interval - time.monotonic()
-            if delay > 0:
-                time.sleep(delay)  # the telescope's pace, not a wait for anything
+            due = started + (number - 1) * interval
+            while (left := due - time.monotonic()) > 0:
+                time.sleep(min(left, LOOK_SECONDS))  # the telescope's pace, not a wait for anything
+                self._show(f"visit {number - 1} of {total}")
             self.drop.put(f"{exposure.name}.tar", exposure.tar())
-            dropped += len(exposure.packets)
-            if time.monotonic() - told > LINE_SECONDS or number == total:
-                told = time.monotonic()
-                yield f"visit {number} of {total}: {dropped} alerts dropped, {self._news()}"
+            self._dropped += len(exposure.packets)
+            self._show(f"visit {number} of {total}")
 
-    def _news(self) -> str:
-        assert self.subscriber is not None
-        latencies = self.subscriber.latencies
-        recent = percentiles(latencies[-500:])
-        age = f", {recent['p50']:.2f} s old at the median" if recent else ""
-        return f"{len(latencies)} read at the public site{age}"
+    def _show(self, doing: str) -> None:
+        self.view.update(doing, self.hops(RECENT))
+
+    def hops(self, newest: int = 0) -> list[Hop]:
+        """Where the night's alerts are; latencies of so many ``newest`` alerts, of all if 0."""
+        found = [Hop("dropped", self._dropped)]
+        for site, reader in self.readers.items():
+            found.append(Hop(site, reader.read.total(), self._to_come(site), percentiles(reader.latencies[-newest:])))
+        for group, behind in self._groups_behind().items():
+            found.append(Hop(f"filters {group}", max(0, found[2].alerts - behind), behind))
+        return found
+
+    def _to_come(self, site: str) -> int:
+        """Alerts that origin has for a site, and the site's reader has not."""
+        return max(
+            0, sum(self.readers["origin"].read[name] - self.readers[site].read[name] for name in self.public_topics())
+        )
+
+    def _groups_behind(self) -> dict[str, int]:
+        """How far each group of filters is behind the subscriber, asked for every now and then."""
+        asked, known = self._filters
+        if time.monotonic() - asked > FILTERS_SECONDS:
+            ends = dict(self.readers["public"].ends)
+            try:
+                known = {group: self._group_behind(group, ends) for group in self.policy.groups()}
+            except (KafkaException, TimeoutError):
+                known = {}  # a broker that is away: the view shows no filters until it is back
+            self._filters = time.monotonic(), known
+        return known
 
     def _settle(self) -> audit.Audit:
         """Wait until nothing is under way any more, by signs that cost little; then read all of the night, once.
@@ -308,7 +341,6 @@ class Play:
         deadline = time.monotonic() + SETTLE_SECONDS
         rest, not_before = AUDIT_AGAIN_SECONDS, 0.0
         lacking = "nothing has been looked at"
-        told = time.monotonic()
         while time.monotonic() < deadline:
             signs = self._under_way()
             if signs:
@@ -318,17 +350,14 @@ class Play:
                 if not lacking and found is not None:
                     return found
                 not_before, rest = time.monotonic() + rest, 2 * rest
-            if time.monotonic() - told > LINE_SECONDS:
-                told = time.monotonic()
-                self.say(f"waiting: {lacking}; {self._news()}")
-            time.sleep(0.5)
+            self._show(f"waiting: {lacking}")
+            time.sleep(LOOK_SECONDS)
         raise ZadsError(f"after {SETTLE_SECONDS:g} s still: {lacking}", hint="see the logs of the hop that lags")
 
     def _under_way(self) -> str:
         """What shows from outside that the night is not everywhere yet; empty if nothing does, which proves nothing."""
         if waiting := self.drop.pending():
             return f"{waiting} exposures wait in the spool"
-        assert self.subscriber is not None
         try:
             ends = self._ends()
             lacking = _too_few(ends, self.night.counts)
@@ -337,7 +366,7 @@ class Play:
             self._last_ends = ends
         except (KafkaException, TimeoutError) as error:
             return f"a site cannot be asked for its offsets: {_why(error)}"
-        return lacking or self._filters_behind(dict(self.subscriber.ends))
+        return lacking or self._filters_behind(dict(self.readers["public"].ends))
 
     def _ends(self) -> dict[tuple[str, str, int], int]:
         """Where the night's partitions end at each site now: (site, topic, partition) -> offset."""
@@ -381,10 +410,10 @@ class Play:
 
     def report(self, found: audit.Audit, earlier: dict[str, Any]) -> dict[str, Any]:
         """The figures of the report; latency is an earlier report's when this run had nothing new to publish."""
-        assert self.subscriber is not None
-        latency, whose = percentiles(self.subscriber.latencies), "this run"
-        if latency is None:
-            latency, whose = earlier.get("latency_seconds"), "an earlier run: this one had nothing new to publish"
+        hops = {hop.name: hop.latency for hop in self.hops() if hop.latency}
+        whose = "this run"
+        if "public" not in hops:
+            hops, whose = earlier.get("hops", {}), "an earlier run: this one had nothing new to publish"
         states = [*found.origin.states, *found.public.states]
         duplicates = sum(m.duplicates + m.conflicts for s in (found.origin, found.public) for m in s.topics.values())
         counts = filter_counts(self.public, self.night.nights)
@@ -414,7 +443,8 @@ class Play:
                 for entry in self.policy.filters
                 if entry.state != "off"
             },
-            "latency_seconds": latency,
+            "latency_seconds": hops.get("public"),
+            "hops": hops,
             "latency_of": whose,
             "replication": {
                 site.site: min((state.replication_factor for state in site.states), default=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from array import array
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,14 +29,15 @@ class Subscriber(threading.Thread):
     """Reads topics from now on, as a user does.
 
     Raises ZadsError if it may not, or there is no such topic.
-    ``latencies`` are seconds from the producer's stamp to the moment of reading, in the order of reading; ``ends`` the
-    offset behind the last record read of each (topic, partition). With a ``source`` only records count whose header
-    of that name says so.
+    ``latencies`` are seconds from the producer's stamp to the moment of reading, in the order of reading; ``read``
+    counts records by topic; ``ends`` is the offset behind the last one of each (topic, partition). With a ``source``
+    only records count whose header of that name says so.
     """
 
     def __init__(self, conf: Mapping[str, str], names: Sequence[str], source: bytes | None = None) -> None:
         super().__init__(name="subscriber", daemon=True)
         self.latencies = array("d")
+        self.read: Counter[str] = Counter()
         self.ends: dict[tuple[str, int], int] = {}
         self.error: str = ""
         self._source = source
@@ -72,6 +74,7 @@ class Subscriber(threading.Thread):
             headers = audit.headers_of(message)
             if self._source is not None and headers.get(topics.HEADER_SOURCE) != self._source:
                 continue
+            self.read[message.topic()] += 1
             self.ends[message.topic(), message.partition()] = message.offset() + 1
             if produced := headers.get(topics.HEADER_PRODUCED):
                 self.latencies.append(now - float(produced))

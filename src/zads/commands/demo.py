@@ -12,6 +12,7 @@ from rich.console import Console
 from zads import demo, report, topics, warmup
 from zads.errors import ZadsError
 from zads.inventory import Inventory, repository
+from zads.liveview import LiveView
 
 app = typer.Typer()
 
@@ -46,18 +47,17 @@ def play(
     topics.check_night(night)
     given = demo.recorded(alerts) if alerts else demo.simulated(night, visits, alerts_per_visit)
     say(f"{given.alerts} alerts of {len(given.exposures)} visits in {', '.join(given.nights)}")
-    play = demo.Play(inventory, given, demo.RemoteDrop(inventory), say)
+    play = demo.Play(inventory, given, demo.RemoteDrop(inventory), say, LiveView(console))
     found = play.run(40.0 / speed, warm_seconds)
     target = report_to or inventory.state / "reports" / "demo"
     earlier = target.with_suffix(".json")
     figures = play.report(found, json.loads(earlier.read_text()) if earlier.exists() else {})
     passed = {name: demo.passed_alerts(play.public, name, given.nights) for name in figures["filters"]}
-    assert play.subscriber is not None
-    page = report.write(target, figures, play.subscriber.latencies, passed)
+    page = report.write(target, figures, play.readers["public"].latencies, passed)
     counts, latency = figures["alerts"], figures["latency_seconds"]
     say(f"dropped {counts['read']}, origin {counts['origin']}, public {counts['public']}")
     if latency:
-        say(f"produced to read: median {latency['p50']} s, 99 % within {latency['p99']} s")
+        say(f"produced to read: median {latency['p50']:.2f} s, 99 % within {latency['p99']:.2f} s")
     for name, row in figures["filters"].items():
         say(f"filter {name} ({row['state']}): {row['passed']} of {row['seen']} passed, {row['capped']} cut by its cap")
     typer.echo(demo.ending(inventory, figures, page, play.reader["sasl.username"]))
