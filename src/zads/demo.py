@@ -397,16 +397,19 @@ class Play:
     def _filters_behind(self, ends: Mapping[tuple[str, int], int]) -> str:
         """Which group of filters has not seen the records before these offsets of (topic, partition)."""
         for group in self.policy.groups():
-            running = [entry for entry in self.policy.filters if entry.group == group and entry.state != "off"]
-            reads = {programme for entry in running for programme in self.policy.reads(entry)}
-            mine = {at: end for at, end in ends.items() if (parsed := topics.parse(at[0])) and parsed[1] in reads}
             try:
-                behind = filter_lag(self.public, f"filter-{group}", mine)
+                behind = self._group_behind(group, ends)
             except (KafkaException, TimeoutError) as error:
                 return f"the public site cannot be asked for the filters' offsets: {_why(error)}"
             if behind:
                 return f"the filters of the group {group} are {behind} records behind"
         return ""
+
+    def _group_behind(self, group: str, ends: Mapping[tuple[str, int], int]) -> int:
+        running = [entry for entry in self.policy.filters if entry.group == group and entry.state != "off"]
+        reads = {programme for entry in running for programme in self.policy.reads(entry)}
+        mine = {at: end for at, end in ends.items() if (parsed := topics.parse(at[0])) and parsed[1] in reads}
+        return filter_lag(self.public, f"filter-{group}", mine)
 
     def report(self, found: audit.Audit, earlier: dict[str, Any]) -> dict[str, Any]:
         """The figures of the report; latency is an earlier report's when this run had nothing new to publish."""

@@ -44,6 +44,7 @@ def figures() -> dict[str, Any]:
             "bright": {"seen": 3, "passed": 1, "capped": 0, "failed": 0, "state": "active", "owner": "alice"},
         },
         "latency_seconds": {"p50": 0.1, "p95": 0.2, "p99": 0.3, "max": 0.4},
+        "hops": {"origin": {"p50": 0.01, "p95": 0.02, "p99": 0.03, "max": 0.05}},
         "latency_of": "this run",
         "replication": {"origin": 3, "public": 3},
         "under_replicated": 0,
@@ -80,8 +81,14 @@ def test_a_disagreement_is_the_verdict(figures: dict[str, Any]) -> None:
     assert "Nothing was lost" not in page
 
 
+def test_every_hop_has_its_latency_on_the_page(figures: dict[str, Any]) -> None:
+    page = report.render(figures, [0.1, 0.2], {})
+    assert "origin" in page
+    assert "0.05 s" in page
+
+
 def test_a_report_without_latency_or_filters_is_still_a_page(figures: dict[str, Any]) -> None:
-    figures |= {"latency_seconds": None, "filters": {}}
+    figures |= {"latency_seconds": None, "hops": {}, "filters": {}}
     assert "</html>" in report.render(figures, [], {})
 
 
