@@ -1,0 +1,6 @@
+"""`make bench`: rows of figures beside peers. The groups of rows, in the order in which they run."""
+
+#: ROWS=NAME chooses groups: each is the module of that name here. What it measures, and roughly how long it takes.
+GROUPS = {
+    "packets": "packets in memory, beside what users write (2 minutes)",
+}
