@@ -80,8 +80,8 @@ streams: images ## Producer, worker and modules against a real broker
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
 	scripts/with-engine .venv/bin/pytest -q tests/system
 
-bench: venv ## Speed beside peers in one run, as ratios [ALERTS=DIR]
-	@$(PY) scripts/bench.py $(ALERTS)
+bench: $(if $(filter-out packets scaling,$(or $(ROWS),all)),images,venv) ## Speed beside peers in one run, as ratios [ALERTS=DIR] [ROWS=packets|…]
+	@scripts/with-engine $(PY) scripts/bench.py $(ALERTS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
 drill: images ## Faults on the running local system [NAME=part of a test's name]
 	scripts/with-engine .venv/bin/pytest -q tests/system/test_4_faults.py $(if $(NAME),-k '$(NAME)')

@@ -1,0 +1,110 @@
+"""The worker's group of filters, as it runs in production: in its own fenced-in process, packets by shared memory."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import clocks, cuts
+from zads.errors import ZadsError
+from zads.filters.runtime import Group, Spec
+
+BATCH = 200  # packets that a worker hands over at a time
+
+_HEAD = f'''"""A filter of the benchmark."""
+from zads.filters import Filter
+
+{inspect.getsource(cuts.bright).replace("candidate: Fields", "candidate")}
+{inspect.getsource(cuts.rises).replace("history: Iterable[Fields] | None, candidate: Fields", "history, candidate")}
+'''
+
+_CANDIDATE = """
+class Bright(Filter):
+    "Bright, real and no known asteroid."
+    programmes = {{1, 2, 3}}
+    fields = {fields}
+
+    def accept(self, alert):
+        return bright(alert["candidate"], {limit})
+"""
+
+_LIGHT_CURVE = """
+class Rising(Filter):
+    "Bright, real, no known asteroid, and rising."
+    programmes = {{1, 2, 3}}
+    fields = {fields}
+
+    def accept(self, alert):
+        candidate = alert["candidate"]
+        return bright(candidate, {limit}) and rises(alert["prv_candidates"], candidate)
+"""
+
+_COLUMNS = """
+class Bright(Filter):
+    "Bright, real and no known asteroid, by columns."
+    programmes = {{1, 2, 3}}
+    fields = {fields}
+
+    def accept_batch(self, alerts):
+        candidate = alerts["candidate"]
+        positive = (candidate["isdiffpos"] == "t") | (candidate["isdiffpos"] == "1")
+        asteroid = (candidate["ssdistnr"] >= 0) & (candidate["ssdistnr"] < 5)
+        return (candidate["magpsf"] < {limit}) & (candidate["rb"] > 0.65) & positive & ~asteroid
+"""
+
+
+def write(directory: Path, rule: str, count: int = cuts.FILTERS) -> list[Spec]:
+    """The files of `count` filters of a rule ("candidate", "light curve" or "columns")."""
+    directory.mkdir(parents=True)
+    specs = []
+    for number in range(count):
+        late = rule == "light curve" and number % cuts.EVERY == 0
+        body = _LIGHT_CURVE if late else _COLUMNS if rule == "columns" else _CANDIDATE
+        fields = (*cuts.FIELDS, cuts.HISTORY) if late else cuts.FIELDS
+        limit = cuts.LIMITS[number % cuts.FILTERS]
+        path = directory / f"filter{number:04d}.py"
+        path.write_text(_HEAD + body.format(fields=fields, limit=limit))
+        specs.append(Spec(path.stem, str(path)))
+    return specs
+
+
+class Running:
+    """A group that is ready to be measured."""
+
+    def __init__(self, group: Group, process: int) -> None:
+        self._group, self.process = group, process
+
+    def passed(self, packets: Sequence[bytes]) -> list[list[int]]:
+        """The filters that pass each packet. Errors: ZadsError when a filter failed."""
+        verdicts, undecodable = self._group.run(packets)
+        failed = [name for name, mine in verdicts.items() if mine.failed or mine.skipped]
+        if undecodable or failed or self._group.restarts:
+            raise ZadsError(f"the group failed: {len(undecodable)} packets, filters {failed[:3]}")
+        found: list[list[int]] = [[] for _ in packets]
+        for number, spec in enumerate(self._group.specs):
+            for index in verdicts[spec.name].passed:
+                found[index].append(number)
+        return found
+
+    def cost(self, packets: Sequence[bytes]) -> float:
+        """Processor time of both processes for one packet in microseconds."""
+        passes, begun = 0, clocks.spent({self.process})
+        while (seconds := clocks.spent({self.process}) - begun) < clocks.SHORTEST or not passes:
+            for first in range(0, len(packets), BATCH):
+                self._group.run(packets[first : first + BATCH])
+            passes += 1
+        return seconds / passes / len(packets) * 1e6
+
+
+@contextmanager
+def running(specs: Sequence[Spec]) -> Iterator[Running]:
+    """Start a group, and end it."""
+    before = clocks.children()
+    with Group(specs) as group:
+        broken = [one["error"] for one in group.declared.values() if "error" in one]
+        if broken:
+            raise ZadsError(f"a filter of the benchmark cannot be loaded: {broken[0]}")
+        (process,) = clocks.children() - before
+        yield Running(group, process)

@@ -1,0 +1,185 @@
+"""How a benchmark's results are shown: a table, JSON, and a page with plots, against the last committed reference."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from bench.result import Result, Series, Verdict
+
+PAGE = Path(__file__).with_name("page.html")
+COLOURS = {"met": "green", "short": "yellow", "worse": "bold red", "measured": None}
+_KEPT = ("median", "low", "high")
+
+References = dict[str, Any]
+
+
+@dataclass
+class Report:
+    """All that one run found, and what it is compared with.
+
+    `references` is the committed file: for each kind of packets the machine and the figures of a former run. Ratios are
+    compared on any machine, a row without a peer only on one with as many cores of the same processor.
+    """
+
+    kind: str  # of packets
+    about: str
+    machine: Mapping[str, Any]
+    references: References = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
+
+    def add(self, found: Result | Series) -> None:
+        """Take in what a row group yields. Raises ValueError for a row that is there already."""
+        if isinstance(found, Series):
+            self.series.append(found)
+            return
+        if any(key(found) == key(other) for other in self.results):
+            raise ValueError(f"there are two rows {key(found)}")
+        self.results.append(found)
+
+    def reference(self, result: Result) -> Mapping[str, float] | None:
+        """What a row is compared with."""
+        before = self.references.get(self.kind)
+        if before is None or (result.figure == "ours" and not self._same_machine(before["machine"])):
+            return None
+        found: Mapping[str, float] | None = before["rows"].get(key(result))
+        return found
+
+    def _same_machine(self, other: Mapping[str, Any]) -> bool:
+        return all(self.machine[name] == other[name] for name in ("cores", "processor"))
+
+    def verdict(self, result: Result) -> Verdict:
+        """What is to be said of a row."""
+        return result.verdict(self.reference(result))
+
+    def kept(self) -> References:
+        """The references with the rows of this run in the place of former ones of the same packets."""
+        before = self.references.get(self.kind, {"rows": {}})
+        rows = {key(row): {name: _round(getattr(row, name)) for name in _KEPT} for row in self.results}
+        mine = {"machine": dict(self.machine), "rows": {**before["rows"], **rows}}
+        return {**self.references, self.kind: mine}
+
+    def table(self) -> Table:
+        """The rows, for a terminal."""
+        table = Table("what", "peer", "figure", "range", "goal", "reference", "ours", "peer's", "", title=self.about)
+        for row in self.results:
+            said = self.verdict(row)
+            before = self.reference(row)
+            table.add_row(
+                row.name, row.peer, figure(row), f"{show(row.low)} to {show(row.high)}", goal(row),
+                show(before["median"]) if before else "", cost(row, row.ours), cost(row, row.theirs), said,
+                style=COLOURS[said],
+            )  # fmt: skip
+        return table
+
+    def json(self) -> str:
+        """All of it, to be read by programs."""
+        rows = [row.record(self.reference(row)) | {"reference": self.reference(row)} for row in self.results]
+        whole = {
+            "packets": self.kind, "about": self.about, "machine": self.machine, "rows": rows,
+            "series": [asdict(one) for one in self.series],
+        }  # fmt: skip
+        return json.dumps(whole, indent=1) + "\n"
+
+    def html(self) -> str:
+        """All of it as a page that needs no other file."""
+        template = jinja2.Template(PAGE.read_text(), autoescape=True)
+        ratios = [row for row in self.results if row.peer and row.sense == "at least"]
+        rows = [
+            {
+                "row": row, "verdict": self.verdict(row), "figure": figure(row), "goal": goal(row),
+                "range": f"{show(row.low)} to {show(row.high)}", "ours": cost(row, row.ours),
+                "theirs": cost(row, row.theirs), "reference": show(before["median"]) if before else "",
+            }
+            for row in self.results
+            for before in [self.reference(row)]
+        ]  # fmt: skip
+        plots = [{"title": one.title, "note": one.note, "svg": _curves(one)} for one in self.series]
+        return template.render(
+            about=self.about, machine=self.machine, rows=rows, bars=_bars(ratios) if ratios else "", plots=plots
+        )
+
+
+def key(result: Result) -> str:
+    """A row's name in the reference."""
+    return f"{result.name} | {result.peer}" if result.peer else result.name
+
+
+def show(value: float) -> str:
+    """A value with three digits, which is what such a measurement gives."""
+    if value and abs(value) < 1000:
+        return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    return f"{value:,.0f}"
+
+
+def figure(row: Result) -> str:
+    """The figure with its unit."""
+    return f"{show(row.median)} {row.unit}" if row.figure == "ours" else f"{show(row.median)} x"
+
+
+def goal(row: Result) -> str:
+    """The goal in words."""
+    return "" if row.goal is None else f"{row.sense} {row.goal:g}"
+
+
+def cost(row: Result, values: Sequence[float]) -> str:
+    """What stands behind a ratio: the median of one side."""
+    if row.figure == "ours" or not values:
+        return ""
+    return f"{show(sorted(values)[len(values) // 2])} {row.unit}"
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _svg(drawn: Figure) -> str:
+    buffer = io.StringIO()
+    drawn.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _bars(rows: Sequence[Result]) -> str:
+    """How many times as fast as each peer, with the range of the rounds and the goal."""
+    drawn = Figure(figsize=(10, 0.9 + 0.5 * len(rows)), layout="constrained")
+    axes = drawn.add_subplot()
+    for place, row in enumerate(reversed(rows)):
+        axes.barh(place, row.median, color="#1f5fa8", height=0.5)
+        axes.plot([row.low, row.high], [place, place], color="black", lw=1.2)
+        if row.goal is not None:
+            axes.plot([row.goal] * 2, [place - 0.36, place + 0.36], color="#b3261e", lw=2)
+    axes.set_yticks(range(len(rows)), [f"{row.name}\nbeside {row.peer}" for row in reversed(rows)], fontsize=7)
+    axes.set_xscale("log")
+    axes.axvline(1, color="grey", lw=0.8)
+    axes.set_xlabel("times the peer (blue: the median, black: the range over the rounds, red: the goal)")
+    return _svg(drawn)
+
+
+def _curves(series: Series) -> str:
+    drawn = Figure(figsize=(8, 4), layout="constrained")
+    axes = drawn.add_subplot()
+    for label, points in series.lines.items():
+        x, y, low, high = zip(*points, strict=True)
+        (line,) = axes.plot(x, y, marker="o", ms=3, lw=1.2, label=label)
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
+    if series.logarithmic:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel(series.xlabel)
+    axes.set_ylabel(series.ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return _svg(drawn)

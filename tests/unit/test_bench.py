@@ -1,0 +1,152 @@
+"""The benchmark's own judgement: what a figure is, when a goal is met, when a row is worse than its reference."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import GROUPS, clocks, cuts, group, packets
+from bench.report import Report, goal, key, show
+from bench.result import Context, Result, Series
+from zads.sources import simulator
+
+MACHINE = {"cores": 2, "processor": "fast"}
+
+
+def row(*ours: float, **more) -> Result:
+    return Result("row", ours, "s", **more)
+
+
+def test_costs_and_rates_both_say_how_many_times_as_fast_ours_is():
+    cost = Result("row", (2.0, 4.0), "µs", "peer", (20.0, 20.0), "peer/ours")
+    rate = Result("row", (20.0, 20.0), "/s", "peer", (2.0, 4.0), "ours/peer")
+    assert cost.figures == rate.figures == [10.0, 5.0]
+    assert (cost.median, cost.low, cost.high) == (7.5, 5.0, 10.0)
+
+
+@pytest.mark.parametrize("wrong", [{"figure": "peer/ours"}, {"peer": "peer", "theirs": (1.0,)}])
+def test_a_figure_of_two_sides_needs_both(wrong):
+    with pytest.raises(ValueError, match="values of a peer"):
+        row(1.0, **wrong)
+
+
+def test_a_row_of_which_nothing_was_measured_is_refused():
+    with pytest.raises(ValueError, match="nothing was measured"):
+        row()
+
+
+@pytest.mark.parametrize(
+    ("sense", "goal", "reference", "said"),
+    [
+        ("at least", None, None, "measured"),
+        ("at least", 10.0, None, "met"),
+        ("at least", 11.0, None, "short"),
+        ("at most", 10.0, None, "met"),
+        ("at most", 9.0, None, "short"),
+        # The rounds of the row are 9, 10 and 12.
+        ("at least", 10.0, {"low": 13.0, "median": 14.0, "high": 15.0}, "worse"),
+        ("at least", 10.0, {"low": 12.0, "median": 14.0, "high": 15.0}, "met"),  # the ranges touch
+        ("at least", 10.0, {"low": 12.1, "median": 11.0, "high": 15.0}, "met"),  # less than a tenth apart
+        ("at least", 11.0, {"low": 1.0, "median": 2.0, "high": 3.0}, "short"),  # better than it was
+        ("at most", 10.0, {"low": 5.0, "median": 7.0, "high": 8.0}, "worse"),
+        ("at most", 10.0, {"low": 5.0, "median": 7.0, "high": 9.0}, "met"),
+        ("at most", 10.0, {"low": 15.0, "median": 17.0, "high": 19.0}, "met"),
+    ],
+)
+def test_the_verdict_is_of_the_goal_unless_the_row_is_worse_than_its_reference(sense, goal, reference, said):
+    assert row(9.0, 10.0, 12.0, goal=goal, sense=sense).verdict(reference) == said
+
+
+def test_a_row_without_a_peer_is_compared_on_the_same_machine_alone():
+    absolute, ratio = row(9.0), Result("row", (1.0,), "s", "peer", (3.0,), "peer/ours")
+    first = Report("simulated", "", MACHINE)
+    first.add(row(1.0, sense="at most"))
+    first.add(Result("row", (1.0,), "s", "peer", (9.0,), "peer/ours"))
+    here = Report("simulated", "", MACHINE, first.kept())
+    elsewhere = Report("simulated", "", {**MACHINE, "cores": 64}, first.kept())
+    other_packets = Report("real", "", MACHINE, first.kept())
+    assert here.reference(absolute) == {"median": 1.0, "low": 1.0, "high": 1.0}
+    assert elsewhere.reference(absolute) is None
+    assert here.verdict(ratio) == elsewhere.verdict(ratio) == "worse"
+    assert other_packets.verdict(ratio) == "measured"
+
+
+def test_what_is_kept_replaces_the_rows_of_this_run_and_no_others():
+    references = {"simulated": {"machine": MACHINE, "rows": {"old": {"median": 1}, "row": {"median": 1}}}, "real": {}}
+    report = Report("simulated", "", MACHINE, references)
+    report.add(row(2.0, 3.0, 4.00001))
+    kept = report.kept()
+    assert kept["simulated"]["rows"] == {"old": {"median": 1}, "row": {"median": 3.0, "low": 2.0, "high": 4.0}}
+    assert kept["real"] == {}
+
+
+def test_two_rows_of_one_name_are_a_mistake():
+    report = Report("simulated", "", MACHINE)
+    report.add(row(1.0))
+    with pytest.raises(ValueError, match="two rows row"):
+        report.add(row(2.0))
+
+
+def test_table_json_and_page_show_every_row_and_plot():
+    report = Report("simulated", "about it", MACHINE)
+    report.add(Result("cuts <&>", (2.0,), "µs", "loop", (20.0,), "peer/ours", 15.0, note="read so"))
+    report.add(row(0.2, goal=0.25, sense="at most"))
+    report.add(Series("Scaling", "filters", "µs", {"group": [(1, 2, 1, 3), (10, 20, 18, 22)]}, logarithmic=True))
+    assert report.table().row_count == 2
+    whole = json.loads(report.json())
+    assert [one["verdict"] for one in whole["rows"]] == ["short", "met"]
+    assert whole["series"][0]["lines"]["group"][1] == [10, 20, 18, 22]
+    page = report.html()
+    for told in ("cuts &lt;&amp;&gt;", "read so", "10.0 x", "at most 0.25", "<h2>Scaling</h2>"):
+        assert told in page
+    assert page.count("<svg") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.01234, "0.0123"), (1.5, "1.50"), (19.71, "19.7"), (123.4, "123"), (14450.0, "14,450")],
+)
+def test_a_value_is_shown_with_three_digits(value, text):
+    assert show(value) == text
+
+
+def test_goal_and_key_in_words():
+    assert goal(row(1.0, goal=0.25, sense="at most")) == "at most 0.25"
+    assert goal(row(1.0)) == ""
+    assert key(Result("a", (1.0,), "s", "b", (1.0,), "peer/ours")) == "a | b"
+
+
+def test_every_group_of_rows_is_a_module_that_measures():
+    for name in GROUPS:
+        module = __import__(f"bench.{name}", fromlist=["measure"])
+        assert callable(module.measure), name
+
+
+@pytest.fixture(scope="module")
+def alerts() -> list[bytes]:
+    return [data for _, visit in simulator.simulate("20181129", 1, 60) for _, data in visit]
+
+
+def test_ours_passes_what_the_loop_passes(alerts):
+    for rule, ours in (("candidate", packets.by_candidate), ("light curve", packets.by_light_curve)):
+        expected = [cuts.RULES[rule](cuts.read(data)) for data in alerts]
+        assert any(expected)
+        assert list(map(ours, alerts)) == expected
+
+
+@pytest.mark.parametrize("rule", ["candidate", "columns", "light curve"])
+def test_the_group_passes_what_the_loop_passes(rule, alerts, tmp_path):
+    same = "light curve" if rule == "light curve" else "candidate"
+    with group.running(group.write(tmp_path / "filters", rule)) as running:
+        assert running.passed(alerts) == [cuts.RULES[same](cuts.read(data)) for data in alerts]
+        assert running.cost(alerts[:10]) > 0
+
+
+def test_the_cost_of_a_call_is_processor_time_an_input():
+    assert 1 < clocks.cost(lambda count: sum(range(count)), [10_000] * 3) < 100_000
+
+
+def test_an_option_of_a_group_is_a_number(tmp_path):
+    context = Context([], 3, print, tmp_path, tmp_path, {"alerts": "2000"})
+    assert (context.number("alerts", 5), context.number("other", 5)) == (2000, 5)
