@@ -3,4 +3,6 @@
 #: ROWS=NAME chooses groups: each is the module of that name here. What it measures, and roughly how long it takes.
 GROUPS = {
     "packets": "packets in memory, beside what users write (2 minutes)",
+    "scaling": "cost of an alert by number of filters and size of packets (2 minutes)",
+    "memory": "memory of producer and worker over a million alerts, through a broker (20 minutes)",
 }

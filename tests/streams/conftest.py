@@ -1,155 +1,22 @@
-"""A real broker for the tests of this directory: ZooKeeper and Kafka in one container, its data in memory."""
+"""A real broker for the tests of this directory."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import NewTopic
+from broker import Broker, await_true, running
 
-from zads import kafka, topics
+from zads.errors import ZadsError
 
-os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image is not ours; `timeout` below does its work
-from testcontainers.core.container import DockerContainer
-
-ROOT = Path(__file__).resolve().parents[2]
-IMAGE = ROOT / ".zads/cache/images/mirrormaker.json"
-READY_SECONDS = 60
-LIFE_SECONDS = 3600  # a container whose test run was killed ends itself, and is removed by the engine
-
-ZOOKEEPER = """
-dataDir=/data/zookeeper
-clientPort=2181
-clientPortAddress=127.0.0.1
-admin.enableServer=false
-"""
-
-# Sent to the container by its environment; ADDRESS is filled in there.
-BROKER = """
-broker.id=1
-zookeeper.connect=127.0.0.1:2181
-listeners=PLAINTEXT://0.0.0.0:9092
-advertised.listeners=PLAINTEXT://ADDRESS:9092
-log.dirs=/data/kafka
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-group.initial.rebalance.delay.ms=0
-message.max.bytes=4194304
-num.partitions=1
-authorizer.class.name=kafka.security.authorizer.AclAuthorizer
-super.users=User:ANONYMOUS
-controlled.shutdown.enable=false
-"""
-
-START = """
-set -eu
-echo "$ZOOKEEPER" > /data/zookeeper.properties
-echo "$BROKER" | sed "s/ADDRESS/$(hostname -i)/" > /data/broker.properties
-export KAFKA_LOG4J_OPTS=-Dlog4j.configuration=file:/opt/kafka/config/tools-log4j.properties
-KAFKA_HEAP_OPTS=-Xmx64m /opt/kafka/bin/zookeeper-server-start.sh /data/zookeeper.properties &
-KAFKA_HEAP_OPTS=-Xmx384m exec timeout "$LIFE" /opt/kafka/bin/kafka-server-start.sh /data/broker.properties
-"""
-
-
-@dataclass
-class Broker:
-    """One broker: `conf` is all that a client needs (no security: that is tested where it is deployed)."""
-
-    conf: dict[str, str]
-    container: DockerContainer
-
-    def create(self, *names: str, partitions: int = 1, **config: str) -> None:
-        """Create topics and wait until they can be written; `config` with _ for the dots."""
-        admin = kafka.admin(self.conf)
-        settings = {name.replace("_", "."): value for name, value in config.items()}
-        for answer in admin.create_topics(
-            [NewTopic(name, partitions, 1, config=settings) for name in names], operation_timeout=20
-        ).values():
-            answer.result(30)
-
-    def read_all(self, topic: str) -> list[Message]:
-        """Every committed record, each partition in its order, to the end that the topic has now."""
-        reader = kafka.consumer(
-            self.conf, f"test-{os.getpid()}", **{"enable.partition.eof": True, "fetch.wait.max.ms": 20}
-        )
-        try:
-            partitions = reader.list_topics(topic, 20).topics[topic].partitions
-            reader.assign([TopicPartition(topic, number, 0) for number in partitions])
-            unread, found = set(partitions), []
-            deadline = time.monotonic() + 60
-            while unread:
-                assert time.monotonic() < deadline, f"no end of {topic} in 60 s; partitions unread: {sorted(unread)}"
-                for message in reader.consume(500, 0.1):
-                    problem = message.error()
-                    if problem is None:
-                        found.append(message)
-                    elif problem.code() == KafkaError._PARTITION_EOF:
-                        unread.discard(message.partition())
-                    else:
-                        raise KafkaException(problem)
-            return sorted(found, key=lambda message: (message.partition(), message.offset()))
-        finally:
-            reader.close()
-
-
-def await_true(condition, what: str, seconds: float = 30, state=lambda: "") -> None:
-    """Wait for a condition; a failure says what was waited for, and what `state` then has to say."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}\n{state()}"
-        time.sleep(0.05)
+__all__ = ["Broker", "await_true"]  # what the tests take from here
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
     """A broker for each module: what one leaves in shared topics such as zads_rejected is nobody else's."""
-    if not IMAGE.exists():
-        pytest.fail("the image of Kafka has not been built: run `make images`", pytrace=False)
-    container = (
-        DockerContainer(json.loads(IMAGE.read_text())["tag"])
-        .with_env("ZOOKEEPER", ZOOKEEPER)
-        .with_env("BROKER", BROKER)
-        .with_env("LIFE", str(LIFE_SECONDS))
-        .with_tmpfs_mount("/data", "size=3g,mode=1777")
-        .with_kwargs(labels={"zads": "streams"}, auto_remove=True, healthcheck={"test": ["NONE"]}, init=True)
-        .with_command(["sh", "-c", START])
-    )
-    # A run that is told to end (a CI job's time limit) must tidy up like one that is interrupted at the keyboard.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    container.start()
     try:
-        wrapped = container.get_wrapped_container()
-        wrapped.reload()
-        address = wrapped.attrs["NetworkSettings"]["IPAddress"]
-        started = Broker({"bootstrap.servers": f"{address}:9092"}, container)
-        await_true(lambda: _answers(started), "the broker to answer", READY_SECONDS, lambda: _logs(container))
-        started.create(topics.REJECTED, max_message_bytes="4194304")
-        started.create(topics.LEDGER, cleanup_policy="compact")
-        yield started
-    finally:
-        container.stop(force=True, delete_volume=True)
-        signal.signal(signal.SIGTERM, before)
-
-
-def _answers(broker: Broker) -> bool:
-    try:
-        return bool(kafka.admin({**broker.conf, "log_level": "0"}).list_topics(timeout=2).brokers)
-    except KafkaException:
-        return False
-
-
-def _logs(container: DockerContainer) -> str:
-    out, err = container.get_logs()
-    return (out + err).decode(errors="replace")[-4000:]
+        with running() as started:
+            yield started
+    except ZadsError as error:
+        pytest.fail(str(error), pytrace=False)

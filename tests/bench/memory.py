@@ -1,0 +1,214 @@
+"""Memory of the producer and of a filter worker over a million alerts, through a real broker: it must stay flat.
+
+`zads produce` and `zads worker` run as they are deployed, with ten filters. Exposures of a thousand alerts come into
+the spool; each is a visit of its own (the date within every packet is moved on), so that whatever is remembered of
+visits counts. The pipeline's part, taking away what is done, is played here.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import signal
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import clocks, group, scaling
+from bench.result import Context, Point, Result, Series
+from streams import broker
+from zads import topics
+from zads.errors import ZadsError
+from zads.packet import Packet
+from zads.sources.simulator import VISIT_SECONDS
+from zads.sources.spool import Spool
+
+ALERTS = 1_000_000
+VISIT = 1000  # alerts
+BYTES = 35_000  # of a packet: small ones, for it is their number that matters
+WARM = 0.2  # of the alerts: caches, pools and buffers fill during these
+AHEAD = 10  # visits that the producer may be ahead of the worker: the broker keeps a few minutes in memory
+FILTERS = 10
+GOAL = 1.0  # MB more for 100,000 alerts
+SILENCE = 120  # seconds without progress, after which it is given up
+DISTINCT = 50  # packets; each visit repeats them, with numbers of their own
+
+
+def measure(context: Context) -> Iterator[Result | Series]:
+    """Memory over alerts, and its slope once warm."""
+    alerts = context.number("alerts", ALERTS)
+    if alerts < 10 * VISIT:
+        raise ZadsError(f"{alerts} alerts are too few to see a slope", hint=f"--set alerts={10 * VISIT} or more")
+    samples: dict[str, list[tuple[int, int]]] = {}
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=context.out)))
+        line = stack.enter_context(_line(scratch))
+        for done in _stream(line, alerts):
+            for name, pid in line.processes().items():
+                samples.setdefault(name, []).append((done, clocks.resident(pid)))
+            if done % (50 * VISIT) == 0:
+                context.say(f"memory: {done:,} of {alerts:,} alerts in {time.monotonic() - begun:.0f} s")
+    note = f"{alerts:,} alerts in visits of {VISIT}; {FILTERS} filters; one broker, whose data are in memory."
+    lines = {name: [_point(*sample) for sample in found] for name, found in samples.items()}
+    yield Series("Memory over alerts", "alerts", "MB resident", lines, note=note)
+    for name, found in samples.items():
+        warm = f"from {WARM:.0%} of {alerts:,} alerts on, at {found[-1][1] / 1e6:.0f} MB at the end"
+        slope = [slope_mb(found, alerts)]
+        yield Result(f"memory: {name}", slope, "MB per 100,000 alerts", goal=GOAL, sense="at most", note=warm)
+
+
+def _point(alerts: int, size: int) -> Point:
+    return alerts, size / 1e6, size / 1e6, size / 1e6
+
+
+def slope_mb(samples: Sequence[tuple[int, int]], alerts: int) -> float:
+    """How much memory grows, in MB per 100,000 alerts, once warm: the slope of a straight line through the samples."""
+    warm = np.array([sample for sample in samples if sample[0] >= WARM * alerts], dtype=float)
+    return float(np.polyfit(warm[:, 0] / 1e5, warm[:, 1] / 1e6, 1)[0])
+
+
+class Line:
+    """A spool, a producer, a broker and a worker."""
+
+    def __init__(self, spool: Spool, stats: Path, producer: subprocess.Popen[bytes], worker: subprocess.Popen[bytes]):
+        self.spool, self._stats, self._producer, self._worker = spool, stats, producer, worker
+
+    def processes(self) -> dict[str, int]:
+        """The processes whose memory counts. Errors: ZadsError if one of them has ended."""
+        for name, process in (("producer", self._producer), ("worker", self._worker)):
+            if process.poll() is not None:
+                raise ZadsError(f"the {name} ended: see {name}.log beside {self._stats}")
+        found = {"producer": self._producer.pid, "worker": self._worker.pid}
+        for pid in clocks.children(self._worker.pid):  # there is one, but for a moment when it is started again
+            found["the worker's filters"] = pid
+        return found
+
+    def seen(self) -> int:
+        """Alerts that the worker has settled."""
+        if not self._stats.exists():
+            return 0
+        filters: dict[str, Any] = json.loads(self._stats.read_text())["filters"]
+        return min(int(one["seen"]) for one in filters.values())
+
+
+@contextmanager
+def _line(scratch: Path) -> Iterator[Line]:
+    """Start all, end all."""
+    with broker.running() as cluster, ExitStack() as stack:
+        night = topics.topic(_NIGHT, 1)
+        # What the worker has read is thrown away soon: a million packets do not fit into memory.
+        cluster.create(
+            night, partitions=4, max_message_bytes="4194304", retention_bytes="150000000", segment_bytes="32000000"
+        )
+        cluster.create(topics.FILTER_COUNTS, cleanup_policy="compact")
+        specs = group.write(scratch / "filters", "light curve", FILTERS)
+        cluster.create(*(topics.filter_topic(spec.name) for spec in specs), max_message_bytes="4194304")
+        properties = scratch / "kafka.properties"
+        properties.write_text("".join(f"{name}={value}\n" for name, value in cluster.conf.items()))
+        config = scratch / "filters" / "group.json"
+        entries = [{"name": spec.name, "owner": "alice", "group": "bench"} for spec in specs]
+        config.write_text(json.dumps({"group": "bench", "programmes": [1], "filters": entries}))
+        spool, stats = Spool(scratch / "spool"), scratch / "stats.json"
+        produce = ("produce", "--spool", spool.root, "--kafka", properties)
+        work = ("worker", "--config", config, "--kafka", properties, "--name", "1", "--stats", stats)
+        worker = stack.enter_context(_process(scratch / "worker.log", work))
+        producer = stack.enter_context(_process(scratch / "producer.log", produce))
+        yield Line(spool, stats, producer, worker)
+
+
+@contextmanager
+def _process(log: Path, arguments: Sequence[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as output:
+        process = subprocess.Popen([sys.executable, "-m", "zads.cli", *arguments], stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _stream(line: Line, alerts: int) -> Iterator[int]:
+    """Keep the spool filled and the line busy; yields the alerts that have gone through it, visit by visit."""
+    visits = _visits()
+    dropped = told = 0
+    last = time.monotonic()
+    while told < alerts:
+        done = line.seen() // VISIT * VISIT
+        if done > told:
+            told, last = done, time.monotonic()
+            yield told
+        elif time.monotonic() - last > SILENCE:
+            raise ZadsError(f"no alert went through the producer and the worker for {SILENCE} s, after {told:,}")
+        for path in line.spool.done.iterdir():
+            path.unlink()
+        if dropped < alerts and dropped - told < AHEAD * VISIT:
+            name, archive = next(visits)
+            hidden = line.spool.root / f"{name}.tar"
+            hidden.write_bytes(archive)
+            hidden.rename(line.spool.incoming / hidden.name)
+            dropped += VISIT
+        else:
+            time.sleep(0.02)  # how often it is looked whether the worker has come further
+
+
+_NIGHT = "20181129"
+
+
+def _visits() -> Iterator[tuple[str, bytes]]:
+    """Exposures without end: names and archives of VISIT packets. Every packet has a date and a number of its own."""
+    models = [_Model(data) for data in scaling.of_size(BYTES, DISTINCT)]
+    jd = Packet.trusted(models[0].data).jd
+    for visit in itertools.count():
+        # A night has room for less visits than a million alerts need at 40 s each: they follow each other closer.
+        moment = jd + visit * VISIT_SECONDS / 4 / 86400
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for number in range(VISIT):
+                data = models[number % DISTINCT].at(moment, _FIRST + visit * VISIT + number)
+                entry = tarfile.TarInfo(f"{number:04d}.avro")
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+        yield f"visit{visit:06d}", buffer.getvalue()
+
+
+_FIRST = 10**18  # a candid; as Avro writes them, this and those after it have nine bytes
+
+
+class _Model:
+    """A packet whose date and number can be set in its bytes, without encoding it anew."""
+
+    def __init__(self, data: bytes) -> None:
+        packet = Packet.parse(data)
+        self.data = data
+        self._jd = struct.pack("<d", packet.jd)
+        self._candid = _long(packet.candid)
+
+    def at(self, jd: float, candid: int) -> bytes:
+        """The packet of another date and number."""
+        return self.data.replace(self._jd, struct.pack("<d", jd)).replace(self._candid, _long(candid))
+
+
+def _long(number: int) -> bytes:
+    """Avro's zigzag variable-length integer of a number that is not negative."""
+    number <<= 1
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

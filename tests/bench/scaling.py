@@ -1,0 +1,152 @@
+"""What an alert costs as filters become many and packets large: nothing may grow faster than linearly."""
+
+from __future__ import annotations
+
+import io
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import numpy as np
+
+from bench import clocks, group, packets
+from bench.result import Context, Point, Result, Series
+from zads.packet import Packet
+from zads.sources import simulator
+
+SYNC = b"zads benchmark  "  # between the schema and the record of a packet, and behind that
+FILTERS = (10, 30, 100, 300, 1000)
+KILOBYTES = (35, 50, 75, 100, 150, 200)
+SAMPLE = 50  # packets: a thousand filters take a while
+ROUNDS = 5
+#: A cost that is linear gives 1, and up to so much by the scatter of its measurement.
+LINEAR = 1.05
+
+
+@dataclass
+class Curve:
+    """A cost per alert in microseconds, measured several times at each of some sizes."""
+
+    label: str
+    sizes: list[float] = field(default_factory=list)
+    costs: list[list[float]] = field(default_factory=list)
+
+    def add(self, size: float, costs: list[float]) -> None:
+        """Measurements at one size."""
+        self.sizes.append(size)
+        self.costs.append(costs)
+
+    def points(self) -> list[Point]:
+        """What a plot shows."""
+        return [
+            (size, statistics.median(costs), min(costs), max(costs))
+            for size, costs in zip(self.sizes, self.costs, strict=True)
+        ]
+
+    def growth(self, what: str, beyond: float = 0.0) -> Result:
+        """The exponent of the cost's growth over the last four sizes, the part `beyond` of a size left out."""
+        sizes = np.log(np.array(self.sizes[-4:]) - beyond)
+        exponents = [float(np.polyfit(sizes, np.log(costs), 1)[0]) for costs in zip(*self.costs[-4:], strict=True)]
+        note = f"the cost grows as {what} to this power, between {self.sizes[-4]:.0f} and {self.sizes[-1]:.0f}"
+        name = f"growth: {self.label}"
+        return Result(name, exponents, "(exponent)", goal=LINEAR, sense="at most", note=note)
+
+
+def measure(context: Context) -> Iterator[Result | Series]:
+    """Curves of the cost per alert, and the exponents of their growth."""
+    cost = "µs an alert, processor time"
+    curves = _by_filters(context)
+    note = "The group of a filter worker, its sandboxed process included: candidate cuts."
+    lines = {curve.label: curve.points() for curve in curves}
+    yield Series("Cost of an alert by the number of filters", "filters in the group", cost, lines, True, note)
+    for curve in curves:
+        yield curve.growth("the number of filters")
+    curves, header = _by_size(context)
+    note = (
+        f"Simulated packets of schema 4.02, of which the schema has {header:.0f} KB; the rest grows in all its parts."
+    )
+    lines = {curve.label: curve.points() for curve in curves}
+    yield Series("Cost of an alert by the size of its packet", "KB a packet", cost, lines, True, note)
+    for curve in curves:
+        yield curve.growth("the size of the record in KB", header)
+
+
+def _by_filters(context: Context) -> list[Curve]:
+    chosen = context.packets[:SAMPLE]
+    curves = [Curve("filters one after the other"), Curve("filters on columns")]
+    with tempfile.TemporaryDirectory() as scratch:
+        for rule, curve in zip(("candidate", "columns"), curves, strict=True):
+            for count in FILTERS:
+                context.say(f"scaling: {count} {curve.label}")
+                with group.running(group.write(Path(scratch) / f"{rule}{count}", rule, count)) as running:
+                    curve.add(count, [running.cost(chosen) for _ in range(ROUNDS)])
+    return curves
+
+
+def _by_size(context: Context) -> tuple[list[Curve], float]:
+    """The curves, and the KB that a packet's schema has."""
+    sets = {size: list(of_size(1000 * size, 10)) for size in KILOBYTES}
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        group.running(group.write(Path(scratch) / "filters", "candidate")) as running,
+    ):
+        ways: dict[str, Callable[[Sequence[bytes]], float]] = {
+            "validation of larger packets": partial(clocks.cost, Packet.parse),
+            "full decode of larger packets": partial(clocks.cost, lambda data: Packet.trusted(data).read_all()),
+            "candidate cuts of larger packets": partial(clocks.cost, packets.by_candidate),
+            "the group's candidate cuts of larger packets": running.cost,
+        }
+        curves = [Curve(label) for label in ways]
+        for size, chosen in sets.items():
+            context.say(f"scaling: packets of {size} KB")
+            mean = sum(map(len, chosen)) / len(chosen) / 1000
+            for curve, cost in zip(curves, ways.values(), strict=True):
+                curve.add(mean, [cost(chosen) for _ in range(ROUNDS)])
+    smallest = sets[KILOBYTES[0]][0]
+    return curves, smallest.index(SYNC) / 1000
+
+
+def of_size(size: int, count: int) -> Iterator[bytes]:
+    """So many valid packets of about `size` bytes, half of it without the schema light curve, the rest cutouts.
+
+    The smallest that there can be has about 30,000.
+    """
+    for number, data in enumerate(_with_history()):
+        if number == count:
+            return
+        reader = fastavro.reader(io.BytesIO(data))
+        schema = fastavro.parse_schema(reader.writer_schema)
+        record: dict[str, Any] = next(reader)  # type: ignore[assignment]
+        history = record["prv_candidates"]
+        bare = len(_written(schema, {**record, "prv_candidates": None} | _cutouts(record, 0)))
+        point = (len(_written(schema, record | _cutouts(record, 0))) - bare) / len(history)
+        points = round((size - bare) / 2 / point)
+        record["prv_candidates"] = [history[index % len(history)] for index in range(points)]
+        left = size - len(_written(schema, record | _cutouts(record, 0)))
+        yield _written(schema, record | _cutouts(record, left // 3))
+
+
+def _with_history() -> Iterator[bytes]:
+    """Simulated packets that have a light curve to repeat."""
+    for _, visit in simulator.simulate("20181129", 100, 100, schema_mix={"4.02": 1.0}, programme_mix={1: 1.0}):
+        for _, data in visit:
+            if Packet.trusted(data).read(("prv_candidates",))["prv_candidates"]:
+                yield data
+
+
+def _cutouts(record: dict[str, Any], size: int) -> dict[str, Any]:
+    """The three cutouts with so many bytes each: noise, as what is compressed looks like."""
+    noise = np.random.default_rng(1).bytes(size)
+    names = [name for name in record if name.startswith("cutout")]
+    return {name: {**record[name], "stampData": noise} for name in names}
+
+
+def _written(schema: Any, record: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, schema, [record], sync_marker=SYNC)
+    return buffer.getvalue()
