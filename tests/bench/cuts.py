@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import fastavro
 
@@ -25,8 +25,7 @@ Fields = Mapping[str, Any]
 
 def read(data: bytes) -> dict[str, Any]:
     """What everybody does with a packet today."""
-    record: dict[str, Any] = next(fastavro.reader(io.BytesIO(data)))  # type: ignore[assignment]
-    return record
+    return cast("dict[str, Any]", next(fastavro.reader(io.BytesIO(data))))
 
 
 def bright(candidate: Fields, limit: float) -> bool:

@@ -33,6 +33,7 @@ from zads.packet import Packet
 from zads.sources.simulator import VISIT_SECONDS
 from zads.sources.spool import Spool
 
+NIGHT = "20181129"
 ALERTS = 1_000_000
 VISIT = 1000  # alerts
 BYTES = 35_000  # of a packet: small ones, for it is their number that matters
@@ -106,7 +107,7 @@ class Line:
 def _line(scratch: Path) -> Iterator[Line]:
     """Start all, end all."""
     with broker.running() as cluster, ExitStack() as stack:
-        night = topics.topic(_NIGHT, 1)
+        night = topics.topic(NIGHT, 1)
         # What the worker has read is thrown away soon: a million packets do not fit into memory.
         cluster.create(
             night, partitions=4, max_message_bytes="4194304", retention_bytes="150000000", segment_bytes="32000000"
@@ -144,7 +145,7 @@ def _process(log: Path, arguments: Sequence[str | Path]) -> Iterator[subprocess.
 
 def _stream(line: Line, alerts: int) -> Iterator[int]:
     """Keep the spool filled and the line busy; yields the alerts that have gone through it, visit by visit."""
-    visits = _visits()
+    coming = visits()
     dropped = told = 0
     last = time.monotonic()
     while told < alerts:
@@ -157,7 +158,7 @@ def _stream(line: Line, alerts: int) -> Iterator[int]:
         for path in line.spool.done.iterdir():
             path.unlink()
         if dropped < alerts and dropped - told < AHEAD * VISIT:
-            name, archive = next(visits)
+            name, archive = next(coming)
             hidden = line.spool.root / f"{name}.tar"
             hidden.write_bytes(archive)
             hidden.rename(line.spool.incoming / hidden.name)
@@ -166,10 +167,7 @@ def _stream(line: Line, alerts: int) -> Iterator[int]:
             time.sleep(0.02)  # how often it is looked whether the worker has come further
 
 
-_NIGHT = "20181129"
-
-
-def _visits() -> Iterator[tuple[str, bytes]]:
+def visits() -> Iterator[tuple[str, bytes]]:
     """Exposures without end: names and archives of VISIT packets. Every packet has a date and a number of its own."""
     models = [_Model(data) for data in scaling.of_size(BYTES, DISTINCT)]
     jd = Packet.trusted(models[0].data).jd

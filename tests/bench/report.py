@@ -105,9 +105,10 @@ class Report:
             for before in [self.reference(row)]
         ]  # fmt: skip
         plots = [{"title": one.title, "note": one.note, "svg": _curves(one)} for one in self.series]
-        return template.render(
+        page: str = template.render(
             about=self.about, machine=self.machine, rows=rows, bars=_bars(ratios) if ratios else "", plots=plots
         )
+        return page
 
 
 def key(result: Result) -> str:

@@ -6,10 +6,11 @@ import io
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fastavro
 import numpy as np
@@ -28,18 +29,13 @@ ROUNDS = 5
 LINEAR = 1.05
 
 
-@dataclass
+@dataclass(frozen=True)
 class Curve:
-    """A cost per alert in microseconds, measured several times at each of some sizes."""
+    """A cost per alert in microseconds: at each of some sizes one value a round."""
 
     label: str
-    sizes: list[float] = field(default_factory=list)
-    costs: list[list[float]] = field(default_factory=list)
-
-    def add(self, size: float, costs: list[float]) -> None:
-        """Measurements at one size."""
-        self.sizes.append(size)
-        self.costs.append(costs)
+    sizes: Sequence[float]
+    costs: Sequence[Sequence[float]]
 
     def points(self) -> list[Point]:
         """What a plot shows."""
@@ -60,13 +56,15 @@ class Curve:
 def measure(context: Context) -> Iterator[Result | Series]:
     """Curves of the cost per alert, and the exponents of their growth."""
     cost = "µs an alert, processor time"
-    curves = _by_filters(context)
+    curves = list(_by_filters(context))
     note = "The group of a filter worker, its sandboxed process included: candidate cuts."
     lines = {curve.label: curve.points() for curve in curves}
     yield Series("Cost of an alert by the number of filters", "filters in the group", cost, lines, True, note)
     for curve in curves:
         yield curve.growth("the number of filters")
-    curves, header = _by_size(context)
+    sets = [list(of_size(1000 * size, 10)) for size in KILOBYTES]
+    header = sets[0][0].index(SYNC) / 1000
+    curves = list(_by_size(context, sets))
     note = (
         f"Simulated packets of schema 4.02, of which the schema has {header:.0f} KB; the rest grows in all its parts."
     )
@@ -76,21 +74,26 @@ def measure(context: Context) -> Iterator[Result | Series]:
         yield curve.growth("the size of the record in KB", header)
 
 
-def _by_filters(context: Context) -> list[Curve]:
+def _rounds(work: Sequence[Callable[[], float]]) -> list[list[float]]:
+    """What each piece of work gives in every round: all of them take their turn in each."""
+    found = [[one() for one in work] for _ in range(ROUNDS)]
+    return [list(column) for column in zip(*found, strict=True)]
+
+
+def _by_filters(context: Context) -> Iterator[Curve]:
     chosen = context.packets[:SAMPLE]
-    curves = [Curve("filters one after the other"), Curve("filters on columns")]
-    with tempfile.TemporaryDirectory() as scratch:
-        for rule, curve in zip(("candidate", "columns"), curves, strict=True):
-            for count in FILTERS:
-                context.say(f"scaling: {count} {curve.label}")
-                with group.running(group.write(Path(scratch) / f"{rule}{count}", rule, count)) as running:
-                    curve.add(count, [running.cost(chosen) for _ in range(ROUNDS)])
-    return curves
+    for rule, label in (("candidate", "filters one after the other"), ("columns", "filters on columns")):
+        context.say(f"scaling: {FILTERS[0]} to {FILTERS[-1]} {label}")
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            groups = [
+                stack.enter_context(group.running(group.write(scratch / str(count), rule, count))) for count in FILTERS
+            ]
+            yield Curve(label, FILTERS, _rounds([partial(one.cost, chosen) for one in groups]))
 
 
-def _by_size(context: Context) -> tuple[list[Curve], float]:
-    """The curves, and the KB that a packet's schema has."""
-    sets = {size: list(of_size(1000 * size, 10)) for size in KILOBYTES}
+def _by_size(context: Context, sets: Sequence[Sequence[bytes]]) -> Iterator[Curve]:
+    sizes = [sum(map(len, chosen)) / len(chosen) / 1000 for chosen in sets]
     with (
         tempfile.TemporaryDirectory() as scratch,
         group.running(group.write(Path(scratch) / "filters", "candidate")) as running,
@@ -101,14 +104,9 @@ def _by_size(context: Context) -> tuple[list[Curve], float]:
             "candidate cuts of larger packets": partial(clocks.cost, packets.by_candidate),
             "the group's candidate cuts of larger packets": running.cost,
         }
-        curves = [Curve(label) for label in ways]
-        for size, chosen in sets.items():
-            context.say(f"scaling: packets of {size} KB")
-            mean = sum(map(len, chosen)) / len(chosen) / 1000
-            for curve, cost in zip(curves, ways.values(), strict=True):
-                curve.add(mean, [cost(chosen) for _ in range(ROUNDS)])
-    smallest = sets[KILOBYTES[0]][0]
-    return curves, smallest.index(SYNC) / 1000
+        for label, cost in ways.items():
+            context.say(f"scaling: {label}")
+            yield Curve(label, sizes, _rounds([partial(cost, chosen) for chosen in sets]))
 
 
 def of_size(size: int, count: int) -> Iterator[bytes]:
@@ -121,7 +119,7 @@ def of_size(size: int, count: int) -> Iterator[bytes]:
             return
         reader = fastavro.reader(io.BytesIO(data))
         schema = fastavro.parse_schema(reader.writer_schema)
-        record: dict[str, Any] = next(reader)  # type: ignore[assignment]
+        record = cast("dict[str, Any]", next(reader))
         history = record["prv_candidates"]
         bare = len(_written(schema, {**record, "prv_candidates": None} | _cutouts(record, 0)))
         point = (len(_written(schema, record | _cutouts(record, 0))) - bare) / len(history)

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,9 @@ class Broker:
             reader.close()
 
 
-def await_true(condition, what: str, seconds: float = 30, state=lambda: "") -> None:
+def await_true(
+    condition: Callable[[], bool], what: str, seconds: float = 30, state: Callable[[], str] = lambda: ""
+) -> None:
     """Wait for a condition; a failure says what was waited for, and what `state` then has to say."""
     deadline = time.monotonic() + seconds
     while not condition():

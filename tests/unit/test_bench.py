@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
+import tarfile
 
 import pytest
 
-from bench import GROUPS, clocks, cuts, group, packets
+from bench import GROUPS, clocks, cuts, group, memory, packets, scaling
 from bench.report import Report, goal, key, show
 from bench.result import Context, Result, Series
+from zads.packet import Packet
 from zads.sources import simulator
 
 MACHINE = {"cores": 2, "processor": "fast"}
@@ -150,3 +154,51 @@ def test_the_cost_of_a_call_is_processor_time_an_input():
 def test_an_option_of_a_group_is_a_number(tmp_path):
     context = Context([], 3, print, tmp_path, tmp_path, {"alerts": "2000"})
     assert (context.number("alerts", 5), context.number("other", 5)) == (2000, 5)
+
+
+def test_ways_that_take_turns_each_get_their_own_cost():
+    found = clocks.together(
+        {"much": (lambda n: sum(range(n)), [20_000] * 30), "little": (lambda n: sum(range(n)), [200] * 30)}
+    )
+    assert found["much"] > 10 * found["little"] > 0
+
+
+@pytest.mark.parametrize(
+    ("power", "beyond", "verdict"), [(1, 0, "met"), (0, 0, "met"), (1, 27, "met"), (2, 0, "short"), (1.3, 27, "short")]
+)
+def test_growth_is_met_up_to_linear(power, beyond, verdict):
+    sizes = [30, 50, 75, 100, 150, 200]
+    curve = scaling.Curve("curve", sizes, [[3 * (size - beyond) ** power] * 2 for size in sizes])
+    grown = curve.growth("size", beyond)
+    assert grown.median == pytest.approx(power)
+    assert grown.verdict() == verdict
+
+
+@pytest.mark.parametrize("size", scaling.KILOBYTES)
+def test_packets_of_a_size_are_valid_and_half_light_curve(size):
+    (data,) = scaling.of_size(1000 * size, 1)
+    history = Packet.parse(data).read(("prv_candidates",))["prv_candidates"]
+    assert len(data) == pytest.approx(1000 * size, rel=0.02)
+    assert len(history) > size / 20
+
+
+def _members(archive: bytes) -> list[bytes]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        return [opened.extractfile(member).read() for member in opened]
+
+
+def test_every_alert_of_the_long_run_is_a_valid_one_of_its_own():
+    visits = [_members(archive) for _, archive in itertools.islice(memory.visits(), 3)]
+    parsed = [[Packet.parse(data) for data in visit] for visit in visits]
+    assert [len(visit) for visit in parsed] == [memory.VISIT] * 3
+    assert len({packet.candid for visit in parsed for packet in visit}) == 3 * memory.VISIT
+    assert [len({packet.visit for packet in visit}) for visit in parsed] == [1, 1, 1]
+    assert len({visit[0].visit for visit in parsed}) == 3
+    assert {packet.night for visit in parsed for packet in visit} == {memory.NIGHT}
+
+
+def test_a_leak_is_a_slope_and_the_warm_up_is_not():
+    flat = [(alerts, 100_000_000 + min(alerts, 20_000) * 1000) for alerts in range(0, 100_000, 1000)]
+    leak = [(alerts, 100_000_000 + alerts * 50) for alerts in range(0, 100_000, 1000)]
+    assert memory.slope_mb(flat, 100_000) == pytest.approx(0, abs=1e-6)
+    assert memory.slope_mb(leak, 100_000) == pytest.approx(5.0)
