@@ -22,7 +22,7 @@ from testcontainers.core.container import DockerContainer
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / ".zads/cache/images/mirrormaker.json"
-READY_SECONDS = 60
+READY_SECONDS = 120
 LIFE_SECONDS = 3600  # a container whose test run was killed ends itself, and is removed by the engine
 
 ZOOKEEPER = """
