@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import numpy as np
 
 from bench import clocks, group, scaling
@@ -202,11 +203,7 @@ class _Model:
 
 
 def _long(number: int) -> bytes:
-    """Avro's zigzag variable-length integer of a number that is not negative."""
-    number <<= 1
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    """A number as Avro writes it."""
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, "long", number)
+    return buffer.getvalue()
