@@ -9,21 +9,24 @@ All follows the Avro specification 1.11, "Binary Encoding".
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 #: A step over one value: (bytes, start, end of the record) -> end of the value.
 Walk = Callable[[bytes, int, int], int]
+#: A regular expression at one place: (bytes, start, end) -> what it found there.
+Match = Callable[[bytes, int, int], "re.Match[bytes] | None"]
 
 #: Encodings of fixed shape. An int has 32 bits in at most five bytes, a long 64 in ten: the last byte of the longest
-#: form has 4 bits or 1. Atomic groups: there is one way to match.
+#: form has 4 bits or 1. Atomic groups: there is one way to match. Dots, not
+#: `.{8}`: a count is a loop, which costs twice as much.
 _PATTERNS = {
     "null": rb"",
     "boolean": rb"[\x00\x01]",
-    "int": rb"(?>[\x80-\xff]{0,3}[\x00-\x7f]|[\x80-\xff]{4}[\x00-\x0f])",
-    "long": rb"(?>[\x80-\xff]{0,8}[\x00-\x7f]|[\x80-\xff]{9}[\x00\x01])",
-    "float": rb"[\x00-\xff]{4}",
-    "double": rb"[\x00-\xff]{8}",
+    "int": rb"(?>[\x00-\x7f]|[\x80-\xff]{1,3}[\x00-\x7f]|[\x80-\xff]{4}[\x00-\x0f])",
+    "long": rb"(?>[\x00-\x7f]|[\x80-\xff]{1,8}[\x00-\x7f]|[\x80-\xff]{9}[\x00\x01])",
+    "float": rb"....",
+    "double": rb"........",
 }
 
 
@@ -69,32 +72,40 @@ def _walk(schema: Any, path: str) -> Walk:
     return _run([(path, schema)])
 
 
-def _pattern(schema: Any) -> bytes | None:
+def _pattern(schema: Any, *, capture: bool = False) -> bytes | None:
     """A regular expression for every encoding of the type; None if it has none."""
     if isinstance(schema, str):
-        return _PATTERNS.get(schema)
+        found = _PATTERNS.get(schema)
+        return b"(%s)" % found if capture and found else found
     if isinstance(schema, list):
-        branches = [_pattern(branch) for branch in schema]
+        branches = [_pattern(branch, capture=capture) for branch in schema]
         if all(branch is not None for branch in branches):
             coded = (b"\\x%02x%s" % (2 * index, branch) for index, branch in enumerate(branches))
-            return b"(?:" + b"|".join(coded) + b")"
+            return b"(?>" + b"|".join(coded) + b")"
     return None
 
 
 def _run(fields: list[tuple[str, Any]]) -> Walk:
     """Consecutive fields of fixed shape: one match for all."""
-    match = re.compile(b"".join(_pattern(schema) or b"" for _, schema in fields), re.DOTALL).match
+    match = matcher([schema for _, schema in fields])
 
     def walk(data: bytes, start: int, end: int) -> int:
         found = match(data, start, end)
         if found is None:
-            raise _first_misfit(fields, data, start, end)
+            raise first_misfit(fields, data, start, end)
         return found.end()
 
     return walk
 
 
-def _first_misfit(fields: list[tuple[str, Any]], data: bytes, start: int, end: int) -> MismatchError:
+def matcher(types: Sequence[Any], captured: Sequence[bool] = ()) -> Match:
+    """Matches the encodings of consecutive values of fixed shape; those that are captured are groups, null is none."""
+    wanted = captured or [False] * len(types)
+    parts = [_pattern(schema, capture=capture) or b"" for schema, capture in zip(types, wanted, strict=True)]
+    return re.compile(b"".join(parts), re.DOTALL).match
+
+
+def first_misfit(fields: list[tuple[str, Any]], data: bytes, start: int, end: int) -> MismatchError:
     """Walk a run field by field to find which one does not fit."""
     for path, schema in fields:
         found = re.compile(_pattern(schema) or b"", re.DOTALL).match(data, start, end)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from fastavro.schema import SchemaParseException, parse_schema
 
-from zads import layout, schemas, topics
+from zads import layout, projection, schemas, topics
 from zads.errors import ZadsError
 
 MAGIC = b"Obj\x01"
@@ -36,6 +36,8 @@ MAX_CUTOUT_BYTES = 4_000_000
 MAX_REASON = 500
 #: Headers that are remembered at a time.
 MAX_HEADERS = 64
+#: Sets of fields whose readers are remembered, of each schema.
+MAX_READERS = 1024
 #: Any alert's Julian date is between 1968 and 2132.
 JD_RANGE = (2_440_000.0, 2_500_000.0)
 _AXES = ("NAXIS1", "NAXIS2")
@@ -68,13 +70,13 @@ class Packet:
     ``data`` are the packet's bytes; the other attributes are decoded when they are first asked for.
     """
 
-    __slots__ = ("_block", "_header", "_identity", "_start", "data")
+    __slots__ = ("_block", "_header", "_identity", "_start", "_stop", "data")
 
-    def __init__(self, data: bytes, header: _Header, block: bytes, start: int) -> None:
+    def __init__(self, data: bytes, header: _Header, block: bytes, start: int, stop: int) -> None:
         self.data = data
         self._header = header
         self._block = block  # what the record is in: `data`, unless that is compressed
-        self._start = start  # of the record within it
+        self._start, self._stop = start, stop  # of the record within it
         self._identity: dict[str, Any] | None = None
 
     @classmethod
@@ -101,7 +103,7 @@ class Packet:
         end = header.walk(block, start, stop)
         if end != stop:
             raise PacketError(f"the record ends {stop - end} bytes before its block does", field="block")
-        packet = cls(data, header, block, start)
+        packet = cls(data, header, block, start, stop)
         packet._check_values()
         return packet
 
@@ -113,10 +115,10 @@ class Packet:
         """
         try:
             header, packed, position = _header_of(data)
-            block, start, _ = _block(data, packed, position)
+            block, start, stop = _block(data, packed, position)
         except layout.MismatchError as error:
             raise PacketError(error.reason, field=error.field) from None
-        return cls(data, header, block, start)
+        return cls(data, header, block, start, stop)
 
     def _check_values(self) -> None:
         """What the schema cannot say: an alert's identity is consistent, and its date and programme are possible."""
@@ -199,20 +201,20 @@ class Packet:
         Errors: ZadsError naming a field that the packet's schema does not have; PacketError when a packet that was
         trusted did not deserve it.
         """
-        writer, reader = self._header.projection(tuple(fields))
-        return self._decode(writer, reader) if reader is not None else {}
+        read = self._header.reader(tuple(fields))
+        try:
+            return read(self._block, self._start, self._stop)
+        except (layout.MismatchError, ValueError) as error:
+            raise _undecodable(error) from None
 
     def read_all(self) -> dict[str, Any]:
         """The whole record, as fastavro.reader gives it. Errors: as ``read``."""
-        return self._decode(self._header.parsed, None)
-
-    def _decode(self, writer: Any, reader: Any) -> dict[str, Any]:
         stream = io.BytesIO(self._block)
         stream.seek(self._start)
         try:
-            result: dict[str, Any] = fastavro.schemaless_reader(stream, writer, reader)  # type: ignore[assignment]
+            result: dict[str, Any] = fastavro.schemaless_reader(stream, self._header.parsed, None)  # type: ignore[assignment]
         except (ArithmeticError, EOFError, LookupError, MemoryError, TypeError, ValueError) as error:
-            raise PacketError(f"it was never validated, and cannot be decoded: {error!r}") from None
+            raise _undecodable(error) from None
         return result
 
     def has(self, field: str) -> bool:
@@ -221,6 +223,10 @@ class Packet:
 
     def __repr__(self) -> str:
         return f"<Packet of {len(self.data)} bytes, schema {self.schema_version}>"
+
+
+def _undecodable(error: Exception) -> PacketError:
+    return PacketError(f"it was never validated, and cannot be decoded: {error!r}")
 
 
 class _Header:
@@ -232,39 +238,26 @@ class _Header:
         self.walk = layout.compile_layout(self.resolved)
         # Defaults are left out: they are for readers that lack a field, and some of ZTF's are not of their type.
         self.parsed = parse_schema(_named(self.resolved))
-        self._projections: dict[tuple[str, ...], tuple[Any, Any]] = {}
+        self._readers: dict[tuple[str, ...], projection.Reader] = {}
 
     def has(self, field: str) -> bool:
-        try:
-            self.projection((field,))
-        except ZadsError:
-            return False
-        return True
+        return not projection.missing(self.resolved, _tree((field,)))
 
-    def projection(self, fields: tuple[str, ...]) -> tuple[Any, Any]:
-        """The writer's schema cut off after the last field that is needed, and the reader's with only those."""
+    def reader(self, fields: tuple[str, ...]) -> projection.Reader:
+        """What reads these fields. Errors: ZadsError naming one that the schema does not have."""
         try:
-            return self._projections[fields]
+            return self._readers[fields]
         except KeyError:
             pass
-        wanted = _tree(fields)
-        reader = _project(self.resolved, wanted, "")
-        if reader is None:
-            result: tuple[Any, Any] = (None, None)
-        else:
-            last = reader["fields"][-1]["name"]
-            names = [field["name"] for field in self.resolved["fields"]]
-            written = self.resolved["fields"][: names.index(last) + 1]
-            writer = {**self.resolved, "fields": written}
-            # A record that comes last can be cut off within itself as well.
-            inner = reader["fields"][-1]["type"]
-            if isinstance(inner, dict) and inner["type"] == "record":
-                writer = {**writer, "fields": [*written[:-1], {"name": last, "type": _cut(written[-1]["type"], inner)}]}
-            result = (parse_schema(_named(writer)), parse_schema(_named(reader)))
-        if len(self._projections) >= 1024:
-            self._projections.clear()
-        self._projections[fields] = result
+        result = projection.compile_reader(self.resolved, _tree(fields)) if fields else _nothing
+        if len(self._readers) >= MAX_READERS:
+            self._readers = {}
+        self._readers[fields] = result
         return result
+
+
+def _nothing(_: bytes, __: int, ___: int) -> dict[str, Any]:
+    return {}
 
 
 def _tree(fields: Iterable[str]) -> dict[str, Any]:
@@ -279,35 +272,6 @@ def _tree(fields: Iterable[str]) -> dict[str, Any]:
         for part in parts:
             node = node.setdefault(part, {})
     return root
-
-
-def _project(schema: Any, wanted: dict[str, Any], path: str) -> Any:
-    """A schema with only the wanted fields, in the order in which they are written. Errors: ZadsError."""
-    if isinstance(schema, list):
-        return [branch if branch == "null" else _project(branch, wanted, path) for branch in schema]
-    if isinstance(schema, str):
-        raise ZadsError(f"{path} has no fields", hint=f"ask for {path} alone")
-    if schema["type"] == "array":
-        return {"type": "array", "items": _project(schema["items"], wanted, path)}
-    types = {field["name"]: field["type"] for field in schema["fields"]}
-    unknown = sorted(wanted.keys() - types.keys())
-    if unknown:
-        name = f"{path}.{unknown[0]}".lstrip(".")
-        raise ZadsError(
-            f"alerts of this schema have no field {name!r}", hint="see schemas/ztf for the fields there are"
-        )
-    fields = [
-        {"name": name, "type": _project(kind, wanted[name], f"{path}.{name}".lstrip(".")) if wanted[name] else kind}
-        for name, kind in types.items()
-        if name in wanted
-    ]
-    return {**schema, "fields": fields} if fields else None
-
-
-def _cut(schema: Any, reader: Any) -> Any:
-    last = reader["fields"][-1]["name"]
-    names = [field["name"] for field in schema["fields"]]
-    return {**schema, "fields": schema["fields"][: names.index(last) + 1]}
 
 
 def _named(schema: Any, path: str = "alert") -> Any:

@@ -14,12 +14,12 @@ from typing import Any
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import packets
 import zads.packet
-from zads import layout, schemas
+from zads import layout, projection, schemas
 from zads.errors import ZadsError
 from zads.packet import MAX_BYTES, MAX_CUTOUT_BYTES, MAX_HEADERS, Packet, PacketError, cutout
 
@@ -102,12 +102,88 @@ def test_any_subset_of_fields_is_what_fastavro_reads(data: st.DataObject) -> Non
             assert set(found[name]) == inner
 
 
+SCALARS: dict[str, st.SearchStrategy[Any]] = {
+    "null": st.none(),
+    "boolean": st.booleans(),
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "long": st.integers(-(2**63), 2**63 - 1),
+    "float": st.floats(width=32),
+    "double": st.floats(),
+    "string": st.text(max_size=80),
+    "bytes": st.binary(max_size=200),
+}
+
+
+def values(schema: Any) -> st.SearchStrategy[Any]:
+    """Anything that a schema allows: nulls everywhere, numbers and texts of every length."""
+    if isinstance(schema, str):
+        return SCALARS[schema]
+    if isinstance(schema, list):
+        return st.one_of(*map(values, schema))
+    if schema["type"] == "array":
+        return st.lists(values(schema["items"]), max_size=3)
+    return st.fixed_dictionaries({field["name"]: values(field["type"]) for field in schema["fields"]})
+
+
+RECORDS = {version: values(schemas.resolved(schemas.get(version).definition)) for version in VERSIONS}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_subset_of_any_record_is_what_fastavro_reads(data: st.DataObject) -> None:
+    version = data.draw(st.sampled_from(VERSIONS))
+    fields = data.draw(st.lists(st.sampled_from(paths(version)), min_size=1, max_size=8, unique=True))
+    coded = packets.encode(data.draw(RECORDS[version]), version)
+    whole, found = reference(coded), Packet.trusted(coded).read(fields)
+    for field in fields:
+        assert same(pick(found, field.split(".")), pick(whole, field.split("."))), field
+    assert same(Packet.trusted(coded).read(list(whole)), whole)
+
+
+def test_an_array_in_several_blocks_is_read_as_fastavro_reads_it() -> None:
+    schema = {"type": "array", "items": {"type": "record", "name": "p", "fields": [{"name": "n", "type": "int"}]}}
+    record = {"type": "record", "name": "r", "fields": [{"name": "a", "type": schema}, {"name": "b", "type": "int"}]}
+    # Two items, then one in a block that says its size, then the end; the field behind it is read as well.
+    coded = number(2) + number(5) + number(6) + number(-1) + number(2) + number(700) + number(0) + number(-9)
+    wanted = {"a": [{"n": 5}, {"n": 6}, {"n": 700}], "b": -9}
+    assert fastavro.schemaless_reader(io.BytesIO(coded), record, None) == wanted
+    assert projection.compile_reader(record, {})(coded, 0, len(coded)) == wanted
+    assert projection.compile_reader(record, {"b": {}})(coded, 0, len(coded)) == {"b": -9}
+
+
+def test_nothing_is_read_after_the_last_field_that_is_wanted() -> None:
+    data = SAMPLES["4.01"]
+    packet = Packet.trusted(data)
+    end = data.index(b"ZTF18test001") + 60  # within the candidate, behind its first fields
+    broken = data[:end] + b"\xff" * (len(data) - end - 16) + data[-16:]
+    assert Packet.trusted(broken).read(["candidate.fid"]) == packet.read(["candidate.fid"])
+    with pytest.raises(PacketError, match="never validated"):
+        Packet.trusted(broken).read(["prv_candidates"])
+
+
+def test_an_unknown_header_is_parsed_once_and_then_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+    whole = zads.packet._metadata
+    monkeypatch.setattr(zads.packet, "_metadata", lambda data: parsed.append(data) or whole(data))
+    definition = {**schemas.get("3.3").definition, "doc": "A wording that nobody has met."}
+    first, second = (
+        packets.encode(packets.make_record("3.3", candid=candid), definition=definition) for candid in (1, 2)
+    )
+    assert [Packet.trusted(data).candid for data in (first, second, first)] == [1, 2, 1]
+    assert parsed == [first]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_field_that_the_schema_lacks_is_named(version: str) -> None:
     with pytest.raises(ZadsError, match=r"candidate\.magpfs"):
         Packet.trusted(SAMPLES[version]).read(["candidate.magpfs"])
     assert not Packet.trusted(SAMPLES[version]).has("candidate.magpfs")
     assert Packet.trusted(SAMPLES[version]).has("candidate.magpsf")
+    with pytest.raises(ZadsError, match=r"candidate\.magpsf\.x"):
+        Packet.trusted(SAMPLES[version]).read(["candidate.magpsf.x"])
+    with pytest.raises(ZadsError, match=r"prv_candidates\.nothing"):
+        Packet.trusted(SAMPLES[version]).read(["prv_candidates.jd", "prv_candidates.nothing"])
+    assert Packet.trusted(SAMPLES[version]).read([]) == {}
 
 
 @settings(max_examples=300, deadline=None)
