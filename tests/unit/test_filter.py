@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +180,80 @@ def test_a_new_filter_can_be_tested_at_once(tmp_path: Path, night: Path) -> None
     result = runner.invoke(command.app, ["test", str(tmp_path / "novae.py"), *options])
     assert "gains:" in result.output
     assert page.read_text().startswith("<!doctype html>")
+    assert "https://" not in page.read_text()
+    own = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_novae.py")],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert own.returncode == 0, own.stdout[-2000:]
+    assert "3 passed" in own.stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("accept(self, alert): return alert['candidate']['rb'] > 2", ["of candidate only candidate.rb", "candid was"]),
+        ("accept(self, alert): return alert['candidate'].get('rb') > 2 or alert['candid'] < 0", ["of candidate only"]),
+        ("accept(self, alert): return not dict(alert['candidate']) or alert['candid'] < 0", []),
+        ("accept(self, alert): return not dict(alert)", []),
+        ("accept_batch(self, alerts): return alerts['candidate']['rb'] > 2", ["of candidate only", "candid was"]),
+        ("accept_batch(self, alerts): return alerts['candid'] < 0", ["candidate was not read"]),
+    ],
+)  # fmt: skip
+def test_fields_that_need_not_be_declared_are_told(body: str, told: list[str], tmp_path: Path, night: Path) -> None:
+    path = tmp_path / "cut.py"
+    path.write_text(f'{HEAD}class A(Filter):\n    "Doc."\n    fields = ("candidate", "candid")\n    def {body}\n')
+    outcome = bench.run(str(path), bench.night(night))
+    assert outcome.failed == {}
+    assert len(outcome.advice) == len(told)
+    assert all(any(part in line for line in outcome.advice) for part in told)
+
+
+def test_an_alert_that_fails_is_told_with_its_candid_and_reason(tmp_path: Path, night: Path) -> None:
+    recorded = bench.night(night)
+    third = [one for one in recorded if one.packet.programid == 1][2].packet.candid
+    path = tmp_path / "picky.py"
+    path.write_text(HEAD + GOOD.replace("return True", f"return 1 / (alert['candid'] - {third}) > 2"))
+    page = tmp_path / "page.html"
+    options = ["--night", str(night), "--html", str(page)]
+    result = CliRunner().invoke(command.app, ["test", str(path), *options])
+    assert result.exit_code == 1
+    assert "it failed on 1 alerts" in str(result.exception)
+    assert f"failed on candid {third}" in result.output
+    report = json.loads(CliRunner().invoke(command.app, ["test", str(path), *options, "--json"]).stdout)
+    [failure] = report["failures"]
+    assert failure["candid"] == third
+    for text in (result.output, failure["reason"], page.read_text()):
+        assert "ZeroDivisionError" in text
+        assert "line 5" in text
+
+
+def test_the_figures_are_of_each_visit_and_the_cap_cuts(tmp_path: Path, night: Path) -> None:
+    recorded = bench.night(night)
+    path = tmp_path / "all.py"
+    path.write_text(HEAD + GOOD)
+    outcome = bench.run(str(path), recorded, cap=3)
+    offered = Counter(one.packet.visit for one in recorded if one.packet.programid == 1)
+    assert outcome.visits == {visit: (number, 3, number - 3) for visit, number in offered.items()}
+    assert len(outcome.cut) == sum(offered.values()) - 3 * len(offered)
+    assert outcome.microseconds > 0
+
+
+def test_a_change_gains_and_loses_alerts(tmp_path: Path, night: Path) -> None:
+    recorded = bench.night(night)
+    bright, faint = tmp_path / "bright.py", tmp_path / "faint.py"
+    for path, cut in ((bright, "< 18"), (faint, "> 17")):
+        text = GOOD.replace("candid", "candidate.magpsf").replace("True", f"alert['candidate']['magpsf'] {cut}")
+        path.write_text(HEAD + text)
+    mags = {
+        one.packet.candid: one.packet.read(["candidate.magpsf"])["candidate"]["magpsf"]
+        for one in recorded
+        if one.packet.programid == 1
+    }
+    compared = bench.compare(*(bench.run(str(path), recorded, cap=1000) for path in (bright, faint)), recorded)
+    assert compared["gains"] == sorted(candid for candid, mag in mags.items() if mag <= 17)
+    assert compared["losses"] == sorted(candid for candid, mag in mags.items() if mag >= 18)
+    assert compared["gains"] or compared["losses"]
 
 
 def test_a_filter_that_floods_is_refused_with_figures(tmp_path: Path, night: Path) -> None:

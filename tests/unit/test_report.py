@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zads import report
+from zads import pages, report
 from zads.packet import Packet
 from zads.sources import simulator
 
@@ -106,7 +106,7 @@ def test_an_alert_of_every_schema_can_be_shown(real_packets: list[Path]) -> None
         if packet.schema_version in seen:
             continue
         seen.add(packet.schema_version)
-        shown = report.show(packet)
+        shown = pages.show(packet)
         assert packet.object_id in shown.title
         assert shown.light_curve.startswith("data:image/png")
         assert [label for label, _ in shown.cutouts] == ["Science", "Template", "Difference"]
@@ -115,7 +115,7 @@ def test_an_alert_of_every_schema_can_be_shown(real_packets: list[Path]) -> None
 
 
 def test_a_cutout_of_nothing_is_left_out() -> None:
-    assert report._picture(b"no picture") == ""
+    assert pages.picture(b"no picture") == ""
 
 
 def test_latencies_are_drawn_whatever_their_order() -> None:

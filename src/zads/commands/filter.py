@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zads import topics
+from zads import topics, wholefile
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ def test(
 
     recorded = _recorded(night, client)
     outcome = bench.run(place, recorded, cap=cap)
-    report = outcome.report()
-    if compare:
-        report["compare"] = bench.compare(outcome, bench.run(compare, recorded, cap=cap), recorded)
+    compared = bench.compare(outcome, bench.run(compare, recorded, cap=cap), recorded) if compare else None
     if html is not None:
-        html.write_text(bench.page(outcome, recorded))
-    typer.echo(json.dumps(report) if as_json else bench.describe(outcome))
-    if not as_json:
-        _tell(outcome, recorded, report.get("compare"))
+        wholefile.write(html, bench.page(outcome, recorded, compared))
+    if as_json:
+        typer.echo(json.dumps(outcome.report(recorded) | ({"compare": compared} if compared else {})))
+    else:
+        typer.echo(bench.describe(outcome))
+        _tell(outcome, recorded, compared)
     if reasons := outcome.refusals():
         raise ZadsError(f"{outcome.name} may not go live: {'; '.join(reasons)}")
 
@@ -93,9 +93,8 @@ def _recorded(night: Path, client: Path | None) -> list[bench.Recorded]:
 
 
 def _tell(outcome: bench.Outcome, recorded: list[bench.Recorded], compared: dict[str, list[int]] | None) -> None:
-    for index, reason in list(outcome.failed.items())[:5]:
-        one = recorded[index]
-        typer.echo(f"failed on candid {one.packet.candid} ({one.name}):\n{reason.rstrip()}")
+    for failure in outcome.failures(recorded)[:5]:
+        typer.echo(f"failed on candid {failure['candid']} ({failure['file']}):\n{failure['reason']}")
     for what, candids in (compared or {}).items():
         typer.echo(f"{what}: {len(candids)} {' '.join(map(str, candids[:20]))}")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +12,13 @@ from zads.errors import ZadsError
 from zads.filters import runtime
 from zads.filters.plugin import DEFAULT_CAP, locate
 from zads.filters.worker import Counts
-from zads.packet import Packet, cutout
+from zads.packet import Packet
 from zads.sources import files
 from zads.sources.replay import replay
 
 FLOOD = 0.05  # of a night: above that, subscribers drown
 BATCH = 500
+SHOWN = 40  # alerts of a list that a page shows
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ class Outcome:
 
     name: str
     declared: dict[str, Any]
+    cap: int
     offered: int = 0
     passed: dict[int, str] = field(default_factory=dict)  # after the cap: annotations as JSON
     cut: list[int] = field(default_factory=list)  # passed, but beyond the cap
@@ -63,13 +62,28 @@ class Outcome:
     circuit: str = ""
     visits: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # offered, passed, cut
     seconds: float = 0.0
-    unread: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)  # what it declares and does not read
     output: str = ""
 
     @property
     def share(self) -> float:
         """Of the alerts it was offered, the part that it passes, cap or not."""
         return (len(self.passed) + len(self.cut)) / self.offered if self.offered else 0.0
+
+    @property
+    def microseconds(self) -> float:
+        """Time of one alert in this filter."""
+        return 1e6 * self.seconds / max(1, self.offered)
+
+    def failures(self, recorded: Sequence[Recorded]) -> list[dict[str, Any]]:
+        """Each alert that it failed on, and why."""
+        return [
+            {
+                "candid": recorded[index].packet.candid, "object": recorded[index].packet.object_id,
+                "file": recorded[index].name, "reason": reason.rstrip(),
+            }
+            for index, reason in self.failed.items()
+        ]  # fmt: skip
 
     def refusals(self) -> list[str]:
         """Why this filter may not go live, with figures; empty if it may."""
@@ -82,15 +96,17 @@ class Outcome:
             )
         if self.failed:
             reasons.append(f"it failed on {len(self.failed)} alerts and skipped {self.skipped}")
+        elif self.skipped:
+            reasons.append(f"it was stopped, {self.skipped} alerts were not looked at: {self.circuit}")
         return reasons
 
-    def report(self) -> dict[str, Any]:
+    def report(self, recorded: Sequence[Recorded]) -> dict[str, Any]:
         """Everything, as JSON's types."""
         return {
             "filter": self.name, "offered": self.offered, "passed": len(self.passed), "cut": len(self.cut),
-            "failed": len(self.failed), "skipped": self.skipped, "share": self.share, "visits": self.visits,
-            "microseconds_per_alert": 1e6 * self.seconds / max(1, self.offered), "unread": self.unread,
-            "refusals": self.refusals(),
+            "cap": self.cap, "failed": len(self.failed), "skipped": self.skipped, "share": self.share,
+            "visits": self.visits, "microseconds_per_alert": self.microseconds, "advice": self.advice,
+            "failures": self.failures(recorded), "refusals": self.refusals(),
         }  # fmt: skip
 
 
@@ -104,20 +120,29 @@ def run(place: str, recorded: Sequence[Recorded], *, cap: int | None = None) -> 
         if "error" in declared:
             raise ZadsError(declared["error"])
         outcome = _collect(spec.name, group, declared, recorded, cap or declared.get("cap", DEFAULT_CAP))
-    with runtime.Group([spec], trace=True) as group:
-        group.run([one.packet.data for one in recorded[: 4 * BATCH]], None)
-        read = group.read[spec.name]
-    if not declared["batches"]:
-        outcome.unread = [
-            name for name in declared["fields"] if not any(r == name or r.startswith(f"{name}.") for r in read)
-        ]
+    if not outcome.skipped and outcome.offered:
+        with runtime.Group([spec], trace=True) as group:
+            _collect(spec.name, group, declared, recorded, outcome.cap)
+            outcome.advice = _advice(declared["fields"], group.read[spec.name])
     return outcome
+
+
+def _advice(declared: Sequence[str], read: Collection[str]) -> list[str]:
+    """Fields that a filter could stop declaring, judged by those that it read."""
+    advice = []
+    for name in declared:
+        below = sorted(one for one in read if one.startswith(f"{name}."))
+        if name not in read and not below:
+            advice.append(f"{name} was not read on this night: perhaps it need not be declared")
+        elif below and f"{name}.*" not in below and "*" not in read:
+            advice.append(f"of {name} only {', '.join(below)} was read: declare that alone, and less is decoded")
+    return advice
 
 
 def _collect(
     name: str, group: runtime.Group, declared: dict[str, Any], recorded: Sequence[Recorded], cap: int
 ) -> Outcome:
-    outcome = Outcome(name, declared)
+    outcome = Outcome(name, declared, cap)
     counts = Counts()
     mine = set(declared["programmes"])
     for first in range(0, len(recorded), BATCH):
@@ -150,66 +175,26 @@ def _tally(outcome: Outcome, visit: str, what: int) -> None:
     outcome.visits[visit] = (numbers[0], numbers[1], numbers[2])
 
 
-def page(outcome: Outcome, recorded: Sequence[Recorded], at_most: int = 40) -> str:
-    """An HTML page that needs nothing else: each passed alert's light curve, cutouts and annotations."""
-    rows = [_figure(recorded[index], text) for index, text in list(outcome.passed.items())[:at_most]]
-    summary = (
-        f"{len(outcome.passed)} of {outcome.offered} alerts pass ({100 * outcome.share:.1f} % before the cap), "
-        f"the cap cut {len(outcome.cut)}, {len(outcome.failed)} failed."
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        f"<title>{html.escape(outcome.name)}</title>"
-        "<style>body{font:15px sans-serif;max-width:60em;margin:2em auto}img{max-width:100%}"
-        "section{border-top:1px solid #ccc;margin-top:1em}</style>"
-        f"<h1>{html.escape(outcome.name)}</h1><p>{html.escape(outcome.declared['doc'])}</p><p>{summary}</p>"
-        + "".join(rows)
-        + "</html>\n"
-    )
+def page(outcome: Outcome, recorded: Sequence[Recorded], compared: Mapping[str, Sequence[int]] | None = None) -> str:
+    """An HTML page that needs nothing else: the figures, and alerts with light curves, cutouts and annotations.
 
+    `compared` are lists of candids (see `compare`), shown as well.
+    """
+    from zads import pages
 
-def _figure(one: Recorded, annotations: str) -> str:
-    from matplotlib.figure import Figure
-
-    packet = one.packet
-    fields = ["objectId", "candidate", "prv_candidates"]
-    fields += [name for name in ("cutoutScience", "cutoutTemplate", "cutoutDifference") if packet.has(name)]
-    alert = packet.read(fields)
-    figure = Figure(figsize=(10, 2.6), layout="constrained")
-    curve, *stamps = figure.subplots(1, 4, width_ratios=[3, 1, 1, 1])
-    _light_curve(curve, alert)
-    for axes, kind in zip(stamps, ("Science", "Template", "Difference"), strict=True):
-        axes.set_title(kind, fontsize=8)
-        axes.set_axis_off()
-        stamp = alert.get(f"cutout{kind}")
-        if stamp:
-            axes.imshow(cutout(stamp["stampData"]), cmap="gray", origin="lower")
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=80)
-    encoded = base64.b64encode(image.getvalue()).decode()
-    title = html.escape(f"{alert['objectId']} {packet.candid}")
-    return (
-        f'<section><h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{encoded}">'
-        f"<p>{html.escape(annotations)}</p></section>"
-    )
-
-
-def _light_curve(axes: Any, alert: dict[str, Any]) -> None:
-    now = alert["candidate"]
-    points = [*(alert["prv_candidates"] or ()), now]
-    for band, colour in ((1, "tab:green"), (2, "tab:red"), (3, "tab:brown")):
-        seen = [p for p in points if p["fid"] == band and p["magpsf"] is not None]
-        limits = [p for p in points if p["fid"] == band and p["magpsf"] is None and p.get("diffmaglim") is not None]
-        axes.errorbar(
-            [p["jd"] - now["jd"] for p in seen], [p["magpsf"] for p in seen], [p["sigmapsf"] for p in seen],
-            fmt="o", color=colour, markersize=4,
-        )  # fmt: skip
-        axes.plot(
-            [p["jd"] - now["jd"] for p in limits], [p["diffmaglim"] for p in limits], "v", color=colour, alpha=0.3
-        )
-    axes.invert_yaxis()
-    axes.set_xlabel("days before this alert")
-    axes.set_ylabel("difference magnitude")
+    by_candid = {one.packet.candid: one.packet for one in recorded}
+    lists = [
+        (title.capitalize(), len(candids), [pages.show(by_candid[candid]) for candid in candids[:SHOWN]])
+        for title, candids in (compared or {}).items()
+    ]
+    passed = [pages.show(recorded[index].packet, text) for index, text in list(outcome.passed.items())[:SHOWN]]
+    lists.append(("Received", len(outcome.passed), passed))
+    nights = sorted({one.packet.night for one in recorded})
+    return pages.render(
+        "filter.html", outcome=outcome, refusals=outcome.refusals(), nights=nights,
+        most=max(1, *(passed + cut for _, passed, cut in outcome.visits.values())), lists=lists,
+        failures=outcome.failures(recorded)[:SHOWN],
+    )  # fmt: skip
 
 
 def new(name: str, directory: Path) -> tuple[Path, Path]:
@@ -284,11 +269,10 @@ def describe(outcome: Outcome) -> str:
     lines += [f"{visit:>12} {a:>8} {p:>6} {c:>11}" for visit, (a, p, c) in sorted(outcome.visits.items())]
     lines.append(f"{'night':>12} {outcome.offered:>8} {len(outcome.passed):>6} {len(outcome.cut):>11}")
     lines.append(
-        f"{100 * outcome.share:.2f} % pass before the cap; {1e6 * outcome.seconds / max(1, outcome.offered):.1f} us "
-        "an alert in this filter"
+        f"{100 * outcome.share:.2f} % pass before the cap of {outcome.cap} a visit; "
+        f"{outcome.microseconds:.1f} us an alert in this filter"
     )
-    if outcome.unread:
-        lines.append(f"not read on this night, perhaps it need not declare: {', '.join(outcome.unread)}")
+    lines += outcome.advice
     if outcome.skipped:
         lines.append(f"stopped, {outcome.skipped} alerts not looked at: {outcome.circuit}")
     if outcome.output:

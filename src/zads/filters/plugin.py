@@ -202,7 +202,7 @@ def _maker(
         return _freeze if read is None else _tracing_freeze(path, read)
     space: dict[str, Any] = {"__slots__": (), "_path": path, "_declared": frozenset(tree)}
     if read is not None:
-        space["__getitem__"] = _tracing_getitem(path, read)
+        space |= _tracing(base, path, read)
     if late:
         space["_late"] = late
     kind = type(base.__name__, (base,), space)
@@ -241,16 +241,30 @@ def _freeze(value: Any) -> Any:
     return value
 
 
-def _tracing_getitem(path: str, read: Callable[[str], None]) -> Callable[[Record, str], Any]:
+def _tracing(base: type[Record], path: str, read: Callable[[str], None]) -> dict[str, Any]:
+    """Methods that tell which fields are looked at; looking at all of a record is told as ``PATH.*``."""
+
     def getitem(self: Record, key: str) -> Any:
         read(f"{path}{key}")
         return dict.__getitem__(self, key) if dict.__contains__(self, key) else self.__missing__(key)
 
-    return getitem
+    def contains(self: Record, key: object) -> bool:
+        read(f"{path}{key}")
+        return base.__contains__(self, key)
+
+    def whole(name: str) -> Callable[..., Any]:
+        def method(self: Record, *arguments: Any) -> Any:
+            read(f"{path}*")
+            return getattr(base, name)(self, *arguments)
+
+        return method
+
+    names = ("__iter__", "__or__", "__eq__", "copy", "items", "keys", "values")
+    return {"__getitem__": getitem, "__contains__": contains, "__hash__": None, **{name: whole(name) for name in names}}
 
 
 def _tracing_freeze(path: str, read: Callable[[str], None]) -> Callable[[Any], Any]:
-    kind = type("Record", (Record,), {"__slots__": (), "_path": path, "__getitem__": _tracing_getitem(path, read)})
+    kind = type("Record", (Record,), {"__slots__": (), "_path": path, **_tracing(Record, path, read)})
 
     def freeze(value: Any) -> Any:
         if isinstance(value, dict):

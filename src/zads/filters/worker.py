@@ -32,7 +32,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zads import kafka, metrics, topics
+from zads import kafka, metrics, topics, wholefile
 from zads.errors import ZadsError
 from zads.filters import runtime
 from zads.packet import Packet, PacketError
@@ -549,9 +549,7 @@ class Worker:
                 for name, entry in self._lineup.entries.items()
             }  # fmt: skip
             text = json.dumps({"group": self._lineup.config.group, "worker": self._name, "filters": rows}, indent=1)
-            temporary = self._stats.with_name(f".{self._stats.name}.part")
-            temporary.write_text(text + "\n")
-            temporary.replace(self._stats)
+            wholefile.write(self._stats, text + "\n")
 
 
 def _ranges(batch: Sequence[Taken]) -> dict[tuple[str, int], tuple[int, int]]:

@@ -25,6 +25,7 @@ from pathlib import Path
 import docker
 import docker.errors
 
+from zads import wholefile
 from zads.errors import ZadsError
 
 #: Label of everything that this project creates in the container engine.
@@ -139,7 +140,7 @@ class Builder:
                 raise ZadsError(f"docker save {tag} failed", hint="see its message above")
         partial.rename(archive)
         result = Archive(f"zads/{name}", tag, str(archive), _file_sha256(archive))
-        _write_json(record, result.__dict__)
+        wholefile.write(record, json.dumps(result.__dict__, indent=1) + "\n")
         return result
 
     def debian(self, suite: str) -> str:
@@ -232,7 +233,8 @@ class Builder:
             _pack(top, partial)
             partial.rename(archive)
         result = Archive("kafka", version, str(archive), _file_sha256(archive))
-        _write_json(record, {"version": version, "archive": str(archive), "sha256": result.sha256})
+        found = {"version": version, "archive": str(archive), "sha256": result.sha256}
+        wholefile.write(record, json.dumps(found, indent=1) + "\n")
         return result
 
     def _jars(self, pom: Path, target: Path) -> None:
@@ -364,13 +366,6 @@ def _pack(top: Path, target: Path) -> None:
 def _file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.rename(path)
 
 
 def _tail(text: str, lines: int = 15) -> str:

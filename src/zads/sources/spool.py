@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zads import wholefile
 from zads.errors import ZadsError
 from zads.sources import files
 
@@ -71,7 +72,7 @@ class Spool:
         """Leave a copy of a refused file where people look for it; doing so twice changes nothing."""
         directory = self.refused / exposure.name
         directory.mkdir(exist_ok=True)
-        _write(directory / (item.name.strip("/").replace("/", "_").lstrip(".") or "unnamed"), item.data)
+        wholefile.write(directory / (item.name.strip("/").replace("/", "_").lstrip(".") or "unnamed"), item.data)
 
     def finish(self, exposure: Exposure, receipt: dict[str, Any]) -> Path:
         """Write the receipt of a published exposure, then move it away (if it can be). Returns the receipt's path.
@@ -99,7 +100,7 @@ class Spool:
     def _settle(self, exposure: Exposure, place: Path, receipt: dict[str, Any]) -> Path:
         target = _free(place, exposure)
         name = Path(f"{place / files.exposure_name(target)}.json")
-        _write(name, (json.dumps(receipt, indent=1, sort_keys=True) + "\n").encode())
+        wholefile.write(name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
         with contextlib.suppress(OSError):
             # A directory of another user may not change its parent: it stays, the caller remembers that it is settled.
             exposure.path.rename(target)
@@ -125,9 +126,3 @@ def _free(place: Path, exposure: Exposure) -> Path:
         if not target.exists() and not target.is_symlink():
             return target
         number += 1
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
-    temporary.replace(path)
