@@ -196,6 +196,7 @@ def test_a_new_filter_can_be_tested_at_once(tmp_path: Path, night: Path) -> None
         ("accept(self, alert): return alert['candidate'].get('rb') > 2 or alert['candid'] < 0", ["of candidate only"]),
         ("accept(self, alert): return not dict(alert['candidate']) or alert['candid'] < 0", []),
         ("accept(self, alert): return not dict(alert)", []),
+        ("accept(self, alert): c = alert['candidate']; return c['rb'] > 2 or not c.items() or not alert['candid']", []),
         ("accept_batch(self, alerts): return alerts['candidate']['rb'] > 2", ["of candidate only", "candid was"]),
         ("accept_batch(self, alerts): return alerts['candid'] < 0", ["candidate was not read"]),
     ],
@@ -226,6 +227,7 @@ def test_an_alert_that_fails_is_told_with_its_candid_and_reason(tmp_path: Path, 
     for text in (result.output, failure["reason"], page.read_text()):
         assert "ZeroDivisionError" in text
         assert "line 5" in text
+        assert "child.py" not in text, "only the filter's own code is of interest"
 
 
 def test_the_figures_are_of_each_visit_and_the_cap_cuts(tmp_path: Path, night: Path) -> None:

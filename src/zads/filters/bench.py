@@ -95,7 +95,8 @@ class Outcome:
                 "subscribers would drown"
             )
         if self.failed:
-            reasons.append(f"it failed on {len(self.failed)} alerts and skipped {self.skipped}")
+            then = f" and was stopped, {self.skipped} were not looked at" if self.skipped else ""
+            reasons.append(f"it failed on {len(self.failed)} alerts{then}")
         elif self.skipped:
             reasons.append(f"it was stopped, {self.skipped} alerts were not looked at: {self.circuit}")
         return reasons

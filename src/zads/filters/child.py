@@ -345,21 +345,28 @@ class _Job:
 
     def _fail(self, index: int, error: BaseException) -> None:
         self._row += 1
-        if isinstance(error, Overrun):
-            reason = str(error)
-        else:
-            try:
-                reason = "".join(traceback.format_exception(error, limit=-6))
-            except Exception:  # an exception whose text raises
-                reason = type(error).__name__
+        reason = str(error) if isinstance(error, Overrun) else _told(error)
         self._failed.append((index, reason[-MAX_REASON:]))
+
+
+def _told(error: BaseException) -> str:
+    """An exception with its traceback from the filter's own code on; without one where it is not of that code."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    try:
+        if trace is None:
+            return "".join(traceback.format_exception_only(error))
+        return "".join(traceback.format_exception(error.with_traceback(trace), limit=-6))
+    except Exception:  # an exception whose text raises
+        return type(error).__name__
 
 
 def _annotations(verdict: dict[str, Any]) -> str:
     try:
         text = json.dumps(verdict, default=_plain, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"its annotations are not JSON: {error}") from error
+        raise ValueError(f"its annotations are not JSON: {error}") from None
     if len(text) > MAX_ANNOTATIONS:
         raise ValueError(f"its annotations have {len(text)} characters, at most {MAX_ANNOTATIONS} are kept")
     return text
