@@ -117,6 +117,17 @@ def test_one_of_several_classes_and_functions_can_be_chosen(tmp_path: Path) -> N
     assert (chosen.cap, chosen.accept({"candid": 2})) == (3, True)  # type: ignore[arg-type]
 
 
+def test_a_plain_function_can_work_on_columns(tmp_path: Path) -> None:
+    path = tmp_path / "cut.py"
+    text = '@filter(fields=["candid"], batches=True)\ndef b(alerts):\n    "Doc."\n    return alerts["candid"] > 1\n'
+    path.write_text(HEAD + text)
+    loaded = load(path)
+    assert loaded.in_batches()
+    view = View(["candid"])
+    columns = Columns([view({"candid": 1}), view({"candid": 2})], ["candid"])
+    assert loaded.accept_batch(columns).tolist() == [False, True]
+
+
 @pytest.mark.parametrize("name", builtin_names())
 def test_every_built_in_filter_loads_and_runs_on_all_schemas(name: str) -> None:
     loaded = load(name)

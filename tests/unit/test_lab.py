@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -80,3 +81,14 @@ def test_the_local_inventory_has_two_sites_of_three() -> None:
         assert len(inventory.group(group)) == 3
     assert inventory.common("survey") == "ztf"
     assert {inventory.hosts[name]["site"] for name in inventory.group("public_kafka")} == {"public"}
+
+
+def test_filters_beside_an_inventory_are_no_part_of_it(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "inventories/local", tmp_path / "inventories/local")
+    shutil.copytree(ROOT / "ansible", tmp_path / "ansible")
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    filters = tmp_path / "inventories/local/filters"
+    filters.mkdir(exist_ok=True)
+    (filters / "stars.csv").write_text("name,ra,dec\nVega,279.2,38.8\n")
+    (filters / "cut.py").write_text("from zads.filters import Filter\n")
+    assert Inventory.load("local", tmp_path, realised=False).hosts.keys() == Inventory.load("local", ROOT).hosts.keys()

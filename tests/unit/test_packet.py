@@ -82,7 +82,7 @@ def test_every_known_version_is_accepted(version: str) -> None:
     assert same(packet.read_all(), reference(SAMPLES[version]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_subset_of_fields_is_what_fastavro_reads(data: st.DataObject) -> None:
     version = data.draw(st.sampled_from(VERSIONS))
@@ -128,7 +128,7 @@ def values(schema: Any) -> st.SearchStrategy[Any]:
 RECORDS = {version: values(schemas.resolved(schemas.get(version).definition)) for version in VERSIONS}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_subset_of_any_record_is_what_fastavro_reads(data: st.DataObject) -> None:
     version = data.draw(st.sampled_from(VERSIONS))
@@ -186,7 +186,7 @@ def test_a_field_that_the_schema_lacks_is_named(version: str) -> None:
     assert Packet.trusted(SAMPLES[version]).read([]) == {}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(version=st.sampled_from(VERSIONS), where=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
 def test_a_changed_byte_is_refused_or_reads_as_fastavro_reads_it(version: str, where: float, value: int) -> None:
     data = bytearray(SAMPLES[version])
@@ -198,7 +198,7 @@ def test_a_changed_byte_is_refused_or_reads_as_fastavro_reads_it(version: str, w
     assert same(packet.read_all(), reference(bytes(data)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(version=st.sampled_from(VERSIONS), at=st.floats(0, 1), noise=st.binary(max_size=30), skip=st.integers(0, 40))
 def test_bytes_put_in_or_taken_out_are_refused(version: str, at: float, noise: bytes, skip: int) -> None:
     data = SAMPLES[version]
@@ -211,14 +211,14 @@ def test_bytes_put_in_or_taken_out_are_refused(version: str, at: float, noise: b
     assert same(packet.read_all(), reference(altered))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=400), st.binary(max_size=400).map(lambda tail: b"Obj\x01" + tail)))
 def test_noise_is_refused(noise: bytes) -> None:
     with pytest.raises(PacketError):
         Packet.parse(noise)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(version=st.sampled_from(VERSIONS), keep=st.floats(0, 1, exclude_max=True))
 def test_a_packet_that_is_cut_off_is_refused(version: str, keep: float) -> None:
     data = SAMPLES[version]
@@ -308,7 +308,7 @@ def test_a_deflated_packet_is_read_and_keeps_its_bytes() -> None:
     assert packet.read(["candidate.programid"]) == {"candidate": {"programid": 1}}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(where=st.floats(0.5, 1, exclude_max=True), value=st.integers(0, 255))
 def test_a_changed_byte_of_a_deflated_packet_is_refused_or_reads_as_fastavro_reads_it(where: float, value: int) -> None:
     data = bytearray(deflated())

@@ -34,6 +34,7 @@ def inventory(tmp_path):
             "groups": {f"{site}_{kind}": names[site] for site in names for kind in ("zookeeper", "kafka")},
             "night_topics": variables["topics_night"],
             "secrets": str(tmp_path),
+            "filter_files": [path.name for path in (ROOT / "src/zads/filters/builtin").glob("*.py")],
             **{key: variables[key] for key in ("programmes", "users", "filters", "filter_groups", "secrets_source")},
         }
     )
@@ -44,6 +45,11 @@ def test_the_inventory_that_comes_with_the_project_is_accepted(problems, invento
 
 
 BAD = {
+    "a filter's file that is nowhere": (
+        lambda i: i["filters"][0].update(file="mine.py:Mine"),
+        "bright_young_transient needs mine.py, which is neither in inventories/local/filters nor built in",
+    ),
+    "a catalogue that is nowhere": (lambda i: i["filters"][0].update(data=["stars.csv"]), "needs stars.csv"),
     "an even ensemble": (
         lambda i: i["groups"].update(origin_zookeeper=["origin-1", "origin-2"]),
         "inventories/local/hosts.yml: origin_zookeeper has 2 hosts",

@@ -13,6 +13,7 @@ from astropy.coordinates import SkyCoord
 from hypothesis import given
 from hypothesis import strategies as st
 
+import packets
 from zads.errors import ZadsError
 from zads.filters import quantities as q
 
@@ -88,6 +89,15 @@ def test_equal_fluxes_are_three_quarters_of_a_magnitude_brighter() -> None:
 def test_colour_and_magnitude_difference() -> None:
     assert q.colour(alert({"jd": 99.9, "fid": 2, "magpsf": 17.5})) == pytest.approx(0.5)
     assert q.magnitude_difference(alert({"jd": 95.0, "magpsf": 19.5})) == pytest.approx(1.5)
+
+
+def test_a_cutout_is_an_array_of_pixels() -> None:
+    alert = {"cutoutScience": {"stampData": packets.fits(2.5)}, "cutoutDifference": None}
+    image = q.pixels(alert, "Science")
+    assert image is not None
+    assert image.shape == (63, 63)
+    assert (image == 2.5).all()
+    assert q.pixels(alert) is None
 
 
 def test_star_score_is_of_the_nearest_source_within_reach() -> None:

@@ -16,6 +16,7 @@ options:
   users: {description: Users and what they read, type: list, elements: dict, required: true}
   filters: {description: Filters, type: list, elements: dict, required: true}
   filter_groups: {description: Groups of filters, type: dict, required: true}
+  filter_files: {description: Names of the files that filters may be in, type: list, elements: str, required: true}
   night_topics: {description: Settings of every night's topics, type: dict, required: true}
   survey: {description: First part of topic names, type: str, default: ztf}
   secrets_source: {description: generated or given, type: str, default: generated}
@@ -146,6 +147,10 @@ def _filters(data: dict):
         state = {True: "on", False: "off"}.get(one.get("state"), one.get("state"))  # YAML reads off as false
         if state not in STATES:
             yield f"filters: {name} has state {state!r}, none of {', '.join(STATES)}"
+        for file in [str(one.get("file", f"{name}.py")).partition(":")[0], *one.get("data", [])]:
+            if file not in data["filter_files"]:
+                place = f"inventories/{data['env']}/filters"
+                yield f"filters: {name} needs {file}, which is neither in {place} nor built in"
     for group in data["filter_groups"]:
         if not NAME.fullmatch(str(group)):
             yield f"filter_groups: {group!r} is no name (small letters, digits, - and _)"
@@ -175,6 +180,7 @@ def main() -> None:
             "users": {"type": "list", "elements": "dict", "required": True},
             "filters": {"type": "list", "elements": "dict", "required": True},
             "filter_groups": {"type": "dict", "required": True},
+            "filter_files": {"type": "list", "elements": "str", "required": True},
             "night_topics": {"type": "dict", "required": True},
             "survey": {"type": "str", "default": "ztf"},
             "secrets_source": {"type": "str", "default": "generated", "no_log": False},

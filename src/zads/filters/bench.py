@@ -204,6 +204,7 @@ def new(name: str, directory: Path) -> tuple[Path, Path]:
 
     filter_topic(name)
     target, test = directory / f"{name}.py", directory / f"test_{name}.py"
+    directory.mkdir(parents=True, exist_ok=True)
     for path in (target, test):
         if path.exists():
             raise ZadsError(f"{path} is there already", hint="choose another name, or remove it")
@@ -220,7 +221,7 @@ from zads.filters import quantities as q
 
 
 class NAME(Filter):
-    """Real, bright (below 16 mag), and not a known asteroid."""
+    """Real, bright (below 17 mag), and not a known asteroid."""
 
     fields = ("candidate.magpsf", "candidate.rb", "candidate.isdiffpos", "candidate.ssdistnr", "candidate.ssmagnr")
     cap = 20
@@ -228,7 +229,7 @@ class NAME(Filter):
     def accept(self, alert: Alert) -> bool:
         """All cuts."""
         candidate = alert["candidate"]
-        if q.real_bogus(alert) < 0.65 or not q.is_positive(candidate) or candidate["magpsf"] > 16.0:
+        if q.real_bogus(alert) < 0.65 or not q.is_positive(candidate) or candidate["magpsf"] > 17.0:
             return False
         return not q.solar_system_match(alert, within_arcsec=10.0)
 '''

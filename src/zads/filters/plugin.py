@@ -361,17 +361,18 @@ def filter(  # noqa: A001  the word that people expect; `from zads.filters impor
     cap: int = DEFAULT_CAP,
     programmes: Iterable[int] = (1,),
     time_limit: float = DEFAULT_TIME_LIMIT,
-) -> Callable[[Callable[[Alert], bool | dict[str, Any]]], type[Filter]]:
-    """Make a filter of a plain function of one alert; the arguments are those of `Filter`.
+    batches: bool = False,
+) -> Callable[[Callable[[Any], Any]], type[Filter]]:
+    """Make a filter of a plain function: `accept` of one alert, or with `batches` `accept_batch` of their columns.
 
-    The function's docstring is the filter's.
+    The other arguments are those of `Filter`. The function's docstring is the filter's.
     """
 
-    def decorate(function: Callable[[Alert], bool | dict[str, Any]]) -> type[Filter]:
+    def decorate(function: Callable[[Any], Any]) -> type[Filter]:
         space = {
             "__doc__": function.__doc__,
             "__module__": function.__module__,
-            "accept": staticmethod(function),
+            "accept_batch" if batches else "accept": staticmethod(function),
             "fields": fields,
             "owner": owner,
             "cap": cap,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zads.errors import ZadsError
+from zads.packet import cutout
 
 Floats = npt.NDArray[np.float64]
 Record = Mapping[str, Any]
@@ -193,6 +194,15 @@ def colour(alert: Record, days: float = 1.0) -> float:
     """
     latest = {point.band: point.mag for point in detections(alert, days=days)}
     return latest[1] - latest[2] if 1 in latest and 2 in latest else math.nan
+
+
+def pixels(alert: Record, which: str = "Difference") -> npt.NDArray[np.float32] | None:
+    """A cutout's pixels (rows, columns; 63 x 63 of about 1 arcsec, in detector counts); None if the alert has none.
+
+    `which` is Science, Template or Difference. Reads cutoutWHICH.stampData. Raises ZadsError if it is no image.
+    """
+    stamp = alert[f"cutout{which}"]
+    return None if stamp is None else cutout(stamp["stampData"])
 
 
 def separation_arcsec(ra1_deg: Any, dec1_deg: Any, ra2_deg: Any, dec2_deg: Any) -> Any:

@@ -75,6 +75,7 @@ class Entry(BaseModel):
     state: Literal["active", "shadow", "off"] = "active"
     cap: int | None = Field(default=None, ge=1)
     programmes: list[int] | None = None
+    data: list[str] = []
     description: str = ""
 
 
