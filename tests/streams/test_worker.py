@@ -19,6 +19,7 @@ from conftest import Broker, await_true
 
 from zads import kafka, topics
 from zads.demo import filter_counts
+from zads.filters.worker import LETTERS_A_VISIT
 from zads.packet import Packet
 from zads.sources.simulator import simulate
 
@@ -133,15 +134,19 @@ class Night:
     def passed(self, name: str) -> Counter[bytes]:
         return Counter(message.value() for message in self.broker.read_all(topics.filter_topic(name)))
 
-    def counts(self) -> dict[str, Counter[str]]:
-        """Each filter's committed numbers, over all workers of the group."""
+    def records(self) -> list[dict[str, Any]]:
+        """The newest committed record of each filter and worker of the group."""
         latest: dict[bytes, dict[str, Any]] = {}
         for message in self.broker.read_all(topics.FILTER_COUNTS):
             value = json.loads(message.value())
             if value["group"] == self.group:
                 latest[message.key()] = value
+        return list(latest.values())
+
+    def counts(self) -> dict[str, Counter[str]]:
+        """Each filter's committed numbers, over all workers of the group."""
         total: dict[str, Counter[str]] = {}
-        for value in latest.values():
+        for value in self.records():
             numbers = {key: value[key] for key in ("seen", "passed", "capped", "failed", "skipped")}
             total.setdefault(value["filter"], Counter()).update(numbers)
         return total
@@ -255,17 +260,43 @@ def test_bad_filters_of_every_kind_cost_the_others_nothing_but_bounded_time(nigh
     assert len(keeper.exits) == 1, "the worker itself never ended"
     assert night.passed(good) == even(everything)
     counts = night.counts()
-    letters = Counter(
-        headers[topics.HEADER_FILTER].decode()
-        for message in night.broker.read_all(topics.REJECTED)
-        if topics.HEADER_FILTER in (headers := dict(message.headers())) and headers[topics.HEADER_REASON]
-    )
+    letters: Counter[str] = Counter()
+    alerts = {packet.data: str(packet.candid).encode() for packet in everything}
+    for message in night.broker.read_all(topics.REJECTED):
+        headers = dict(message.headers())
+        if (name := headers.get(topics.HEADER_FILTER, b"").decode()).startswith(f"{night.group}_"):
+            letters[name] += 1
+            assert headers[topics.HEADER_CANDID] == alerts[message.value()], "the alert's own bytes and number"
+            assert headers[topics.HEADER_REASON], name
+    circuits = {record["filter"]: record["circuit"] for record in night.records()}
+    assert circuits[good] == "closed"
+    visits = len({packet.visit for packet in everything})
     for kind in BAD:
+        assert circuits[f"{night.group}_{kind}"] == "open", kind
+        assert letters[f"{night.group}_{kind}"] <= LETTERS_A_VISIT * visits, kind
         row = counts[f"{night.group}_{kind}"]
         assert row["passed"] == 0
         assert row["failed"] > 0, kind
         assert row["failed"] + row["skipped"] == len(everything), kind
         assert letters[f"{night.group}_{kind}"] > 0, kind
+
+
+def test_a_stop_ends_with_the_batch_and_the_next_worker_goes_on_from_there(night: Night) -> None:
+    evens = f"{night.group}_evens"
+    night.add(evens, EVEN)
+    night.publish(4, 60)
+    keeper = night.start()
+    night.await_seen(evens, 1)
+    assert keeper.stop() == 0
+    assert "worker stopped" in keeper.log()
+    assert night.passed(evens).total() == night.counts()[evens]["passed"], "outputs and counts are of the same batches"
+    night.publish(1, 60, seed=2)
+    follower = night.start()
+    everything = night.everything()
+    night.await_seen(evens, len(everything))
+    assert follower.stop() == 0
+    assert night.passed(evens) == even(everything)
+    assert night.seen(evens) == len(everything)
 
 
 def test_a_reload_takes_up_new_filters_and_neither_loses_nor_doubles(night: Night) -> None:
