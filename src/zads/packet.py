@@ -277,8 +277,8 @@ def _tree(fields: Iterable[str]) -> dict[str, Any]:
 def _named(schema: Any, path: str = "alert") -> Any:
     """The schema with each record named by its path.
 
-    Avro knows a type by its name alone, but ``cutoutScience`` and ``cutoutTemplate`` share one: projected to different
-    fields they are two types. Writer's and reader's records at the same path get the same name.
+    Avro knows a type by its name alone and wants it defined once, but here the type that ``cutoutScience`` and
+    ``cutoutTemplate`` share is spelt out at both.
     """
     if isinstance(schema, list):
         return [_named(branch, path) for branch in schema]

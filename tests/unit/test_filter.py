@@ -269,6 +269,16 @@ def test_a_change_gains_and_loses_alerts(tmp_path: Path, night: Path) -> None:
     assert compared["gains"] or compared["losses"]
 
 
+def test_a_night_that_has_nothing_for_a_filter_is_no_trial(tmp_path: Path, night: Path) -> None:
+    recorded = [one for one in bench.night(night) if one.packet.programid != 1]
+    assert recorded
+    path = tmp_path / "all.py"
+    path.write_text(HEAD + GOOD)
+    outcome = bench.run(str(path), recorded)
+    assert outcome.refusals() == ["this night has no alert of its programmes"]
+    assert "this night has no alert" in bench.page(outcome, recorded)
+
+
 def test_a_filter_that_floods_is_refused_with_figures(tmp_path: Path, night: Path) -> None:
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)

@@ -88,6 +88,8 @@ class Outcome:
     def refusals(self) -> list[str]:
         """Why this filter may not go live, with figures; empty if it may."""
         reasons = []
+        if not self.offered:
+            reasons.append("this night has no alert of its programmes")
         if self.share > FLOOD:
             count = len(self.passed) + len(self.cut)
             reasons.append(
@@ -193,7 +195,7 @@ def page(outcome: Outcome, recorded: Sequence[Recorded], compared: Mapping[str, 
     nights = sorted({one.packet.night for one in recorded})
     return pages.render(
         "filter.html", outcome=outcome, refusals=outcome.refusals(), nights=nights,
-        most=max(1, *(passed + cut for _, passed, cut in outcome.visits.values())), lists=lists,
+        most=max([1, *(passed + cut for _, passed, cut in outcome.visits.values())]), lists=lists,
         failures=outcome.failures(recorded)[:SHOWN],
     )  # fmt: skip
 
