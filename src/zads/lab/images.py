@@ -37,8 +37,8 @@ HOST_PACKAGES = {
 }
 #: The release that the programs' images are made of, and the Python that it has (wheels are chosen for it).
 BASE_SUITE, BASE_PYTHON = "bookworm", "3.11"
-#: Images that are deployed to hosts, each from the directory of its name.
-DEPLOYED = ("producer", "mirrormaker", "filter-worker")
+#: Images that are deployed to hosts, and the directory below ``images`` that each is made of.
+DEPLOYED = {"producer": "zads", "mirrormaker": "mirrormaker", "filter-worker": "zads"}
 #: Names beside kafka-run-class.sh in the distribution's bin/, all links to it.
 KAFKA_SCRIPTS = (
     "kafka-server-start.sh zookeeper-server-start.sh zookeeper-shell.sh connect-mirror-maker.sh kafka-topics.sh "
@@ -98,7 +98,7 @@ class Builder:
 
     def program(self, name: str) -> str:
         """The tag of a deployed image: producer, mirrormaker or filter-worker."""
-        directory = self.root / "images" / name
+        directory = self.root / "images" / DEPLOYED[name]
         inputs = [directory]
         kafka = self.kafka() if name == "mirrormaker" else None
         if kafka is None:
