@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,25 +12,11 @@ import pytest
 from zads.access import Topic, TopicChanges
 from zads.errors import ZadsError
 
-pytest.importorskip("ansible")
-PLUGINS = Path(__file__).resolve().parents[2] / "ansible/plugins"
-
-
-def load(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture
-def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module that the test names, with what Ansible would put beside it."""
-    shared = "ansible.module_utils.kafka_site"
-    monkeypatch.setitem(sys.modules, shared, load(PLUGINS / "module_utils/kafka_site.py", shared))
-    return load(PLUGINS / f"modules/{request.param}.py", request.param)
+def module(request: pytest.FixtureRequest, plugin: Callable[[str], ModuleType]) -> ModuleType:
+    """The module that the test names."""
+    return plugin(f"modules/{request.param}.py")
 
 
 @pytest.mark.parametrize("module", ["kafka_topics"], indirect=True)

@@ -1,23 +1,16 @@
 """Secrets are made once, renewed in time, never silently when they are given, and never shown."""
 
 import datetime
-import importlib.util
 import stat
-from pathlib import Path
 
 import pytest
 import yaml
-
-pytest.importorskip("ansible")
-MODULE = Path(__file__).parents[2] / "ansible/plugins/modules/site_secrets.py"
+from cryptography.hazmat.primitives import serialization
 
 
 @pytest.fixture(scope="module")
-def site_secrets():
-    spec = importlib.util.spec_from_file_location("site_secrets", MODULE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def site_secrets(plugin):
+    return plugin("modules/site_secrets.py")
 
 
 def host(name, site="origin", *, kafka=True, names=("192.0.2.1",)):
@@ -27,11 +20,12 @@ def host(name, site="origin", *, kafka=True, names=("192.0.2.1",)):
 
 @pytest.fixture
 def settle(site_secrets, tmp_path):
-    def run(*hosts, users=("reader",), source="generated", check=False, renew_days=30):
+    def run(*hosts, users=("reader",), mirrors=(), source="generated", check=False, renew_days=30):
         params = {
             "directory": str(tmp_path / "secrets"),
             "clients": str(tmp_path / "clients"),
             "hosts": list(hosts) or [host("one")],
+            "mirrors": list(mirrors),
             "passwords": list(users),
             "source": source,
             "renew_days": renew_days,
@@ -104,6 +98,18 @@ def test_a_host_of_the_ensemble_alone_gets_no_brokers_certificate(settle, tmp_pa
     assert (tmp_path / "secrets/origin/one/zookeeper.key").exists()
 
 
+def test_several_mirrors_trust_each_other_and_one_alone_needs_nobody(settle, site_secrets, tmp_path):
+    mirrors = [{"name": f"mirror-{number}.example.org", "names": [f"192.0.2.{number}"]} for number in (1, 2)]
+    settle(mirrors=mirrors[:1])
+    assert not (tmp_path / "secrets/mirrors").exists()
+    settle(mirrors=mirrors)
+    authority = site_secrets.Pair.load(tmp_path / "secrets/mirrors/ca")
+    for mirror in mirrors:
+        pair = site_secrets.Pair.load(tmp_path / "secrets/mirrors" / mirror["name"] / "rest")
+        assert pair.wrong(authority, mirror["name"], [mirror["name"], *mirror["names"]], 30) == ""
+    assert settle(mirrors=mirrors).result()["changed"] is False
+
+
 def test_passwords_stay_and_leave_with_their_users(settle, tmp_path):
     settle(users=("reader", "alice"))
     path = tmp_path / "secrets/passwords.yml"
@@ -129,11 +135,67 @@ def test_the_administrators_configuration_names_every_broker(settle, tmp_path):
     assert "bootstrap.servers=192.0.2.1:9093,192.0.2.2:9093\n" in text
 
 
-def test_given_secrets_are_demanded_by_file_and_never_made(settle, tmp_path):
-    problems = settle(source="given").problems
-    assert any("origin/kafka-ca.crt" in problem for problem in problems)
-    assert any("passwords.yml has no password for reader" in problem for problem in problems)
-    assert list((tmp_path / "secrets").rglob("*.key")) == []
+def test_given_secrets_are_each_demanded_by_name_and_never_made(settle, tmp_path):
+    mirrors = [{"name": name, "names": []} for name in ("m1", "m2")]
+    problems = settle(host("one"), host("two", "public", kafka=False), mirrors=mirrors, source="given").problems
+    secrets = tmp_path / "secrets"
+    missing = [
+        "origin/kafka-ca", "origin/zookeeper-ca", "origin/one/kafka", "origin/one/zookeeper", "origin/admin",
+        "public/kafka-ca", "public/zookeeper-ca", "public/two/zookeeper", "public/admin",
+        "mirrors/ca", "mirrors/m1/rest", "mirrors/m2/rest",
+    ]  # fmt: skip
+    assert [problem.partition(".crt")[0] for problem in problems[:-1]] == [f"{secrets}/{name}" for name in missing]
+    assert problems[-1] == f"{secrets}/passwords.yml has no password for reader"
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "clients"] == []
+
+
+def in_openssls_form(path):
+    """Write a key again in the form that Kafka does not read."""
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda secrets: (secrets / "origin/kafka-ca.crt").unlink(), "origin/kafka-ca.crt is missing"),
+        (lambda secrets: (secrets / "origin/one/kafka.key").unlink(), "origin/one/kafka.crt: missing"),
+        (
+            lambda secrets: (secrets / "origin/one/kafka.key").write_text((secrets / "origin/admin.key").read_text()),
+            "origin/one/kafka.crt: its key is another's",
+        ),
+        (
+            lambda secrets: (secrets / "origin/kafka-ca.crt").write_text(
+                (secrets / "origin/zookeeper-ca.crt").read_text()
+            ),
+            "origin/one/kafka.crt: issued by another authority",
+        ),
+        (
+            lambda secrets: in_openssls_form(secrets / "origin/one/kafka.key"),
+            "origin/one/kafka.crt: its key is not in the form PKCS#8",
+        ),
+        (lambda secrets: (secrets / "passwords.yml").write_text("reader: ''\n"), "has no password for reader"),
+    ],
+)
+def test_given_secrets_that_are_wrong_are_refused_by_file_and_reason(settle, tmp_path, spoil, says):
+    settle()
+    secrets = tmp_path / "secrets"
+    spoil(secrets)
+    before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
+    assert any(says in problem for problem in settle(source="given").problems)
+    assert {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()} == before
+
+
+def test_given_authorities_need_no_key_and_certificates_may_say_more(settle, site_secrets, tmp_path):
+    settle()
+    secrets = tmp_path / "secrets"
+    issuer = site_secrets.Pair.load(secrets / "origin/kafka-ca")
+    names = ["one", "192.0.2.1", "localhost", "127.0.0.1", "alerts.example.org"]
+    site_secrets.Pair.make(secrets / "origin/one/kafka", "one", names=names, issuer=issuer).save()
+    for key in secrets.glob("origin/*-ca.key"):
+        key.unlink()
+    assert settle(source="given").problems == []
 
 
 def test_given_secrets_that_are_good_are_taken(settle):

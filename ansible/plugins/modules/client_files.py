@@ -33,10 +33,10 @@ written: {description: Users whose file was made or changed, returned: success, 
 removed: {description: Users whose file was removed, returned: success, type: list, elements: str}
 """
 
-import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.whole_file import replace
 
 
 def heading(site: str) -> str:
@@ -63,15 +63,6 @@ def contents(params: dict, user: str, password: str) -> str:
     )
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file whole, readable by its owner alone from its first byte."""
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    part.replace(path)
-
-
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -95,7 +86,7 @@ def main() -> None:
     if not module.check_mode:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in written:
-            replace(directory / name, wanted[name])
+            replace(directory / name, wanted[name].encode())
         for name in removed:
             (directory / name).unlink()
     module.exit_json(

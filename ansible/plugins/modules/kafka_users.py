@@ -35,11 +35,11 @@ removed: {description: Accounts removed, returned: success, type: list, elements
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from pathlib import Path
 
 from ansible.module_utils.kafka_site import ANSWER, run, shown, site_module
+from ansible.module_utils.whole_file import replace
 from confluent_kafka.admin import (
     ScramCredentialInfo,
     ScramMechanism,
@@ -80,10 +80,8 @@ class Memory:
 
     def write(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = self.path.with_name(self.path.name + ".part")
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump({"cluster": self.cluster, "salt": self.salt.hex(), "digests": self.digests}, file, indent=1)
-        part.replace(self.path)
+        content = {"cluster": self.cluster, "salt": self.salt.hex(), "digests": self.digests}
+        replace(self.path, json.dumps(content, indent=1).encode())
 
 
 def changes(wanted: dict[str, str], present: dict[str, dict[str, int]], memory: Memory, iterations: int):

@@ -12,7 +12,8 @@ description:
     and one for its ensemble, so that only brokers and ensemble can speak to ZooKeeper.
   - A certificate is made again when it is missing, when its names or its authority differ, or when it expires soon.
     Keys are ECDSA on P-256, authorities last 10 years, certificates 2 years.
-  - With O(source=given) nothing is made; what is missing or wrong is an error that names the file.
+  - With O(source=given) nothing is made; what is missing or wrong is an error that names the file. An authority's key
+    is not asked for then, and a certificate may vouch for more names than it must.
 options:
   directory: {description: Where the secrets are kept, type: path, required: true}
   clients: {description: Where client configurations are kept, type: path, required: true}
@@ -27,6 +28,14 @@ options:
       kafka: {description: Whether it is a broker, type: bool, default: false}
       names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
       bootstrap: {description: Address of the listener for brokers, type: str, default: ""}
+  mirrors:
+    description: Hosts whose mirrors speak to each other, when there are several. They share an authority of their own.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Its inventory name and certificate name, type: str, required: true}
+      names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
   passwords: {description: Users and programs that need a password, type: list, elements: str, default: []}
   source: {description: Make secrets or demand them, type: str, choices: [generated, given], default: generated}
   renew_days: {description: A certificate with fewer days left is made again, type: int, default: 30}
@@ -49,12 +58,12 @@ expires: {description: Days until the first certificate expires, returned: alway
 
 import datetime
 import ipaddress
-import os
 import secrets
 from pathlib import Path
 
 import yaml
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.whole_file import replace
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -71,13 +80,9 @@ def now():
 
 
 def write(path: Path, data: bytes) -> None:
-    """Replace a file whole, readable by its owner alone from its first byte."""
+    """Replace a file of a directory that only its owner enters."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    part.replace(path)
+    replace(path, data)
 
 
 class Pair:
@@ -87,16 +92,16 @@ class Pair:
         self.path, self.key, self.certificate = path, key, certificate
 
     @classmethod
-    def load(cls, path: Path) -> Pair | None:
-        """The pair in these files, or None when either is missing. ValueError when one cannot be read."""
+    def load(cls, path: Path, *, keyless: bool = False) -> Pair | None:
+        """The pair in these files, or None when one that is needed is missing. ValueError when one cannot be read."""
         key, certificate = path.with_suffix(".key"), path.with_suffix(".crt")
-        if not (key.exists() and certificate.exists()):
+        if not (certificate.exists() and (keyless or key.exists())):
             return None
-        return cls(
-            path,
-            serialization.load_pem_private_key(key.read_bytes(), None),
-            x509.load_pem_x509_certificate(certificate.read_bytes()),
-        )
+        try:
+            private = None if keyless else serialization.load_pem_private_key(key.read_bytes(), None)
+        except TypeError as error:  # it has a passphrase
+            raise ValueError(str(error)) from error
+        return cls(path, private, x509.load_pem_x509_certificate(certificate.read_bytes()))
 
     @classmethod
     def make(cls, path: Path, name: str, *, names=(), issuer: Pair | None = None) -> Pair:
@@ -145,18 +150,22 @@ class Pair:
             return set()
         return {str(name.value) for name in value}
 
-    def wrong(self, issuer: Pair, name: str, names, renew_days: int) -> str:
-        """Why this certificate must be made again; empty when it is good."""
+    def wrong(self, issuer: Pair, name: str, names, renew_days: int, *, given: bool = False) -> str:
+        """Why this certificate must be made again; empty when it is good. One that is ``given`` may say more."""
         try:
             self.certificate.verify_directly_issued_by(issuer.certificate)
         except Exception:
             return "issued by another authority"
         if self.key.public_key() != self.certificate.public_key():
             return "its key is another's"
-        if self.certificate.subject.rfc4514_string() != f"CN={name}":
-            return f"its name is {self.certificate.subject.rfc4514_string()}, not CN={name}"
-        if self.names() != {str(entry.value) for entry in alternative(names)}:
-            return f"valid for {', '.join(sorted(self.names()))}"
+        subject = self.certificate.subject.rfc4514_string()
+        if subject != f"CN={name}" and not (given and subject.startswith(f"CN={name},")):
+            return f"its name is {subject}, not CN={name}"
+        wanted = {str(entry.value) for entry in alternative(names)}
+        if not (wanted <= self.names() if given else wanted == self.names()):
+            return f"valid for {', '.join(sorted(self.names())) or 'no name'}, not {', '.join(sorted(wanted))}"
+        if not self.path.with_suffix(".key").read_bytes().lstrip().startswith(b"-----BEGIN PRIVATE KEY-----"):
+            return "its key is not in the form PKCS#8, which Kafka and ZooKeeper read"
         return f"expires in {self.days} days" if self.days < renew_days else ""
 
 
@@ -190,7 +199,7 @@ class Secrets:
 
     def __init__(self, params: dict, *, check: bool):
         self.directory, self.clients = Path(params["directory"]), Path(params["clients"])
-        self.hosts, self.users = params["hosts"], params["passwords"]
+        self.hosts, self.mirrors, self.users = params["hosts"], params["mirrors"], params["passwords"]
         self.given, self.renew_days = params["source"] == "given", params["renew_days"]
         self.check = check
         self.created: list[str] = []
@@ -206,6 +215,7 @@ class Secrets:
             self.clients.mkdir(mode=0o700, parents=True, exist_ok=True)
         for site in dict.fromkeys(host["site"] for host in self.hosts):
             self._site(site, [host for host in self.hosts if host["site"] == site])
+        self._mirrors()
         self._passwords()
 
     def _site(self, site: str, hosts: list[dict]) -> None:
@@ -219,17 +229,25 @@ class Secrets:
         self._certificate(f"{site}/admin", "admin", [], brokers)
         self._administrator(site, [host["bootstrap"] for host in hosts if host["bootstrap"]])
 
-    def _load(self, name: str) -> Pair | None:
+    def _mirrors(self) -> None:
+        """One mirror alone speaks to nobody, and needs none of this."""
+        if len(self.mirrors) > 1:
+            authority = self._authority("mirrors/ca", "ZADS mirrors")
+            for host in self.mirrors:
+                names = [host["name"], *host["names"]]
+                self._certificate(f"mirrors/{host['name']}/rest", host["name"], names, authority)
+
+    def _load(self, name: str, *, keyless: bool = False) -> Pair | None:
         try:
-            return Pair.load(self.directory / name)
+            return Pair.load(self.directory / name, keyless=keyless)
         except ValueError as error:
             self.problems.append(f"{self.directory / name}.{{crt,key}} cannot be read: {error}")
             return None
 
     def _authority(self, name: str, title: str) -> Pair | None:
-        pair = self._load(name)
+        pair = self._load(name, keyless=self.given)
         if pair is None:
-            if self._refuse(f"{name}.crt and its .key are missing"):
+            if self._refuse(f"{name}.crt is missing" if self.given else f"{name}.crt and its .key are missing"):
                 return None
             pair = Pair.make(self.directory / name, title)
             self.created.append(name)
@@ -238,10 +256,14 @@ class Secrets:
         return pair
 
     def _certificate(self, name: str, title: str, names: list[str], issuer: Pair | None) -> None:
-        if issuer is None:
-            return
         pair = self._load(name)
-        wrong = pair.wrong(issuer, title, names, self.renew_days) if pair else "missing"
+        if issuer is None:
+            if pair is None:
+                self._refuse(f"{name}.crt and its .key are missing")
+            return
+        wrong = "missing"
+        if pair:
+            wrong = pair.wrong(issuer, title, names, self.renew_days, given=self.given)
         if wrong and not self._refuse(f"{name}.crt: {wrong}"):
             (self.renewed if pair else self.created).append(f"{name} ({wrong})" if pair else name)
             pair = Pair.make(self.directory / name, title, names=names, issuer=issuer)
@@ -309,11 +331,13 @@ def main() -> None:
         "names": {"type": "list", "elements": "str", "default": []},
         "bootstrap": {"type": "str", "default": ""},
     }
+    mirror = {"name": {"type": "str", "required": True}, "names": {"type": "list", "elements": "str", "default": []}}
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "clients": {"type": "path", "required": True},
             "hosts": {"type": "list", "elements": "dict", "required": True, "options": host},
+            "mirrors": {"type": "list", "elements": "dict", "default": [], "options": mirror},
             "passwords": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "source": {"type": "str", "choices": ["generated", "given"], "default": "generated"},
             "renew_days": {"type": "int", "default": 30},

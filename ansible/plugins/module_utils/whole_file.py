@@ -1,0 +1,19 @@
+"""Files are replaced whole: who reads one meanwhile sees the old or the new, and nobody else sees either."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def replace(path: Path, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+    """Write a file that has its mode and ``owner`` (user and group number; None: the writer's) before its name."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        if owner:
+            os.fchown(file.fileno(), *owner)
+        os.fchmod(file.fileno(), mode)
+    part.replace(path)
