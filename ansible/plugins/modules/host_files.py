@@ -1,0 +1,277 @@
+#!/usr/bin/python
+"""What a program's directories and files on a host must be, and what its units need after that: all in one step."""
+# ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_files
+short_description: A program's directories and files, and what its units need
+description:
+  - Files are replaced whole, with their owner and mode. A difference shows their lines, but of a secret only that it
+    differs.
+  - Units are asked, not touched. Each writes at its start the checksums of the files it reads into
+    C(/run/NAME/started-with) (C(sha256sum)), and those that it reads again on a reload into C(/run/NAME/reloaded-with).
+options:
+  directories:
+    description: Made if missing, with O(directories[].path), owner, group and mode (0755); their parents too.
+    type: list
+    elements: dict
+    default: []
+  files:
+    description: O(files[].path) and content, with owner, group and mode (0644).
+    type: list
+    elements: dict
+    default: []
+  secrets:
+    description: The same with mode 0400 for contents that nobody may see, in a difference either.
+    type: list
+    elements: dict
+    default: []
+  owner: {description: Owner of what names none, type: str, default: root}
+  group: {description: Group of what names none, type: str, default: root}
+  purge:
+    description: Patterns of paths. What matches and is neither named nor holds something named is removed.
+    type: list
+    elements: str
+    default: []
+  kept:
+    description: Paths that another task has written. A purge leaves them; a unit that has not read one needs a reload.
+    type: list
+    elements: str
+    default: []
+  units: {description: Units to ask, type: list, elements: str, default: []}
+"""
+
+EXAMPLES = r"""
+- name: Configure it
+  host_files:
+    group: kafka
+    directories: [{path: /etc/kafka, mode: "0750"}]
+    files:
+      - {path: /etc/kafka/server.properties, content: "{{ lookup('template', 'server.properties.j2') }}"}
+    units: [kafka.service]
+"""
+
+RETURN = r"""
+written: {description: Paths that changed, returned: always, type: list, elements: str}
+removed: {description: Paths removed, returned: always, type: list, elements: str}
+needs:
+  description:
+    - What each unit needs, V(started), V(restarted) or V(reloaded); those that need nothing are not named. V(started)
+      also means that it runs but would not after a reboot. In check mode a unit still to be written is not named.
+  returned: always
+  type: dict
+"""
+
+import glob
+import grp
+import hashlib
+import os
+import pwd
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.whole_file import replace
+
+RUN = Path("/run")
+
+
+@dataclass(frozen=True)
+class State:
+    """How a path is, or must be. ``content`` is None for a directory."""
+
+    owner: str
+    group: str
+    mode: int
+    content: bytes | None
+
+    def shown(self, *, secret: bool) -> str:
+        """The lines of a difference."""
+        head = f"{self.owner}:{self.group} {self.mode:04o}\n"
+        if self.content is None:
+            return head
+        return head + ("(a secret)\n" if secret else self.content.decode(errors="replace"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path, what it must be, and whether nobody may see its content."""
+
+    path: Path
+    wanted: State
+    secret: bool
+
+    def present(self) -> State | None:
+        """How it is; None when it is not there."""
+        if not self.path.exists():
+            return None
+        status = self.path.stat()
+        content = self.path.read_bytes() if self.path.is_file() else None
+        return State(_user(status.st_uid), _group(status.st_gid), status.st_mode & 0o7777, content)
+
+    def make(self) -> None:
+        """KeyError when there is no such user or group."""
+        owner = pwd.getpwnam(self.wanted.owner).pw_uid, grp.getgrnam(self.wanted.group).gr_gid
+        if self.wanted.content is not None:
+            replace(self.path, self.wanted.content, self.wanted.mode, owner)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        os.chown(self.path, *owner)
+        self.path.chmod(self.wanted.mode)
+
+    def difference(self, before: State | None) -> dict:
+        """As ``--diff`` prints it."""
+        old = before.shown(secret=self.secret) if before else ""
+        new = self.wanted.shown(secret=self.secret)
+        if self.secret and old == new:
+            new = new.replace("(a secret)", "(another secret)")
+        return {"before_header": str(self.path), "after_header": str(self.path), "before": old, "after": new}
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def entries(params: dict) -> list[Entry]:
+    """Everything that must be there, directories first."""
+    return [
+        Entry(Path(one["path"]), _state(one, params), secret=kind == "secrets")
+        for kind in ("directories", "files", "secrets")
+        for one in params[kind]
+    ]
+
+
+def _state(one: dict, defaults: dict) -> State:
+    content = one["content"].encode() if "content" in one else None
+    return State(one["owner"] or defaults["owner"], one["group"] or defaults["group"], int(one["mode"], 8), content)
+
+
+def strays(patterns: list[str], named: list[Path]) -> list[Path]:
+    """What matches a pattern and is neither named nor a directory of something named."""
+    found = {Path(path) for pattern in patterns for path in glob.glob(pattern)}  # noqa: PTH207 absolute patterns
+    kept = {path for one in named for path in (one, *one.parents)}
+    return sorted(path for path in found - kept if not found.intersection(path.parents) - kept)
+
+
+def listed(listing: Path) -> dict[Path, str]:
+    """The files and digests of a list that `sha256sum` wrote; empty when it is not there."""
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    return {Path(name): digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def agrees(sums: dict[Path, str], wanted: dict[Path, bytes]) -> bool:
+    """Whether these files are what they were then: as they are wanted now, or else as they are."""
+    return bool(sums) and all(_digest(path, wanted) == digest for path, digest in sums.items())
+
+
+def _digest(path: Path, wanted: dict[Path, bytes]) -> str:
+    if path not in wanted and not path.exists():
+        return ""
+    return hashlib.sha256(wanted[path] if path in wanted else path.read_bytes()).hexdigest()
+
+
+def need(unit: str, state: dict[str, str], wanted: dict[Path, bytes], kept: list[Path]) -> str:
+    """What a unit needs: started, restarted, reloaded or nothing."""
+    directory = RUN / unit.removesuffix(".service").replace("@", "-")
+    if state.get("ActiveState") not in ("active", "reloading"):
+        return "started"
+    if not agrees(listed(directory / "started-with"), wanted):
+        return "restarted"
+    reloaded = listed(directory / "reloaded-with")
+    new = [
+        path for path in (*wanted, *kept) if path not in reloaded and path.parent in {one.parent for one in reloaded}
+    ]
+    if reloaded and (new or not agrees(reloaded, wanted)):
+        return "reloaded"
+    return "" if state.get("UnitFileState") == "enabled" else "started"
+
+
+def states(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
+    """What systemd says of each unit."""
+    command = ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState", *units]
+    _, output, _ = module.run_command(command, check_rc=True)
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")]
+    return dict(zip(units, blocks, strict=True))
+
+
+def settle(params: dict, units: dict[str, dict[str, str]], *, check: bool) -> dict:
+    """Make what differs, unless this is a check; what to tell Ansible. ``units``: what systemd says of each."""
+    all_entries = entries(params)
+    wrong = [(entry, before) for entry in all_entries if (before := entry.present()) != entry.wanted]
+    kept = [Path(path) for path in params["kept"]]
+    gone = strays(params["purge"], [*(entry.path for entry in all_entries), *kept])
+    contents = {entry.path: entry.wanted.content for entry in all_entries if entry.wanted.content is not None}
+    needs = {unit: what for unit, state in units.items() if (what := need(unit, state, contents, kept))}
+    if check:
+        needs = {unit: what for unit, what in needs.items() if units[unit]["LoadState"] == "loaded"}
+    else:
+        for entry, _ in wrong:
+            entry.make()
+        for path in gone:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return {
+        "changed": bool(wrong or gone),
+        "written": [str(entry.path) for entry, _ in wrong],
+        "removed": [str(path) for path in gone],
+        "needs": needs,
+        "diff": [
+            *(entry.difference(before) for entry, before in wrong),
+            *(
+                {"before_header": str(path), "after_header": str(path), "before": "there\n", "after": ""}
+                for path in gone
+            ),
+        ],
+    }
+
+
+def main() -> None:
+    place = {
+        "path": {"type": "path", "required": True},
+        "owner": {"type": "str"},
+        "group": {"type": "str"},
+    }
+    text = {"type": "str", "required": True}
+    module = AnsibleModule(
+        argument_spec={
+            "directories": _list({**place, "mode": {"type": "str", "default": "0755"}}),
+            "files": _list({**place, "mode": {"type": "str", "default": "0644"}, "content": text}),
+            "secrets": _list(
+                {**place, "mode": {"type": "str", "default": "0400"}, "content": {**text, "no_log": True}}
+            ),
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            "purge": {"type": "list", "elements": "str", "default": []},
+            "kept": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    units = states(module, params["units"]) if params["units"] else {}
+    try:
+        result = settle(params, units, check=module.check_mode)
+    except (KeyError, OSError) as error:  # no such user or group; a directory where a file shall be
+        module.fail_json(msg=str(error.args[0] if isinstance(error, KeyError) else error))
+    module.exit_json(**result)
+
+
+def _list(options: dict) -> dict:
+    return {"type": "list", "elements": "dict", "default": [], "options": options}
+
+
+if __name__ == "__main__":
+    main()
