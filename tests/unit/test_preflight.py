@@ -1,23 +1,17 @@
 """A bad inventory is refused before any host is touched, by variable and file."""
 
 import copy
-import importlib.util
 from pathlib import Path
 
 import pytest
 import yaml
 
-pytest.importorskip("ansible")
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def problems():
-    path = ROOT / "ansible/plugins/modules/preflight_inventory.py"
-    spec = importlib.util.spec_from_file_location("preflight_inventory", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.problems
+def problems(plugin):
+    return plugin("modules/preflight_inventory.py").problems
 
 
 @pytest.fixture
@@ -93,6 +87,11 @@ def test_a_bad_inventory_is_refused_by_name(problems, inventory, spoil, says):
     spoil(inventory)
     found = problems(inventory)
     assert any(says in problem for problem in found), found
+
+
+def test_several_mirrors_are_accepted(problems, inventory):
+    inventory["groups"]["mirrors"] = ["a", "b"]
+    assert problems(inventory) == []
 
 
 def test_a_filter_that_is_off_is_written_as_yaml_reads_it(problems, inventory):

@@ -76,9 +76,8 @@ def _hosts(data: dict):
             twice = [number for number, times in Counter(number_of.get(name) for name in members).items() if times > 1]
             if twice:
                 yield f"node_id {', '.join(map(str, twice))} is given twice in {group}"
-    for group in ("producers", "mirrors"):
-        if len(data["groups"].get(group, [])) > 1:
-            yield f"{group} has more than one host; a night has one ledger, and exactly-once one mirror"
+    if len(data["groups"].get("producers", [])) > 1:
+        yield "producers has more than one host; a night has one ledger"
 
 
 def _topics(data: dict):
