@@ -1,7 +1,7 @@
 """The whole of ``inventories/local``, brought up by the commands that people type, once for all tests here.
 
 ``ZADS_ALERTS`` names a directory of real packets (below it, ``20181129`` is the night that is played); without it the
-night is simulated. ``ZADS_KEEP=1`` leaves the system up at the end.
+night is simulated. ``ZADS_KEEP=1`` leaves the system up at the end, ``ZADS_REUSE=1`` uses the one that is up.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ def playbook(name: str, *options: str, check: bool = True) -> dict[str, dict[str
     run("scripts/ansible", "local", name, *options, check=check, ZADS_RECAP=str(recap))
     counts: dict[str, dict[str, int]] = json.loads(recap.read_text())
     return counts
+
+
+def make_night(*nights: str) -> None:
+    """The topics of nights, without the warm-up that only their latency needs."""
+    run("make", "night", f"NIGHT={','.join(nights)}", "ARGS=-e night_warm_seconds=0")
 
 
 def await_that(what: str, condition: Callable[[], Any], seconds: float = 90) -> Any:
@@ -145,7 +150,8 @@ def alerts() -> Path | None:
 @pytest.fixture(scope="session")
 def system(alerts: Path | None) -> Iterator[System]:
     """The local system with one night in it. What an earlier, interrupted run left is taken down first."""
-    run("make", "down")
+    if os.environ.get("ZADS_REUSE") != "1":
+        run("make", "down")
     run("make", "demo", *([f"ALERTS={alerts}"] if alerts else []), timeout=1500)
     system = System()
     yield system

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, System, await_that, drop, put, read_topic, run
+from conftest import ROOT, System, await_that, drop, make_night, put, read_topic
 
 NIGHT = "20300201"
 
@@ -15,7 +15,7 @@ NIGHT = "20300201"
 @pytest.fixture(scope="module")
 def good(system: System, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Some packets of a simulated night, by file name."""
-    run("make", "night", f"NIGHT={NIGHT}")
+    make_night(NIGHT)
     out = tmp_path_factory.mktemp("simulated")
     command = [".venv/bin/zads", "simulate", "--night", NIGHT, "--visits", "1", "--alerts", "8", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from conftest import System, await_that, drop, read_topic, run
+from conftest import System, await_that, drop, make_night, read_topic
 
 from zads import topics
 from zads.packet import Packet
@@ -14,7 +14,7 @@ NIGHTS = ("20300301", "20300302")
 
 
 def test_each_packet_of_a_mixed_exposure_is_on_the_topic_of_its_night_and_programme(system: System) -> None:
-    run("make", "night", f"NIGHT={','.join(NIGHTS)}")
+    make_night(*NIGHTS)
     wanted: dict[str, Counter[bytes]] = defaultdict(Counter)
     versions = set()
     files = {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, System, await_that, run
+from conftest import ROOT, System, await_that, make_night, run
 
 VISITS, ALERTS_A_VISIT = 12, 25
 
@@ -61,11 +61,11 @@ def test_a_fault_during_the_night_loses_and_doubles_nothing(
     system: System, settled: None, fault: str, tmp_path: Path
 ) -> None:
     night = f"2030010{1 + list(FAULTS).index(fault)}"
-    run("make", "night", f"NIGHT={night}")
+    make_night(night)
     log = (tmp_path / "demo.log").open("w")
     demo = subprocess.Popen(
         [".venv/bin/zads", "demo", "--env", "local", "--night", night, "--visits", str(VISITS),
-         "--alerts-per-visit", str(ALERTS_A_VISIT), "--report", str(tmp_path / "report")],
+         "--alerts-per-visit", str(ALERTS_A_VISIT), "--warm", "0", "--report", str(tmp_path / "report")],
         cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     try:
