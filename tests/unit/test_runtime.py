@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
-from zads.filters import runtime
+from zads.filters import runtime, wire
 from zads.filters.runtime import Circuit, Group, Spec
+from zads.packet import Packet
 from zads.sources.simulator import simulate
 
 ALERTS = [data for _, members in simulate("20190101", 1, 12) for _, data in members]
@@ -16,12 +18,12 @@ RESTART_SECONDS = 5.0  # about one, on a machine that does nothing else
 GOOD = "return alert['candid'] > 0"
 
 
-def write(directory: Path, name: str, body: str) -> Spec:
+def write(directory: Path, name: str, body: str, fields: tuple[str, ...] = ("candid",)) -> Spec:
     path = directory / f"{name}.py"
     indented = "\n".join(f"        {line}" for line in body.splitlines())
     path.write_text(
         "import os\nfrom zads.filters import Filter\nKEPT = []\nclass Cut(Filter):\n"
-        f"    'Doc.'\n    fields = ('candid',)\n    time_limit = 0.2\n    def accept(self, alert):\n{indented}\n"
+        f"    'Doc.'\n    fields = {fields}\n    time_limit = 0.2\n    def accept(self, alert):\n{indented}\n"
     )
     return Spec(name, str(path))
 
@@ -66,7 +68,7 @@ def test_a_bad_filter_is_charged_and_the_good_one_unharmed(body: str, reason: st
 
 
 def test_only_the_alert_that_fails_is_charged(tmp_path: Path) -> None:
-    candid = bench_candid(3)
+    candid = Packet.trusted(ALERTS[3]).candid
     for body in (f"return 1 / (alert['candid'] - {candid}) != 0", f"return alert['candid'] != {candid} or os._exit(1)"):
         with Group([write(tmp_path, "picky", body)]) as group:
             verdicts, _ = group.run(ALERTS)
@@ -74,10 +76,103 @@ def test_only_the_alert_that_fails_is_charged(tmp_path: Path) -> None:
         assert len(verdicts["picky"].passed) == len(ALERTS) - 1
 
 
-def bench_candid(index: int) -> int:
-    from zads.packet import Packet
+def test_a_later_filters_death_takes_nothing_away_and_has_nothing_run_again(tmp_path: Path) -> None:
+    told = "return {'process': os.getpid()}"
+    specs = [write(tmp_path, "first", told), write(tmp_path, "dies", "os._exit(1)"), write(tmp_path, "last", told)]
+    with Group(specs) as group:
+        verdicts, _ = group.run(ALERTS)
+        assert group.restarts == runtime.FATAL_FAILURES
+    assert len(verdicts["first"].passed) == len(verdicts["last"].passed) == len(ALERTS)
+    (before,), (after,) = set(verdicts["first"].passed.values()), set(verdicts["last"].passed.values())
+    assert before != after, "the first filter ran before the process died, and not again after"
 
-    return Packet.trusted(ALERTS[index]).candid
+
+def test_short_calls_on_single_alerts_are_not_taken_for_a_hang_and_a_hang_among_them_is_found(tmp_path: Path) -> None:
+    body = "import time\nKEPT.append(1)\ntime.sleep(0.1)\nreturn len(KEPT) < 16 or sum(range(10**13)) > 0"
+    with Group([write(tmp_path, "slow", body)]) as group:
+        for _ in range(15):  # longer in all than a call's limit and the grace
+            verdicts, _ = group.run(ALERTS[:1])
+            assert verdicts["slow"].passed == {0: ""}
+        assert group.restarts == 0
+        verdicts, _ = group.run(ALERTS[:1])
+        assert list(verdicts["slow"].failed) == [0]
+        assert group.restarts == 1
+
+
+def test_failures_count_in_a_row_over_batches_and_a_success_ends_the_row(tmp_path: Path) -> None:
+    odd = "KEPT.append(1)\nreturn 1 / (len(KEPT) % 2) == 1"
+    always = "return 1 / 0"
+    with Group([write(tmp_path, "odd", odd), write(tmp_path, "always", always)]) as group:
+        half = runtime.FAILURES_IN_A_ROW - 3
+        first, _ = group.run(ALERTS[:half])
+        assert (group.circuits["always"].row, group.circuits["odd"].row) == (half, 0)
+        second, _ = group.run(ALERTS)
+        group.run(ALERTS * 2)
+        assert (len(second["always"].failed), second["always"].skipped) == (3, len(ALERTS) - 3)
+        assert group.circuits["odd"].state == "closed"
+        assert len(first["odd"].failed) + len(second["odd"].failed) == (half + len(ALERTS)) // 2
+
+
+def test_an_alert_that_a_filter_keeps_stays_what_it_was(tmp_path: Path) -> None:
+    body = (
+        "KEPT.append(alert)\nfirst = KEPT[0]\n"
+        "return {'first': first['candid'], 'late': len(first['prv_candidates'] or ()) if len(KEPT) > 1 else -1}"
+    )
+    spec = write(tmp_path, "keeps", body, fields=("candid", "prv_candidates.jd"))
+    packets = [Packet.trusted(data) for data in ALERTS]
+    with Group([spec]) as group:
+        group.run([ALERTS[0]])
+        verdicts, _ = group.run([ALERTS[1]])
+    history = packets[0].read(("prv_candidates",))["prv_candidates"] or ()
+    other = packets[1].read(("prv_candidates",))["prv_candidates"] or ()
+    assert len(history) != len(other)
+    assert json.loads(verdicts["keeps"].passed[0]) == {"first": packets[0].candid, "late": len(history)}
+
+
+def test_what_filters_say_may_be_more_than_the_shared_memory_holds(tmp_path: Path) -> None:
+    body = "KEPT.append(1)\nreturn {'a': 'x' * 4000, 'call': len(KEPT)}"
+    specs = [write(tmp_path, f"wordy{number}", body) for number in range(10)]
+    alerts = [min(ALERTS, key=len)] * 500
+    assert len(specs) * len(alerts) * 4000 > wire.RESULTS_BYTES
+    with Group(specs) as group:
+        verdicts, _ = group.run(alerts)
+    for spec in specs:
+        calls = [json.loads(text)["call"] for text in verdicts[spec.name].passed.values()]
+        assert calls == list(range(1, len(alerts) + 1)), "each alert once"
+
+
+def test_results_are_there_once_they_are_complete_and_refused_where_there_is_no_room() -> None:
+    words, area = memoryview(bytearray(wire.PAGE)).cast("I"), memoryview(bytearray(40))
+    results = wire.Results(words, area)
+    assert results.read() == []
+    assert results.add({"filter": 1})
+    assert not results.add({"filter": "a" * 40})
+    assert results.add({"filter": 2})
+    assert results.read() == [{"filter": 1}, {"filter": 2}]
+    area[0:1] = b"]"
+    with pytest.raises(wire.Broken, match="not JSON"):
+        results.read()
+    results.clear()
+    assert results.read() == []
+
+
+def test_filters_of_one_selection_share_columns_and_another_selection_has_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "counts.py"
+    path.write_text(
+        "import numpy as np\nfrom zads.filters import Filter\nKEPT = []\nclass Counts(Filter):\n    'Doc.'\n"
+        "    fields = ('candid',)\n    def accept_batch(self, alerts):\n"
+        "        KEPT.append(column := alerts['candid'])\n"
+        "        return np.ones(len(alerts), bool), {'candid': column, 'id': np.full(len(alerts), id(column))}\n"
+    )
+    names = ("a", "b", "c")
+    even, odd = list(range(0, len(ALERTS), 2)), list(range(1, len(ALERTS), 2))
+    with Group([Spec(name, str(path)) for name in names]) as group:
+        verdicts, _ = group.run(ALERTS, {"a": even, "b": even, "c": odd})
+    told = {name: {index: json.loads(text) for index, text in verdicts[name].passed.items()} for name in names}
+    candids = [Packet.trusted(data).candid for data in ALERTS]
+    assert {index: one["candid"] for index, one in told["a"].items()} == {index: candids[index] for index in even}
+    assert {index: one["candid"] for index, one in told["c"].items()} == {index: candids[index] for index in odd}
+    assert told["a"] == told["b"], "the same column, made once"
 
 
 def test_a_file_that_cannot_be_loaded_stops_only_itself(tmp_path: Path) -> None:

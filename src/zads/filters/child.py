@@ -2,7 +2,7 @@
 
 1. it loads the filters, each on its own, and says what they declare;
 2. for each batch it decodes, once an alert, what any filter declares, and runs filter after filter;
-3. each filter's verdicts are sent as soon as it is done, so that a later one's death takes nothing away.
+3. each filter's verdicts are told as soon as it is done, so that a later one's death takes nothing away.
 
 Faults that Python can stop (an exception, a loop in Python code, SystemExit) are stopped here; for all others the
 worker kills this process.
@@ -18,7 +18,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,8 @@ class Clock:
         if not self._armed:
             return
         now = time.monotonic()
-        if (call := self._words[wire.SEQUENCE]) != self._last:
-            self._last, self._since = call, now
+        if (alert := self._words[wire.ALERT]) != self._last:
+            self._last, self._since = alert, now
         if now - self._begun > self._batch:
             raise Overrun(f"it took more than {self._batch:g} s for a batch of alerts", whole=True)
         if now - self._since > self._call:
@@ -90,38 +91,96 @@ class Clock:
 
 
 class Decoded:
-    """One alert of a batch, decoded as far as the filters of the group look into it."""
+    """One alert of a batch, decoded as far as the filters of the group look into it.
+
+    Its packet stays in the shared memory: kept copies of a batch's packets would cost more than all else that is done.
+    """
 
     _known: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}  # noqa: RUF012  what a schema has of some fields
 
-    def __init__(self, packet: Packet, fields: Mapping[str, tuple[str, ...]]) -> None:
-        self._packet = packet
+    def __init__(self, data: memoryview, fields: Mapping[str, tuple[str, ...]]) -> None:
+        self._data: memoryview | bytes = data
         self._fields = fields
         self._late: dict[str, Any] = {}
-        self.eager = packet.read(self._existing(fields[""])) if fields[""] else {}
+        self.eager = self._read(fields[""])
 
     def fetch(self, name: str) -> Any:
         """A late field."""
         if name not in self._late:
-            existing = self._existing(self._fields[name])
-            if not existing:
+            found = self._read(self._fields[name])
+            if not found:
                 raise plugin.MissingField(f"this packet's schema has no field {name}: read it with .get()")
-            self._late[name] = self._packet.read(existing).get(name)
+            self._late[name] = found[name]
         return self._late[name]
 
-    def _existing(self, fields: tuple[str, ...]) -> tuple[str, ...]:
-        key = (self._packet.schema_version, fields)
+    def keep(self) -> None:
+        """Take the packet out of the shared memory, which the next batch will overwrite."""
+        self._data = bytes(self._data)
+
+    def _read(self, fields: tuple[str, ...]) -> dict[str, Any]:
+        packet = Packet.trusted(bytes(self._data))
+        key = (packet.schema_version, fields)
         if key not in self._known:
-            self._known[key] = tuple(field for field in fields if self._packet.has(field))
-        return self._known[key]
+            self._known[key] = tuple(field for field in fields if packet.has(field))
+        return packet.read(self._known[key])
+
+
+class Chosen:
+    """Alerts of a batch as filters that declare the same fields see them: one by one, or as columns."""
+
+    def __init__(self, numbers: list[int], alerts: list[plugin.Alert], fields: Sequence[str]) -> None:
+        self.numbers, self.alerts = numbers, alerts
+        self._fields = fields
+        self._columns: plugin.Columns | None = None
+
+    def columns(self) -> plugin.Columns:
+        """All of them; made once, for whichever filter asks first."""
+        if self._columns is None:
+            self._columns = plugin.Columns(self.alerts, self._fields)
+        return self._columns
+
+
+class Batch:
+    """The alerts of a batch, and what filters that see the same of them share.
+
+    What one filter alone sees is let go with it: a hundred filters' own views of a batch are more memory than the
+    group may have, and slower for it.
+    """
+
+    def __init__(
+        self, decoded: Sequence[Decoded | None], selections: Sequence[Sequence[int]], shared: Set[plugin.View]
+    ) -> None:
+        self._decoded, self._selections, self._shared = decoded, selections, shared
+        self._chosen: dict[tuple[plugin.View, int | None], Chosen] = {}
+
+    def chosen(self, job: Mapping[str, Any], view: plugin.View, fields: Sequence[str]) -> Chosen:
+        """What a filter is to look at: its selection (all, if it has none) of what can be decoded."""
+        key = (view, job["alerts"])
+        if key in self._chosen and not job.get("skip"):
+            return self._chosen[key]
+        skip = frozenset(job.get("skip", ()))
+        numbers = range(len(self._decoded)) if job["alerts"] is None else self._selections[job["alerts"]]
+        seen = [number for number in numbers if self._decoded[number] is not None and number not in skip]
+        alerts = [view(one.eager, one.fetch) for number in seen if (one := self._decoded[number]) is not None]
+        chosen = Chosen(seen, alerts, fields)
+        if view in self._shared and not skip:
+            self._chosen[key] = chosen
+        return chosen
 
 
 class Runner:
     """The filters of the group, and what runs them over a batch."""
 
-    def __init__(self, words: memoryview, area: memoryview, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        words: memoryview[int],
+        area: memoryview,
+        results: wire.Results,
+        send: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._words = words
         self._area = area
+        self._results = results
         self._send = send
         self._clock = Clock(words)
         self._filters: dict[int, plugin.Filter] = {}
@@ -135,7 +194,7 @@ class Runner:
         self._trace = trace
         signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
         for number, place in wanted:
-            self._mark(number, wire.LOADING)
+            self._mark(number, wire.NO_ALERT)
             before = sandbox.address_space()
             self._send({"loaded": number, **self._load(number, place, seconds)})
             self._grown[number] = sandbox.address_space() - before
@@ -167,28 +226,32 @@ class Runner:
         self._late = tuple(sorted(tops - set(EAGER)))
         self._fields = {name: tuple(field for field in every if field.partition(".")[0] == name) for name in self._late}
         self._fields[""] = tuple(field for field in every if field.partition(".")[0] in EAGER)
-        self._views: dict[tuple[str, ...], plugin.View] = {}
+        self._views: dict[int, plugin.View] = {}
+        by_fields: dict[tuple[str, ...], plugin.View] = {}
         for number, loaded in self._filters.items():
+            fields = plugin.union([loaded.fields])
             if self._trace:
                 self._read[number] = set()
-                view = plugin.View(loaded.fields, self._late, self._read[number].add)
-                self._views[(str(number), *loaded.fields)] = view
+                self._views[number] = plugin.View(fields, self._late, self._read[number].add)
             else:
-                self._views.setdefault(tuple(loaded.fields), plugin.View(loaded.fields, self._late))
+                if fields not in by_fields:
+                    by_fields[fields] = plugin.View(fields, self._late)
+                self._views[number] = by_fields[fields]
+        users = Counter(self._views.values())
+        self._shared = {view for view, number in users.items() if number > 1}
 
-    def run(self, lengths: Sequence[int], jobs: Sequence[Mapping[str, Any]], batch_seconds: float) -> None:
-        """Run filters over the batch in the shared memory: `jobs` say which, and which alerts."""
+    def run(
+        self,
+        lengths: Sequence[int],
+        selections: Sequence[Sequence[int]],
+        jobs: Sequence[Mapping[str, Any]],
+        batch_seconds: float,
+    ) -> None:
+        """Run filters over the batch in the shared memory: `jobs` say which, and which of the selections of alerts."""
         signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
         decoded = self._decode(lengths)
-        alerts: dict[tuple[str, ...], list[plugin.Alert | None]] = {}
-        for job in jobs:
-            number = int(job["filter"])
-            kind = self._filters[number]
-            key = (str(number), *kind.fields) if self._trace else tuple(kind.fields)
-            if key not in alerts:
-                view = self._views[key]
-                alerts[key] = [None if one is None else view(one.eager, one.fetch) for one in decoded]
-            self._send(_Job(self, number, kind, alerts[key], job, batch_seconds).result)
+        self._judge(Batch(decoded, selections, self._shared), jobs, batch_seconds)
+        self._let_go(decoded)
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._mark(wire.NOBODY, 0)
         self._send({"done": True})
@@ -199,22 +262,45 @@ class Runner:
         start = 0
         for number, length in enumerate(lengths):
             self._mark(wire.NOBODY, number)
-            data = bytes(self._area[start : start + length])
-            start += length
             try:
-                decoded.append(Decoded(Packet.trusted(data), self._fields))
+                decoded.append(Decoded(self._area[start : start + length], self._fields))
             except MemoryError:
                 self.out_of_memory(None)
             except Exception as error:  # whatever decoding says of bytes that are no packet
                 errors[number] = f"{type(error).__name__}: {error}"[:MAX_REASON]
                 decoded.append(None)
-        self._send({"undecodable": errors})
+            start += length
+        if errors:
+            self._tell({"undecodable": errors})
         return decoded
 
+    def _judge(self, batch: Batch, jobs: Sequence[Mapping[str, Any]], batch_seconds: float) -> None:
+        for job in jobs:
+            number = int(job["filter"])
+            self._mark(number, wire.NO_ALERT)
+            kind = self._filters[number]
+            chosen = batch.chosen(job, self._views[number], kind.fields)
+            self._tell(_Job(self, number, kind, chosen, job, batch_seconds).result)
+
+    def _let_go(self, decoded: list[Decoded | None]) -> None:
+        """End a batch; alerts that a filter holds on to must not change with the shared memory."""
+        self._mark(wire.NOBODY, wire.NO_ALERT)
+        try:
+            while decoded:
+                one = decoded.pop()
+                if one is not None and sys.getrefcount(one) > 2:  # more than `one` and the argument
+                    one.keep()
+        except MemoryError:
+            self.out_of_memory(None)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if not self._results.add(message):
+            self._send(message)
+
     def _mark(self, number: int, alert: int) -> None:
+        self._words[wire.ALERT] = wire.NO_ALERT  # never one filter with another's alert
         self._words[wire.FILTER] = number
         self._words[wire.ALERT] = alert
-        self._words[wire.SEQUENCE] = (self._words[wire.SEQUENCE] + 1) & 0x7FFFFFFF
 
     def out_of_memory(self, current: int | None, before: int = 0) -> None:
         """Say whose memory it is, and end: what a filter holds cannot be taken back from it.
@@ -233,118 +319,115 @@ class Runner:
 
 
 class _Job:
-    """One filter's run over one batch; `result` is the frame that tells of it."""
+    """One filter's run over one batch; `result` is what is told of it, where it differs from nothing."""
 
     def __init__(
         self,
         runner: Runner,
         number: int,
         loaded: plugin.Filter,
-        alerts: Sequence[plugin.Alert | None],
+        chosen: Chosen,
         job: Mapping[str, Any],
         batch_seconds: float,
     ) -> None:
-        self._runner, self._number, self._loaded, self._alerts = runner, number, loaded, alerts
+        self._loaded, self._chosen = loaded, chosen
         self._row, self._stop_at = int(job["row"]), int(job["stop_at"])
-        skip = set(job["skip"])
-        chosen = range(len(alerts)) if job["alerts"] is None else job["alerts"]
-        self._pending = [index for index in chosen if index not in skip and alerts[index] is not None]
+        self._last = -1  # the place among the chosen of the last failure
         self._words = runner._words
         self._passed: list[tuple[int, str]] = []
         self._failed: list[tuple[int, str]] = []
         self._skipped = 0
         self._overrun = ""
-        self._before = sandbox.address_space()
+        before = sandbox.address_space()
         runner.output.kept = ""
         begun = time.perf_counter()
         runner._clock.start(loaded.time_limit, batch_seconds)
         full = False
         try:
-            self._run(one_by_one=bool(job["one_by_one"]))
+            self._run(one_by_one=bool(job.get("one_by_one")))
         except MemoryError:
             full = True
         finally:
             runner._clock.stop()
         if full:  # only here has the traceback let go of what the filter held
-            runner.out_of_memory(number, self._before)
+            runner.out_of_memory(number, before)
+        self._words[wire.ALERT] = wire.NO_ALERT
         seconds = time.perf_counter() - begun
-        runner._grown[number] = runner._grown.get(number, 0) + sandbox.address_space() - self._before
-        self.result = {
-            "filter": number, "passed": self._passed, "failed": self._failed, "skipped": self._skipped,
-            "row": self._row, "overrun": self._overrun, "seconds": seconds, "output": runner.output.kept,
-            "read": sorted(runner._read.get(number, ())),
+        runner._grown[number] = runner._grown.get(number, 0) + sandbox.address_space() - before
+        told: dict[str, Any] = {
+            "passed": self._passed, "failed": self._failed, "skipped": self._skipped, "overrun": self._overrun,
+            "output": runner.output.kept, "read": sorted(runner._read.get(number, ())),
         }  # fmt: skip
+        self.result = {name: value for name, value in told.items() if value}
+        self.result |= {"filter": number, "row": self._row, "seconds": seconds}
 
     def _run(self, one_by_one: bool) -> None:
-        if self._loaded.in_batches() and not one_by_one and len(self._pending) > 1 and self._whole():
+        numbers, alerts = self._chosen.numbers, self._chosen.alerts
+        batches = self._loaded.in_batches()
+        if batches and not one_by_one and len(alerts) > 1 and self._whole():
             return
-        call: Callable[[Any], Any] = self._call_batch if self._loaded.in_batches() else self._loaded.accept
-        todo = iter(self._pending)
-        done = 0
-        while True:
-            index = -1
+        call: Callable[[Any], Any] = self._call_batch if batches else self._loaded.accept
+        words, word = self._words, wire.ALERT
+        todo = zip(range(len(alerts)), numbers, alerts, strict=True)
+        place = number = -1
+        while self._row < self._stop_at:
             try:
-                for index in todo:
-                    if self._row >= self._stop_at:
-                        break
-                    self._mark(index)
-                    self._settle(index, call(self._alerts[index]))
-                    done += 1
+                for place, number, alert in todo:  # noqa: B007  where it stopped is told below
+                    words[word] = number
+                    verdict = call(alert)
+                    if verdict is not False:  # most are False: this loop is what most of a group's time goes into
+                        self._settle(number, verdict)
+                if place > self._last:
                     self._row = 0
                 break
             except MemoryError:
                 raise
             except Overrun as error:
-                done += 1
-                self._fail(index, error)
+                self._fail(place, number, error)
                 if error.whole:
                     self._overrun = str(error)
                     break
             except BaseException as error:  # an exception, SystemExit, GeneratorExit: all are this alert's
-                done += 1
-                self._fail(index, error)
-        self._skipped = len(self._pending) - done
+                self._fail(place, number, error)
+        self._skipped = len(alerts) - place - 1
 
     def _whole(self) -> bool:
         """Try all alerts in one call; False if that failed and they are to be tried one by one."""
-        self._mark(wire.WHOLE_BATCH)
-        chosen = [alert for index in self._pending if (alert := self._alerts[index]) is not None]
-        columns = plugin.Columns(chosen, self._loaded.fields)
+        self._words[wire.ALERT] = wire.WHOLE_BATCH
+        numbers = self._chosen.numbers
         try:
-            verdicts = _verdicts(self._loaded.accept_batch(columns), len(self._pending))
+            verdicts = _passes(self._loaded.accept_batch(self._chosen.columns()), len(numbers))
         except MemoryError:
             raise
         except BaseException:
             return False
-        for index, verdict in zip(self._pending, verdicts, strict=True):
+        for place, verdict in verdicts:
             try:
-                self._settle(index, verdict)
+                self._settle(numbers[place], verdict)
             except ValueError as error:
-                self._fail(index, error)
+                self._fail(place, numbers[place], error)
         self._row = 0
         return True
 
     def _call_batch(self, alert: plugin.Alert) -> Any:
-        return _verdicts(self._loaded.accept_batch(plugin.Columns([alert], self._loaded.fields)), 1)[0]
-
-    def _mark(self, index: int) -> None:
-        words = self._words
-        words[wire.FILTER] = self._number
-        words[wire.ALERT] = index
-        words[wire.SEQUENCE] = (words[wire.SEQUENCE] + 1) & 0x7FFFFFFF
+        passes = _passes(self._loaded.accept_batch(plugin.Columns([alert], self._loaded.fields)), 1)
+        return passes[0][1] if passes else False
 
     def _settle(self, index: int, verdict: Any) -> None:
-        if isinstance(verdict, dict):
+        if verdict is True:
+            self._passed.append((index, ""))
+        elif isinstance(verdict, dict):
             self._passed.append((index, _annotations(verdict)))
-        elif isinstance(verdict, bool | np.bool_):
+        elif isinstance(verdict, np.bool_):
             if verdict:
                 self._passed.append((index, ""))
         else:
             told = f"{verdict!r:.100} ({type(verdict).__name__})"
             raise ValueError(f"it returned {told}: a filter returns True, False or a dict")
 
-    def _fail(self, index: int, error: BaseException) -> None:
-        self._row += 1
+    def _fail(self, place: int, index: int, error: BaseException) -> None:
+        self._row = self._row + 1 if place == self._last + 1 else 1
+        self._last = place
         reason = str(error) if isinstance(error, Overrun) else _told(error)
         self._failed.append((index, reason[-MAX_REASON:]))
 
@@ -380,26 +463,26 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _verdicts(result: Any, count: int) -> list[Any]:
+def _passes(result: Any, count: int) -> list[tuple[int, bool | dict[str, Any]]]:
+    """Those that pass of a batch, by their place in it: few, where all of a hundred filters' verdicts are many."""
     mask, columns = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape != (count,):
         raise ValueError(f"accept_batch returned {mask.dtype} of shape {mask.shape}: a mask of {count} bools is wanted")
+    places = np.flatnonzero(mask).tolist()
     if columns is None:
-        return list(mask)
-    return [
-        {name: values[index] for name, values in columns.items()} if passes else False
-        for index, passes in enumerate(mask)
-    ]
+        return [(place, True) for place in places]
+    return [(place, {name: values[place] for name, values in columns.items()}) for place in places]
 
 
 def main(arguments: Sequence[str]) -> None:
     """Serve a worker: descriptors of commands, answers and shared memory, and the memory limit in bytes."""
     commands, answers, shared, memory = map(int, arguments)
     sandbox.die_with_parent()
-    area = mmap.mmap(shared, wire.PAGE + wire.AREA_BYTES)
-    view = memoryview(area)
-    runner = Runner(view[: wire.PAGE].cast("I"), view[wire.PAGE :], lambda message: wire.send(answers, message))
+    view = memoryview(mmap.mmap(shared, wire.SHARED_BYTES))
+    words, end = view[: wire.PAGE].cast("I"), wire.PAGE + wire.AREA_BYTES
+    results = wire.Results(words, view[end:])
+    runner = Runner(words, view[wire.PAGE : end], results, lambda message: wire.send(answers, message))
     sys.stdout = sys.stderr = runner.output
     fenced = sandbox.limit(memory)
     wire.send(answers, {"ready": True, "fenced": fenced})
@@ -408,7 +491,7 @@ def main(arguments: Sequence[str]) -> None:
         if "load" in message:
             runner.load(message["load"], message["trace"], message["seconds"])
         else:
-            runner.run(message["lengths"], message["jobs"], message["seconds"])
+            runner.run(message["lengths"], message["selections"], message["jobs"], message["seconds"])
 
 
 if __name__ == "__main__":

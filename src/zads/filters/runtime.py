@@ -148,19 +148,18 @@ class Group:
         """
         verdicts = {spec.name: Verdicts() for spec in self.specs}
         undecodable: dict[int, str] = {}
+        selections, selected = _selections(eligible or {})
         for first, last in _pieces(alerts):
-            inside = {
-                name: [index - first for index in chosen if first <= index < last]
-                for name, chosen in (eligible or {}).items()
-            }
-            self._piece(alerts[first:last], first, inside, verdicts, undecodable)
+            inside = [[index - first for index in chosen if first <= index < last] for chosen in selections]
+            self._piece(alerts[first:last], first, inside, selected, verdicts, undecodable)
         return verdicts, undecodable
 
     def _piece(
         self,
         alerts: Sequence[bytes],
         first: int,
-        eligible: Mapping[str, list[int]],
+        selections: Sequence[list[int]],
+        selected: Mapping[str, int],
         verdicts: dict[str, Verdicts],
         undecodable: dict[int, str],
     ) -> None:
@@ -169,41 +168,40 @@ class Group:
             jobs = []
             for number in list(todo):
                 name = self.specs[number].name
-                chosen = eligible.get(name)
-                if not self.circuits[name].allows():
-                    count = len(alerts) if chosen is None else len(chosen)
+                circuit, selection = self.circuits[name], selected.get(name)
+                count = len(alerts) if selection is None else len(selections[selection])
+                if not circuit.allows():
                     verdicts[name].skipped += count - len(todo.pop(number).skip)
-                elif chosen is not None and not chosen:
+                elif not count:
                     todo.pop(number)
                 else:
-                    circuit = self.circuits[name]
-                    jobs.append(todo[number].job(number, chosen, circuit.row, circuit.stop_at))
+                    jobs.append(todo[number].job(number, selection, circuit.row, circuit.stop_at))
             if not jobs:
                 return
-            try:
-                child = self._ensure()
-                for message in child.run(alerts, jobs):
-                    if "undecodable" in message:
-                        undecodable.update({first + int(i): why for i, why in message["undecodable"].items()})
-                    else:
-                        self._take(message, first, verdicts)
-                        todo.pop(int(message["filter"]))
-                if not any(job["filter"] in todo for job in jobs):
-                    return
-            except Gone as gone:
+            messages, gone = self._ensure().run(alerts, selections, jobs)
+            for message in messages:
+                if "undecodable" in message:
+                    undecodable.update({first + int(i): why for i, why in message["undecodable"].items()})
+                else:
+                    self._take(message, first, verdicts)
+                    todo.pop(int(message["filter"]))
+            if gone is not None:
                 self._blame(gone, first, todo, verdicts)
+            elif not any(job["filter"] in todo for job in jobs):
+                return
 
     def _take(self, message: Mapping[str, Any], first: int, verdicts: dict[str, Verdicts]) -> None:
         name = self.specs[int(message["filter"])].name
         mine = verdicts[name]
-        mine.passed.update({first + index: text for index, text in message["passed"]})
-        mine.failed.update({first + index: why for index, why in message["failed"]})
-        mine.skipped += message["skipped"]
+        failed = message.get("failed", ())
+        mine.passed.update({first + index: text for index, text in message.get("passed", ())})
+        mine.failed.update({first + index: why for index, why in failed})
+        mine.skipped += message.get("skipped", 0)
         mine.seconds += message["seconds"]
-        mine.output = mine.output or message["output"]
-        self.read[name].update(message["read"])
-        why = message["failed"][-1][1].strip().splitlines()[-1] if message["failed"] else ""
-        if message["overrun"]:
+        mine.output = mine.output or message.get("output", "")
+        self.read[name].update(message.get("read", ()))
+        why = failed[-1][1].strip().splitlines()[-1] if failed else ""
+        if "overrun" in message:
             self.circuits[name].fatal(message["overrun"])
         else:
             self.circuits[name].ran(message["row"], why)
@@ -224,7 +222,7 @@ class Group:
         task = todo.get(gone.number)
         if gone.alert == wire.WHOLE_BATCH and task is not None:
             task.one_by_one = True  # find out which alert it was
-        elif gone.alert < wire.LOADING and task is not None:
+        elif gone.alert < wire.NO_ALERT and task is not None:
             task.skip.add(gone.alert)
             verdicts[name].failed[first + gone.alert] = gone.reason
         self.circuits[name].fatal(gone.reason)
@@ -263,11 +261,20 @@ class _Todo:
     skip: set[int] = field(default_factory=set)
     one_by_one: bool = False
 
-    def job(self, number: int, chosen: list[int] | None, row: int, stop_at: int) -> dict[str, Any]:
-        return {
-            "filter": number, "alerts": chosen, "skip": sorted(self.skip), "one_by_one": self.one_by_one, "row": row,
-            "stop_at": stop_at,
-        }  # fmt: skip
+    def job(self, number: int, selection: int | None, row: int, stop_at: int) -> dict[str, Any]:
+        job: dict[str, Any] = {"filter": number, "alerts": selection, "row": row, "stop_at": stop_at}
+        if self.skip or self.one_by_one:
+            job |= {"skip": sorted(self.skip), "one_by_one": self.one_by_one}
+        return job
+
+
+def _selections(eligible: Mapping[str, Iterable[int]]) -> tuple[list[list[int]], dict[str, int]]:
+    """The different selections of alerts, and which of them each filter has: most filters of a group share one."""
+    kept: dict[int, tuple[int, Iterable[int]]] = {}  # held, since only what lives has an identity of its own
+    selected: dict[str, int] = {}
+    for name, chosen in eligible.items():
+        selected[name] = kept.setdefault(id(chosen), (len(kept), chosen))[0]
+    return [list(chosen) for _, chosen in kept.values()], selected
 
 
 def _pieces(alerts: Sequence[bytes]) -> list[tuple[int, int]]:
@@ -291,10 +298,12 @@ class _Child:
         commands, self._commands = os.pipe()
         answers, theirs = os.pipe()
         shared = os.memfd_create("zads-filters")
-        os.ftruncate(shared, wire.PAGE + wire.AREA_BYTES)
-        self._area = mmap.mmap(shared, wire.PAGE + wire.AREA_BYTES)
-        self._words: memoryview[int] = memoryview(self._area)[: wire.PAGE].cast("I")
+        os.ftruncate(shared, wire.SHARED_BYTES)
+        self._area = mmap.mmap(shared, wire.SHARED_BYTES)
+        self._view = memoryview(self._area)
+        self._words: memoryview[int] = self._view[: wire.PAGE].cast("I")
         self._words[wire.FILTER] = wire.NOBODY
+        self._results = wire.Results(self._words, self._view[wire.PAGE + wire.AREA_BYTES :])
         self._answers = answers
         self._reader = wire.Reader(answers)
         # One thread each: many small filters gain nothing from more, and the sandbox forbids new ones. No credentials.
@@ -324,19 +333,33 @@ class _Child:
         self._limits = {int(message["loaded"]): message.get("time_limit", 1.0) for message in loaded}
         return loaded
 
-    def run(self, alerts: Sequence[bytes], jobs: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-        """Run jobs over a batch; yields each answer. Raises Gone."""
+    def run(
+        self, alerts: Sequence[bytes], selections: Sequence[list[int]], jobs: list[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], Gone | None]:
+        """Run jobs over a batch; what has been told of it, and how the process ended, if it did."""
         position = wire.PAGE
         for data in alerts:
             self._area[position : position + len(data)] = data
             position += len(data)
-        self._send({"lengths": [len(data) for data in alerts], "jobs": jobs, "seconds": BATCH_SECONDS})
-        while "done" not in (message := self._receive(None)):
-            if "memory" in message:
-                number = wire.NOBODY if message["memory"] is None else int(message["memory"])
-                alert = wire.LOADING if message["alert"] is None else int(message["alert"])
-                raise Gone(number, alert, "it used up the memory that the filters of a group may have")
-            yield message
+        lengths = [len(data) for data in alerts]
+        self._results.clear()
+        messages: list[dict[str, Any]] = []
+        gone = None
+        try:
+            self._send({"lengths": lengths, "selections": selections, "jobs": jobs, "seconds": BATCH_SECONDS})
+            while "done" not in (message := self._receive(None)):
+                if "memory" in message:
+                    number = wire.NOBODY if message["memory"] is None else int(message["memory"])
+                    alert = wire.NO_ALERT if message["alert"] is None else int(message["alert"])
+                    raise Gone(number, alert, "it used up the memory that the filters of a group may have")
+                messages.append(message)
+        except Gone as error:
+            gone = error
+        try:
+            messages += self._results.read()
+        except wire.Broken as error:
+            gone = gone or self._gone(str(error))
+        return messages, gone
 
     def kill(self) -> None:
         """End it, with all that it may have started."""
@@ -347,7 +370,9 @@ class _Child:
         self._process.wait()
         for descriptor in (self._commands, self._answers):
             os.close(descriptor)
+        self._results.release()
         self._words.release()
+        self._view.release()
         self._area.close()
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -359,7 +384,7 @@ class _Child:
     def _receive(self, seconds: float | None) -> dict[str, Any]:
         """The next answer, within `seconds`, or as long as no filter exceeds its own time."""
         begun = since = switched = time.monotonic()
-        last, who = -1, -1
+        last, who = (-1, -1), -1
         while True:
             try:
                 message = self._reader.receive(0.1)
@@ -372,9 +397,9 @@ class _Child:
                 if now - begun > seconds:
                     raise self._gone(f"it did not come to an end within {seconds:g} s")
                 continue
-            sequence, number = self._words[wire.SEQUENCE], self._words[wire.FILTER]
-            if sequence != last:
-                last, since = sequence, now
+            number, alert = self._words[wire.FILTER], self._words[wire.ALERT]
+            if (number, alert) != last:
+                last, since = (number, alert), now
             if number != who:
                 who, switched = number, now
             call = self._limits.get(number, LOAD_SECONDS)
