@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib.resources
 import inspect
-import operator
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -209,23 +208,43 @@ def _maker(
     names = tuple(name for name in tree if name not in (late or ()))
     # Whatever lies deeper than an alert's own records and arrays is a scalar, which needs no maker.
     below = {name: _maker(node, f"{path}{name}.", Record, read) for name, node in tree.items() if node or not path}
-    pick = operator.itemgetter(*names) if len(names) > 1 else lambda value: tuple(value[name] for name in names)
+    build = _builder(kind, names, below)
+    older: dict[tuple[str, ...], Callable[[Any], Any]] = {}  # of schemas that lack some of the fields
 
     def make(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return tuple(map(make, value))
-        if value is None:
-            return None
+        if value.__class__ is not dict:
+            if isinstance(value, list | tuple):
+                return tuple(map(make, value))
+            if value is None:
+                return None
         try:
-            picked = dict(zip(names, pick(value), strict=True))
-        except KeyError:  # an older schema without one of the fields
-            picked = {name: value[name] for name in names if name in value}
-        for name, maker in below.items():
-            if picked.get(name).__class__ in _CONTAINERS:
-                picked[name] = maker(picked[name])
-        return kind(picked)
+            return build(value)
+        except KeyError:
+            there = tuple(name for name in names if name in value)
+            if there not in older:
+                older[there] = _builder(kind, there, below)
+            return older[there](value)
 
     return make
+
+
+def _builder(kind: type[Record], names: Sequence[str], below: Mapping[str, Callable[[Any], Any]]) -> Callable[..., Any]:
+    """A function that makes a record of some fields of a decoded one.
+
+    It is generated, as those of a named tuple are: every filter of a group has its own set of fields, so that this is
+    done for each filter and alert, and a loop over the names would take several times as long.
+    """
+    space: dict[str, Any] = {"kind": kind, "containers": _CONTAINERS}
+    terms = []
+    for number, name in enumerate(names):
+        if name in below:
+            space[f"make{number}"] = below[name]
+            term = f"make{number}(found) if (found := value[{name!r}]).__class__ in containers else found"
+        else:
+            term = f"value[{name!r}]"
+        terms.append(f"{name!r}: {term}")
+    built: Callable[..., Any] = eval(f"lambda value: kind({{{', '.join(terms)}}})", space)  # noqa: S307  quoted names
+    return built
 
 
 _CONTAINERS = (dict, list, tuple)
