@@ -259,11 +259,12 @@ class Lineup:
         return wanted & frozenset(self.config.programmes)
 
     def eligible(self, batch: Sequence[Taken]) -> dict[str, list[int]]:
-        """Which alerts of a batch each filter may see."""
-        return {
-            name: [index for index, alert in enumerate(batch) if alert.programme in programmes]
-            for name, programmes in self.programmes.items()
+        """Which alerts of a batch each filter may see; filters of the same programmes have the very same list."""
+        chosen = {
+            programmes: [index for index, alert in enumerate(batch) if alert.programme in programmes]
+            for programmes in set(self.programmes.values())
         }
+        return {name: chosen[programmes] for name, programmes in self.programmes.items()}
 
 
 class Worker:
@@ -422,10 +423,12 @@ class Worker:
         verdicts, undecodable = lineup.group.run([alert.data for alert in batch], eligible)
         outputs = [_letter(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
         counts = {name: self._counts.get(name, Counts()).copy() for name in lineup.entries}
+        nights = Counter((alert.programme, alert.night) for alert in batch)
         for name, verdict in verdicts.items():
             mine = counts[name]
-            for night, number in Counter(batch[index].night for index in eligible[name]).items():
-                mine.add("seen", night, number)
+            for (programme, night), number in nights.items():
+                if programme in lineup.programmes[name]:
+                    mine.add("seen", night, number)
             for index in verdict.failed:
                 mine.add("failed", batch[index].night)
             mine.skipped += verdict.skipped
@@ -549,7 +552,7 @@ class Worker:
                 }
                 for name, entry in self._lineup.entries.items()
             }  # fmt: skip
-            text = json.dumps({"group": self._lineup.config.group, "worker": self._name, "filters": rows}, indent=1)
+            text = json.dumps({"group": self._lineup.config.group, "worker": self._name, "filters": rows})
             wholefile.write(self._stats, text + "\n")
 
 
