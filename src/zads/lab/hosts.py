@@ -55,12 +55,15 @@ class Host:
     memory: str
     ssh: bool
     runs_containers: bool
+    tmpfs: dict[str, str] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
 
     @property
     def spec(self) -> str:
         """Changes whenever the container would have to be made anew."""
-        facts = [self.name, self.address, self.image, self.memory, self.runs_containers, CAPABILITIES]
+        facts: list[Any] = [self.name, self.address, self.image, self.memory, self.runs_containers, CAPABILITIES]
+        if self.tmpfs:
+            facts.append(self.tmpfs)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
@@ -114,6 +117,7 @@ class Lab:
                 memory=str(variables.get("lab_memory", "2g")),
                 ssh=variables.get("lab_connection") == "ssh",
                 runs_containers=name in container_hosts,
+                tmpfs={path: str(size) for path, size in variables.get("lab_tmpfs", {}).items()},
                 overrides=variables.get("lab_overrides", {}),
             )
 
@@ -204,6 +208,8 @@ class Lab:
                 stop_signal="SIGRTMIN+3",
             )
         )
+        for path, size in host.tmpfs.items():
+            machine = machine.with_tmpfs_mount(path, f"size={size}")
         if host.runs_containers:
             # An engine inside cannot keep its layers on layers; a file system of this computer carries them.
             volume = f"{host.container}-docker"
