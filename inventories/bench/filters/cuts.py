@@ -1,6 +1,8 @@
 """A hundred cuts on the candidate, each on a narrow range of magnitudes: about one alert in 500 passes each."""
 
-from zads.filters import Filter
+from typing import Any
+
+from zads.filters import Columns, Filter
 
 FAINT, WIDTH = 20.5, 0.01  # mag: of the faintest range, and of each
 
@@ -14,14 +16,12 @@ def _cut(number: int) -> type[Filter]:
         fields = ("candidate.magpsf", "candidate.rb", "candidate.isdiffpos", "candidate.ssdistnr")
         cap = 20
 
-        def accept(self, alert) -> bool:
-            candidate = alert["candidate"]
-            return (
-                low <= candidate["magpsf"] < low + WIDTH
-                and (candidate["rb"] or 0.0) > 0.65
-                and candidate["isdiffpos"] in ("t", "1")
-                and not 0.0 <= (-1.0 if candidate["ssdistnr"] is None else candidate["ssdistnr"]) < 5.0
-            )
+        def accept_batch(self, alerts: Columns) -> Any:
+            candidate = alerts["candidate"]
+            magnitude, distance = candidate["magpsf"], candidate["ssdistnr"]
+            positive = (candidate["isdiffpos"] == "t") | (candidate["isdiffpos"] == "1")
+            asteroid = (distance >= 0.0) & (distance < 5.0)
+            return (magnitude >= low) & (magnitude < low + WIDTH) & (candidate["rb"] > 0.65) & positive & ~asteroid
 
     Cut.__name__ = f"Cut{number:02}"
     return Cut

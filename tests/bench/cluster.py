@@ -1,0 +1,349 @@
+"""The deployed system that the chain's figures come from: inventories/bench in containers, played and watched.
+
+It is brought up by what everybody uses (the lab and the playbook `deploy`), and is fed as the telescope's pipeline
+does it: exposures are renamed into the producer's spool. They lie ready on that host before a measurement begins, so
+that making and carrying them is no part of it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import itertools
+import json
+import struct
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, TopicPartition
+
+from bench.usage import Parts, Usage, between
+from zads import kafka, topics
+from zads.audit import headers_of
+from zads.errors import ZadsError
+from zads.inventory import Inventory
+from zads.lab.hosts import Lab, down
+from zads.packet import Packet
+
+ENV = "bench"
+APPS = "apps-1"
+STAGED = "/var/lib/zads/bench"
+SPOOL = "/var/lib/zads/producer/spool"
+PROGRAMME = 1
+#: Alerts that one night may hold before its topics are deleted: they lie in memory, three times on each site.
+NIGHT_ALERTS = 45_000
+VISIT_ALERTS = 1_000
+#: So long may a play take beyond its last exposure.
+PATIENCE_SECONDS = 240.0
+#: Between the numbers of an alert's copies; no two of a survey's candids differ by a small multiple of it.
+_STRIDE = 1_000_003
+_DROP = """
+import json, os, sys, time
+interval, names = json.load(sys.stdin)
+started = time.monotonic()
+for number, (staged, name) in enumerate(names):
+    time.sleep(max(0.0, started + number * interval - time.monotonic()))
+    os.link(staged, f"{incoming}/.{name}")
+    os.rename(f"{incoming}/.{name}", f"{incoming}/{name}")
+""".replace("{incoming}", f"{SPOOL}/incoming")
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one play of some exposures gave."""
+
+    alerts: int
+    usage: Usage
+    #: seconds from the producer's stamp to the moment of reading, by alert
+    latencies: np.ndarray
+    #: from the first stamp to the last reading
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Alerts a second, from the first produced to the last read."""
+        return self.alerts / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """CPU-milliseconds an alert: all that the machine was busy with."""
+        return 1000 * self.usage.busy / self.alerts
+
+    def percentile(self, share: float) -> float:
+        """Of the latencies, in seconds."""
+        return float(np.percentile(self.latencies, share))
+
+
+class Reader(threading.Thread):
+    """A subscriber: reads topics from their ends (or beginnings) and notes when each alert was produced and read."""
+
+    def __init__(self, conf: dict[str, str], name: str, *, rewind: bool = False, **over: object) -> None:
+        super().__init__(name="reader", daemon=True)
+        self.produced: list[float] = []
+        self.read: list[float] = []
+        self.bytes = 0
+        self.ends: dict[int, int] = {}
+        self._stop_reading = threading.Event()
+        self._consumer = kafka.consumer(conf, conf.get("group.id", "reader"), **over)
+        self.topic = name
+        partitions = []
+        for number in self._consumer.list_topics(name, timeout=30).topics[name].partitions:
+            first, end = self._consumer.get_watermark_offsets(TopicPartition(name, number), timeout=30)
+            partitions.append(TopicPartition(name, number, first if rewind else end))
+        self._consumer.assign(partitions)
+
+    def run(self) -> None:
+        """Read until `close`."""
+        while not self._stop_reading.is_set():
+            for message in self._consumer.consume(500, 0.1):
+                if (error := message.error()) is not None:
+                    if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                        raise ZadsError(f"the subscriber cannot read: {error.str()}")
+                    continue
+                self.produced.append(float(headers_of(message).get(topics.HEADER_PRODUCED, b"nan")))
+                self.read.append(time.time())
+                self.bytes += len(message.value())
+                self.ends[message.partition()] = message.offset() + 1
+
+    def stop(self) -> None:
+        """Ask for the end of the reading."""
+        self._stop_reading.set()
+
+    def close(self) -> None:
+        """End the reading."""
+        self.stop()
+        self.join()
+        self._consumer.close()
+
+
+class Cluster:
+    """The benchmark's own deployment."""
+
+    def __init__(self, root: Path, say: Callable[[str], None]) -> None:
+        self.root, self.say = root, say
+        #: seconds of the first deployment and of one that finds nothing to do
+        self.deploys: tuple[float, float] | None = None
+        self._lab = Lab(Inventory.load(ENV, root, realised=False), say)
+        self._night = datetime.date(2030, 1, 1)
+        self._used = NIGHT_ALERTS
+        self._packets: Sequence[bytes] = ()
+        self._tars: dict[int, list[str]] = {}
+        self._played = 0
+        #: of a night's topics
+        self.partitions = int(self._lab.inventory.common("topics_night")["partitions"])
+
+    # --- up and down -------------------------------------------------------------------------------------------------
+
+    def up(self) -> None:
+        """Bring it up, deploy, deploy again; how long both took is in `deploys`."""
+        self.command(".venv/bin/python", "scripts/images.py")
+        fresh = not self._lab.containers()
+        self._lab.up()
+        first = self.deploy()
+        self.deploys = (first, self.deploy()) if fresh else None
+        self._look()
+
+    def _look(self) -> None:
+        self.inventory = Inventory.load(ENV, self.root)
+        clients = self.inventory.state / "clients"
+        self.origin = kafka.read_properties(clients / "admin-origin.properties")
+        self.public = kafka.read_properties(clients / "admin-public.properties")
+        self.reader = kafka.read_properties(clients / "reader.properties")
+        self.parts = Parts.of_engine()
+        known = kafka.admin(self.origin).list_topics(timeout=30).topics
+        nights = [parsed[0] for name in known if (parsed := topics.parse(name))]
+        self._night = max([self._night, *(datetime.datetime.strptime(night, "%Y%m%d").date() for night in nights)])
+
+    def down(self) -> None:
+        """Remove its containers, networks and volumes."""
+        down(self.root, ENV)
+
+    def deploy(self, *options: str) -> float:
+        """Deploy what the inventory says, and `options` of ansible-playbook; how many seconds it took."""
+        started = time.monotonic()
+        self.command("scripts/ansible", ENV, "deploy", *options)
+        seconds = time.monotonic() - started
+        self.say(f"deployed in {seconds:.0f} s")
+        return seconds
+
+    def command(self, *words: str) -> str:
+        """Run a command of the front door; its output. Errors: ZadsError with the end of it."""
+        result = subprocess.run(
+            words, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False,
+        )  # fmt: skip
+        if result.returncode:
+            raise ZadsError(f"{' '.join(words)} failed: {result.stdout[-3000:]}")
+        return result.stdout
+
+    def on(self, host: str, script: str, given: bytes = b"") -> str:
+        """Run a shell script on a host, as root; its output. Errors: ZadsError with what it said."""
+        container = str(self._lab.container(host).name)
+        command = ["docker", "exec", "-i", container, "sh", "-ec", script]
+        result = subprocess.run(command, input=given, capture_output=True, check=False)
+        if result.returncode:
+            raise ZadsError(f"{host}: {script!r} failed: {(result.stderr or result.stdout).decode()[-2000:]}")
+        return result.stdout.decode()
+
+    # --- what is played ----------------------------------------------------------------------------------------------
+
+    def load(self, packets: Sequence[bytes]) -> None:
+        """The packets that are played, over and over: those of the public programme."""
+        self._packets = [data for data in packets if Packet.trusted(data).programid == PROGRAMME]
+        self._used = NIGHT_ALERTS  # the next play begins a night of its own
+
+    @property
+    def topic(self) -> str:
+        """The topic of the night that is being played."""
+        return topics.topic(f"{self._night:%Y%m%d}", PROGRAMME)
+
+    def new_night(self) -> None:
+        """Begin a night: its topics are made, those of the nights before are deleted; wait until all hops know it."""
+        self._night += datetime.timedelta(days=1)
+        for conf in (self.origin, self.public):
+            client = kafka.admin(conf)
+            old = [name for name in client.list_topics(timeout=30).topics if topics.parse(name)]
+            for answer in client.delete_topics(old, operation_timeout=30).values() if old else ():
+                answer.result(60)
+        shape = {**self.inventory.common("topics_night"), "partitions": self.partitions}
+        wanted = json.dumps({"night": f"{self._night:%Y%m%d}", "topics_night": shape})
+        self.command("scripts/ansible", ENV, "night", "-e", wanted)
+        self.on(APPS, f"rm -rf {STAGED}/* {SPOOL}/done/* && mkdir -p {STAGED}")
+        self._tars.clear()
+        self._used = 0
+        self.play(1, 60)
+
+    def stream(self, alerts: int) -> list[bytes]:
+        """So many packets of the night that is being played."""
+        return list(itertools.islice(dated(self._packets, f"{self._night:%Y%m%d}"), alerts))
+
+    def _stage(self, alerts: int) -> list[str]:
+        """Exposures of so many alerts, lying ready on the producer's host; made once a night and size."""
+        if alerts not in self._tars:
+            copies = max(1, min(4, 4000 // alerts))
+            stream = dated(self._packets, f"{self._night:%Y%m%d}")
+            paths = []
+            for number in range(copies):
+                path = f"{STAGED}/{alerts}-{number}.tar"
+                self.on(APPS, f"cat > {path}", _tar(next(stream) for _ in range(alerts)))
+                paths.append(path)
+            self._tars[alerts] = paths
+        return self._tars[alerts]
+
+    def drop(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0) -> None:
+        """Drop exposures of so many alerts into the spool, one every `interval` seconds."""
+        staged = self._stage(alerts)
+        self._used += exposures * alerts
+        names = []
+        for number in range(exposures):
+            self._played += 1
+            names.append(
+                (staged[number % len(staged)], f"{self._night:%Y%m%d}-{time.time():.0f}-{self._played:06}.tar")
+            )
+        self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, names]).encode())
+
+    def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0, **over: object) -> Played:
+        """Drop exposures of so many alerts into the spool, and wait until all hops have done with them."""
+        total = exposures * alerts
+        if self._used + total > NIGHT_ALERTS:
+            self.new_night()
+        self._stage(alerts)
+        reader = Reader(self.reader, self.topic, **over)
+        reader.start()
+        try:
+            before = self.parts.snapshot()
+            self.drop(exposures, alerts, interval)
+            await_that(f"{total} alerts read", lambda: len(reader.read) >= total, reader.is_alive)
+            await_that("the filters are done", lambda: self.behind(reader) == 0)
+            after = self.parts.snapshot()
+        finally:
+            reader.close()
+        produced, read = np.array(reader.produced), np.array(reader.read)
+        return Played(total, between(before, after), read - produced, float(read.max() - produced.min()))
+
+    def behind(self, reader: Reader) -> int:
+        """How many offsets the filters are behind what a subscriber has read."""
+        wanted = [TopicPartition(reader.topic, number) for number in reader.ends]
+        [answer] = (
+            (client := kafka.admin(self.public))
+            .list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions("filter-cuts", wanted)], require_stable=True, request_timeout=30
+            )
+            .values()
+        )
+        committed = {one.partition: max(one.offset, 0) for one in answer.result(60).topic_partitions}
+        del client  # it had to outlive its answer
+        return sum(max(0, end - committed.get(number, 0)) for number, end in reader.ends.items())
+
+    def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
+        """Play until an alert's cost no longer falls: Java compiles what is used, a fresh site costs thrice as much.
+
+        Returns the costs on the way (CPU-ms an alert).
+        """
+        costs: list[float] = []
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            costs.append(self.play(8).cost)
+            self.say(f"warming: {costs[-1]:.2f} CPU-ms an alert")
+            if len(costs) > 3 and min(costs[:-2]) < (1 + enough) * min(costs[-2:]):
+                break
+        return costs
+
+
+def await_that(
+    what: str,
+    condition: Callable[[], bool],
+    alive: Callable[[], bool] = lambda: True,
+    seconds: float = PATIENCE_SECONDS,
+) -> None:
+    """Wait for a condition. Errors: ZadsError naming what did not come true."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until or not alive():
+            raise ZadsError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.05)
+
+
+def dated(packets: Sequence[bytes], night: str) -> Iterator[bytes]:
+    """The packets over and over, of another night and with other numbers: an exposure has each candid once.
+
+    Only the date's eight bytes and the number's nine change, so that the packets keep their size and their texture.
+    """
+    midnight = datetime.datetime.strptime(night, "%Y%m%d").replace(tzinfo=datetime.UTC)
+    jd = struct.pack("<d", midnight.timestamp() / 86400 + 2440587.5 + 0.25)
+    round_ = 0
+    while True:
+        round_ += 1
+        for data in packets:
+            packet = Packet.trusted(data)
+            old = _long(packet.candid)
+            new = _long(packet.candid + round_ * _STRIDE)
+            if len(old) != len(new):
+                raise ZadsError(f"candid {packet.candid} has no neighbour of its length")
+            yield data.replace(struct.pack("<d", packet.jd), jd).replace(old, new)
+
+
+def _long(value: int) -> bytes:
+    """Avro's encoding of a positive long."""
+    value <<= 1
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
+
+
+def _tar(packets: Iterable[bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for number, data in enumerate(packets):
+            member = tarfile.TarInfo(f"{number:05}.avro")
+            member.size, member.mode = len(data), 0o644
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
