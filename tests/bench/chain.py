@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 from confluent_kafka import Consumer, TopicPartition
 
-from bench import peers, profile
+from bench import plain, profile
 from bench.cluster import APPS, SPOOL, VISIT_ALERTS, Cluster, Played, Reader, await_that
 from bench.result import Context, Result, Series
 
@@ -89,7 +89,7 @@ def _producer(cluster: Cluster, context: Context) -> Iterator[Result]:
         for _ in range(context.rounds):
             ours.append(3 * VISIT_ALERTS / _acknowledged(cluster, 3))
             for rates, recode in ((coded, True), (sent, False)):
-                rates.append(VISIT_ALERTS / peers.plain_loop(cluster.origin, topic, packets, recode=recode))
+                rates.append(VISIT_ALERTS / plain.plain_loop(cluster.origin, topic, packets, recode=recode))
     loop = "alert_stream's loop: read, write anew, produce, poll; default settings"
     yield Result(
         "producer, spool to acknowledged, RF 3", ours, "alerts/s", loop, coded, "ours/peer", 5.0,
@@ -121,11 +121,11 @@ def _mirror(cluster: Cluster, context: Context) -> Iterator[Result]:
             rate = _drained(cluster, "zads-mirrormaker", topic)
             if number:
                 ours.append(rate)
-        with _stopped(cluster, "zads-mirrormaker"), peers.DefaultMirror.of_sites(cluster, topic):
+        with _stopped(cluster, "zads-mirrormaker"), plain.DefaultMirror.of_sites(cluster, topic):
             copy = f"origin.{topic}"
             await_that("the default mirror copies", lambda: _end(cluster.public, copy) >= _end(cluster.origin, topic))
             for _ in range(context.rounds):
-                theirs.append(_drained(cluster, peers.MIRROR, copy, alerts=MIRRORED // 4))
+                theirs.append(_drained(cluster, plain.MIRROR, copy, alerts=MIRRORED // 4))
     yield Result(
         "MirrorMaker as deployed, a backlog", ours, "alerts/s", "MirrorMaker 2 with Kafka's defaults", theirs,
         "ours/peer", 4.0, note="ours is exactly once; the defaults may double after a failure",
@@ -135,7 +135,7 @@ def _mirror(cluster: Cluster, context: Context) -> Iterator[Result]:
 def _drained(cluster: Cluster, container: str, copy: str, alerts: int = MIRRORED) -> float:
     """Alerts a second at which a paused mirror, let go, brings a backlog across."""
     cluster.on(APPS, f"docker pause {container}")
-    peers.send_all(cluster.origin, cluster.topic, cluster.stream(alerts), **BATCHES)
+    plain.send_all(cluster.origin, cluster.topic, cluster.stream(alerts), **BATCHES)
     reader = Reader(cluster.public, copy)
     reader.start()
     try:
@@ -194,16 +194,16 @@ def _original(cluster: Cluster, context: Context) -> list[float]:
     rates = []
     topic = cluster.topic
     packets = cluster.stream(2 * VISIT_ALERTS)
-    with peers.PlainBroker(cluster, "origin-1") as origin, peers.PlainBroker(cluster, "public-1") as public:
+    with plain.PlainBroker(cluster, "origin-1") as origin, plain.PlainBroker(cluster, "public-1") as public:
         origin.topic(topic, cluster.partitions)
         public.topic(f"origin.{topic}", cluster.partitions)
-        with peers.DefaultMirror.of_brokers(origin, public, topic):
+        with plain.DefaultMirror.of_brokers(origin, public, topic):
             reader = Reader(public.conf, f"origin.{topic}")
             reader.start()
             try:
                 for number in range(context.rounds + 1):
                     already, started = len(reader.read), time.monotonic()
-                    peers.plain_loop(origin.conf, topic, packets, recode=True)
+                    plain.plain_loop(origin.conf, topic, packets, recode=True)
                     wanted = already + len(packets)
                     await_that("all read", lambda: len(reader.read) >= wanted, reader.is_alive)  # noqa: B023  now
                     if number:
@@ -233,9 +233,9 @@ def _catch_up(cluster: Cluster, context: Context) -> Iterator[Result]:
     played = cluster.play(20)
     alerts, topic = played.alerts, cluster.topic
     ours, theirs = [], []
-    with peers.PlainBroker(cluster, "public-1") as broker:
+    with plain.PlainBroker(cluster, "public-1") as broker:
         broker.topic(topic, cluster.partitions)
-        peers.send_all(broker.conf, topic, cluster.stream(alerts), **{"message.max.bytes": 4_194_304})
+        plain.send_all(broker.conf, topic, cluster.stream(alerts), **{"message.max.bytes": 4_194_304})
         for number in range(context.rounds + 1):
             rates = _rewound(cluster.reader, topic, alerts), _bare(broker.conf, topic, alerts)
             if number:
@@ -306,10 +306,10 @@ def _bytes(cluster: Cluster, context: Context) -> Iterator[Result]:
     wire, disk = {}, {}
     wire["ours"] = _received(cluster.reader, cluster.topic, alerts)
     disk["ours"] = _stored(cluster, "public-1", "/var/lib/kafka/data", cluster.topic) / alerts
-    with peers.PlainBroker(cluster, "public-1") as broker:
+    with plain.PlainBroker(cluster, "public-1") as broker:
         for codec in ("none", "lz4"):
             broker.topic(codec, cluster.partitions)
-            peers.send_all(broker.conf, codec, packets, **{"compression.codec": codec, "message.max.bytes": 4_194_304})
+            plain.send_all(broker.conf, codec, packets, **{"compression.codec": codec, "message.max.bytes": 4_194_304})
             wire[codec] = _received(broker.conf, codec, alerts)
             disk[codec] = _stored(cluster, "public-1", "/var/lib/kafka/peer", codec) / alerts
     for where, found in (("wire", wire), ("disk", disk)):
