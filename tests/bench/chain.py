@@ -51,7 +51,7 @@ def measure(context: Context) -> Iterator[Result | Series]:
         if cluster.deploys:
             yield from _deploys(cluster.deploys)
         cluster.load(context.packets)
-        context.say(f"warmed: {cluster.warm(context.number("WARM", WARM_SECONDS))}")
+        context.say(f"warmed: {cluster.warm(context.number('WARM', WARM_SECONDS))}")
         for name, rows in ROWS.items():
             if wanted is None or name in wanted.split(","):
                 context.say(f"chain: {name}")

@@ -1,81 +1,171 @@
-"""The peers that need an environment of their own: made on first use from pinned requirements, kept for the next."""
+"""What others run, on the hosts of the benchmark: plain brokers, MirrorMaker 2 with Kafka's defaults, a plain loop.
+
+All of it comes from the same Kafka distribution and the same images, so that only the way of running differs.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+import io
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
 
-from zads.errors import ZadsError
+import fastavro
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
-REQUIREMENTS = Path("requirements/bench.txt")
+from bench.cluster import APPS, Cluster, await_that
+
+PORT = 19092
+HEAP = "512m"
+CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
+MIRROR = "zads-bench-mirror"
+#: One broker without replication or encryption, everything else Kafka's default. It is its own controller, which
+#: spares it the ZooKeeper that the survey's first brokers had beside them.
+_BROKER = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:19093
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://:{port},CONTROLLER://localhost:19093
+advertised.listeners=PLAINTEXT://{address}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=/var/lib/kafka/peer
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+message.max.bytes=4194304
+"""
+#: Factors of one where there is one broker: the only settings that a plain pair of brokers needs.
+_PLAIN = "replication.factor=1\n" + "".join(
+    f"{name}.replication.factor=1\n"
+    for name in (
+        "checkpoints.topic", "heartbeats.topic", "offset-syncs.topic", "offset.storage", "status.storage",
+        "config.storage",
+    )
+)  # fmt: skip
 
 
-def python(root: Path, say: Callable[[str], None]) -> Path:
-    """The interpreter of the peers' environment. Errors: ZadsError if it cannot be made."""
-    place = root / ".zads/cache/bench-venv"
-    interpreter, stamp = place / "bin/python", place / "made-from"
-    version = "{}.{}".format(*sys.version_info[:2])
-    wanted = f"{hashlib.sha256((root / REQUIREMENTS).read_bytes()).hexdigest()[:16]}-{version}"
-    # The stamp is written last: an interrupted run is repaired by the next.
-    if stamp.exists() and stamp.read_text() == wanted:
-        return interpreter
-    say(f"making {place.relative_to(root)} from {REQUIREMENTS} (a minute)")
-    install = (interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
-    _run(sys.executable, "-m", "venv", "--clear", place)
-    _run(*install, "--only-binary", ":all:", "-r", root / REQUIREMENTS)
-    stamp.write_text(wanted)
-    return interpreter
+class PlainBroker:
+    """One unreplicated broker without encryption, on one of the hosts; use it as a context manager."""
 
+    def __init__(self, cluster: Cluster, host: str) -> None:
+        self.cluster, self.host = cluster, host
+        address = cluster.inventory.address(host)
+        self.conf = {"bootstrap.servers": f"{address}:{PORT}"}
+        self._settings = _BROKER.format(port=PORT, address=address)
 
-def _run(*command: str | Path) -> None:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise ZadsError(f"the peers' environment cannot be made: {said[-1] if said else 'pip says nothing'}")
-
-
-class Quix:
-    """quix-streams in a process of its own, with the packets that it is to filter. Use as a context manager."""
-
-    def __init__(self, interpreter: Path, packets: Sequence[bytes], scratch: Path) -> None:
-        directory = scratch / "packets"
-        directory.mkdir()
-        for number, data in enumerate(packets):
-            (directory / f"{number:06d}.avro").write_bytes(data)
-        self._told = scratch / "quix.txt"
-        program = Path(__file__).with_name("quix.py")
-        with self._told.open("w") as told:
-            self._process = subprocess.Popen(
-                [interpreter, program, directory],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, text=True,
-            )  # fmt: skip
-
-    def __enter__(self) -> Quix:
+    def __enter__(self) -> PlainBroker:
+        script = f"""
+            rm -rf /var/lib/kafka/peer; mkdir -p /var/lib/kafka/peer; cat > /tmp/peer.properties
+            /opt/kafka/bin/kafka-run-class.sh kafka.tools.StorageTool format -t {CLUSTER_ID} -c /tmp/peer.properties
+            systemd-run --quiet --unit zads-bench-peer --setenv KAFKA_HEAP_OPTS=-Xms{HEAP}\\ -Xmx{HEAP} \
+                /opt/kafka/bin/kafka-server-start.sh /tmp/peer.properties"""
+        self.cluster.on(self.host, script, self._settings.encode())
+        await_that(f"a plain broker on {self.host}", self._answers, seconds=60)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream(self._process.stdin).close()
-        self._process.wait(60)
-        self._stream(self._process.stdout).close()
+        self.cluster.on(self.host, "systemctl stop zads-bench-peer; rm -rf /var/lib/kafka/peer /tmp/peer.properties")
 
-    def round(self, rule: str) -> tuple[float, list[list[int]]]:
-        """One pass over the packets: processor seconds, and the filters that passed each packet."""
-        request = self._stream(self._process.stdin)
-        request.write(f"{rule}\n")
-        request.flush()
-        line = self._stream(self._process.stdout).readline()
-        if not line:
-            told = self._told.read_text().strip().splitlines()
-            raise ZadsError(f"quix-streams ended: {told[-1] if told else 'it says nothing'}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer["seconds"], answer["passed"]
+    def _answers(self) -> bool:
+        try:
+            return bool(AdminClient({**self.conf, "log_level": 0}).list_topics(timeout=2).brokers)
+        except KafkaException:
+            return False
 
-    @staticmethod
-    def _stream(stream: IO[str] | None) -> IO[str]:
-        assert stream is not None, "it was opened with the process"
-        return stream
+    def topic(self, name: str, partitions: int) -> None:
+        """Make a topic of one replica."""
+        client = AdminClient(self.conf)
+        for answer in client.create_topics([NewTopic(name, partitions, 1)]).values():
+            answer.result(30)
+
+
+class DefaultMirror:
+    """MirrorMaker 2 as its defaults make it: only told where from, where to and what. A context manager."""
+
+    def __init__(self, cluster: Cluster, settings: str) -> None:
+        self._cluster, self._settings = cluster, settings
+
+    @classmethod
+    def of_brokers(cls, origin: PlainBroker, public: PlainBroker, topic: str) -> DefaultMirror:
+        """Between two plain brokers."""
+        return cls(origin.cluster, _flow(topic) + _PLAIN + "".join(
+            f"{name}.bootstrap.servers={broker.conf['bootstrap.servers']}\n"
+            for name, broker in (("origin", origin), ("public", public))
+        ))  # fmt: skip
+
+    @classmethod
+    def of_sites(cls, cluster: Cluster, topic: str) -> DefaultMirror:
+        """Between the two deployed sites, as their administrator: it makes topics of its own, origin.TOPIC."""
+        lines = [_flow(topic)]
+        for name, conf in (("origin", cluster.origin), ("public", cluster.public)):
+            lines += [
+                f"{name}.bootstrap.servers={conf['bootstrap.servers']}",
+                f"{name}.security.protocol=SSL",
+                f"{name}.ssl.truststore.type=PEM",
+                f"{name}.ssl.truststore.certificates={_one_line(conf['ssl.ca.location'])}",
+                f"{name}.ssl.keystore.type=PEM",
+                f"{name}.ssl.keystore.certificate.chain={_one_line(conf['ssl.certificate.location'])}",
+                f"{name}.ssl.keystore.key={_one_line(conf['ssl.key.location'])}",
+            ]
+        return cls(cluster, "\n".join(lines) + "\n")
+
+    def __enter__(self) -> DefaultMirror:
+        script = f"""
+            mkdir -p /run/{MIRROR}; cat > /run/{MIRROR}/mm2.properties
+            docker rm --force {MIRROR} >/dev/null 2>&1 || true
+            docker run --detach --rm --name {MIRROR} --network host --user 0 --env KAFKA_HEAP_OPTS=-Xmx{HEAP} \
+                --volume /run/{MIRROR}:/run/{MIRROR}:ro --entrypoint /opt/kafka/bin/connect-mirror-maker.sh \
+                $(docker inspect --format '{{{{.Config.Image}}}}' zads-mirrormaker) /run/{MIRROR}/mm2.properties"""
+        self._cluster.on(APPS, script, self._settings.encode())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cluster.on(APPS, f"docker stop {MIRROR}; rm -rf /run/{MIRROR}")
+
+
+def _flow(topic: str) -> str:
+    return f"clusters=origin,public\norigin->public.enabled=true\norigin->public.topics={topic}\n"
+
+
+def _one_line(path: str) -> str:
+    """A PEM file as a value of a properties file."""
+    return "\\n".join(Path(path).read_text().strip().splitlines())
+
+
+def plain_loop(conf: dict[str, str], topic: str, packets: Iterable[bytes], *, recode: bool) -> float:
+    """Send packets as lsst-dm/alert_stream does; seconds until all are acknowledged.
+
+    With `recode` each is read with fastavro and written anew, as there; settings are the client's defaults.
+    """
+    producer = Producer(dict(conf))
+    schemas: dict[str, object] = {}
+    started = time.monotonic()
+    for data in packets:
+        producer.produce(topic, _again(data, schemas) if recode else data)
+        producer.poll(0)
+    producer.flush()
+    return time.monotonic() - started
+
+
+def _again(data: bytes, schemas: dict[str, object]) -> bytes:
+    reader = fastavro.reader(io.BytesIO(data))
+    record = next(reader)
+    schema = schemas.setdefault(record["schemavsn"], reader.writer_schema)
+    written = io.BytesIO()
+    fastavro.schemaless_writer(written, schema, record)
+    return written.getvalue()
+
+
+def send_all(conf: dict[str, str], topic: str, packets: Sequence[bytes], **over: object) -> None:
+    """Put packets into a topic as fast as it takes them. Errors: KafkaException when one is refused."""
+    failed: list[object] = []
+    producer = Producer({**conf, **over})
+    for data in packets:
+        producer.produce(topic, data, on_delivery=lambda error, _: failed.append(error) if error else None)
+        producer.poll(0)
+    producer.flush()
+    if failed:
+        raise KafkaException(failed[0])
