@@ -1,0 +1,68 @@
+"""How the chain is measured: whose processor time it is, and packets that are another night's."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from bench import cluster, profile, usage
+from zads.packet import Packet
+from zads.sources import simulator
+
+
+@pytest.mark.parametrize(
+    ("host", "words", "part"),
+    [
+        ("origin-2", "/usr/bin/java -Xms512m kafka.Kafka /etc/kafka/server.properties", "origin brokers"),
+        ("public-1", "java org.apache.zookeeper.server.quorum.QuorumPeerMain zoo.cfg", "ZooKeeper"),
+        ("apps-1", "java -cp /opt/kafka/libs/* org.apache.kafka.connect.mirror.MirrorMaker mm2.properties", "mirror"),
+        ("apps-1", "/opt/zads/bin/python3 /opt/zads/bin/zads produce --kafka p", "producer"),
+        ("apps-1", "/opt/zads/bin/python3 -P -m zads.filters.child 3 6 7 256000000", "workers"),
+        ("apps-1", "/usr/sbin/dockerd", "hosts and engine"),
+        ("", "python zads produce elsewhere", "other processes"),
+    ],
+)
+def test_every_process_belongs_to_a_part(host: str, words: str, part: str) -> None:
+    assert usage.part_of(host, words) == part
+
+
+def test_parts_and_the_kernel_add_up_to_the_whole_machine() -> None:
+    before = usage.Snapshot(100.0, {("mirror", 7): 5.0}, {("mirror", "compiler", 8): 1.0})
+    after = usage.Snapshot(104.0, {("mirror", 7): 6.0, ("producer", 9): 0.5}, {("mirror", "compiler", 8): 1.25})
+    used = usage.between(before, after)
+    assert used.parts == {"mirror": 1.0, "producer": 0.5, "kernel": 2.5}
+    assert used.threads == {"mirror": {"compiler": 0.25}}
+    assert used.per_alert(1000) == {"whole machine": 4.0, "kernel": 2.5, "mirror": 1.0, "producer": 0.5}
+
+
+def test_this_machine_has_been_busy_and_knows_this_process() -> None:
+    before = usage.Parts({}).snapshot()
+    sum(range(3_000_000))
+    used = usage.between(before, usage.Parts({}).snapshot())
+    assert used.parts["subscriber"] > 0
+    assert used.busy > 0
+
+
+def test_copies_of_packets_are_valid_of_the_night_and_all_different() -> None:
+    [(_, packets)] = simulator.simulate("20181129", 1, 12, programme_mix={1: 1.0})
+    given = [data for _, data in packets]
+    copies = [Packet.parse(data) for data in itertools.islice(cluster.dated(given, "20300105"), 36)]
+    assert {packet.topic for packet in copies} == {"ztf_20300105_programid1"}
+    assert len({packet.candid for packet in copies}) == 36
+    assert [len(packet.data) for packet in copies] == [len(data) for data in given] * 3
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("C2 CompilerThre;libjvm.so;PhaseChaitin::Split", "Java's compiler"),
+        ("data-plane-kafk;[kernel.kallsyms];tcp_sendmsg_locked", "kernel: network"),
+        ("data-plane-kafk;[kernel.kallsyms];_copy_to_iter", "kernel: copies"),
+        ("ReplicaFetcherT;[kernel.kallsyms];futex_wake", "kernel: waking, waiting"),
+        ("data-plane-kafk;perf-71.map;0x7f12", "Java code, encryption with it"),
+        ("task-thread-ori;libzstd-jni-1.5.6.so;ZSTD_compressBlock_fast", "compression in Java"),
+    ],
+)
+def test_a_sample_tells_what_was_done(place: str, kind: str) -> None:
+    assert profile._kind(place) == kind
