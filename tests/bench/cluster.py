@@ -155,7 +155,7 @@ class Cluster:
         self.origin = kafka.read_properties(clients / "admin-origin.properties")
         self.public = kafka.read_properties(clients / "admin-public.properties")
         self.reader = kafka.read_properties(clients / "reader.properties")
-        self.parts = Parts.of_engine()
+        self.parts = Parts.of_lab(ENV)
         known = kafka.admin(self.origin).list_topics(timeout=30).topics
         nights = [parsed[0] for name in known if (parsed := topics.parse(name))]
         self._night = max([self._night, *(datetime.datetime.strptime(night, "%Y%m%d").date() for night in nights)])

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zads.lab.images import LABEL
+
 _TICK = os.sysconf("SC_CLK_TCK")
 #: Names of Java's threads, as far as the kernel keeps them (15 characters), and what they do.
 _THREADS = {
@@ -62,12 +64,11 @@ class Parts:
         self._known: dict[int, str] = {}
 
     @classmethod
-    def of_engine(cls) -> Parts:
-        """With the hosts that the container engine has now."""
-        listed = subprocess.run(
-            ["docker", "ps", "--no-trunc", "--format", "{{.ID}} {{.Label \"zads.host\"}}"],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+    def of_lab(cls, env: str) -> Parts:
+        """With the hosts that an inventory's lab has now; whatever else runs is other processes."""
+        command = ["docker", "ps", "--no-trunc", "--filter", f"label={LABEL}.env={env}"]
+        command += ["--format", '{{.ID}} {{.Label "' + LABEL + '.host"}}']
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return cls(dict(line.split(" ", 1) for line in listed.splitlines() if " " in line))
 
     def snapshot(self) -> Snapshot:
@@ -114,7 +115,7 @@ def part_of(host: str, words: str, *, own: bool = False) -> str:
     ):  # fmt: skip
         if host and mark in words:
             return part
-    return "hosts and engine" if host or "docker" in words or "containerd" in words else "other processes"
+    return "hosts and engine" if host else "other processes"
 
 
 def between(before: Snapshot, after: Snapshot) -> Usage:
