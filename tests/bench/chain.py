@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from confluent_kafka import Consumer, TopicPartition
 
 from bench import plain, profile
-from bench.cluster import APPS, SPOOL, VISIT_ALERTS, Cluster, Played, Reader, await_that
+from bench.cluster import APPS, VISIT_ALERTS, Cluster, Played, Reader, await_that
 from bench.result import Context, Result, Series
 
 CHAIN_GOAL_MS = 1.50  # 1,333 alerts/s (80,000 a minute, the survey's peak) on two cores
@@ -32,13 +32,7 @@ PACES = (
     ("visits of 1,000 every 40 s", 1000, 40.0, 4, 2.0),
 )
 SUBSCRIBERS = 30
-_EMPTY = f"""
-import os, time
-started = time.monotonic()
-while any(not name.startswith(".") for name in os.listdir("{SPOOL}/incoming")):
-    time.sleep(0.01)
-print(time.monotonic() - started)
-"""
+WORKER, MIRROR = "zads-filters-cuts@1.service", "zads-mirrormaker.service"
 
 
 def measure(context: Context) -> Iterator[Result | Series]:
@@ -85,9 +79,9 @@ def _producer(cluster: Cluster, context: Context) -> Iterator[Result]:
     packets = cluster.stream(VISIT_ALERTS)
     topic = cluster.topic
     ours, coded, sent = [], [], []
-    with _stopped(cluster, "zads-mirrormaker 'zads-filters-*'"):
+    with _stopped(cluster, f"{MIRROR} {WORKER}"):
         for _ in range(context.rounds):
-            ours.append(3 * VISIT_ALERTS / _acknowledged(cluster, 3))
+            ours.append(3 * VISIT_ALERTS / cluster.drop(3, receipts=True))
             for rates, recode in ((coded, True), (sent, False)):
                 rates.append(VISIT_ALERTS / plain.plain_loop(cluster.origin, topic, packets, recode=recode))
     loop = "alert_stream's loop: read, write anew, produce, poll; default settings"
@@ -99,40 +93,30 @@ def _producer(cluster: Cluster, context: Context) -> Iterator[Result]:
     yield Result("producer, beside bytes that nobody looks at", ours, "alerts/s", bare, sent, "ours/peer")
 
 
-def _acknowledged(cluster: Cluster, exposures: int) -> float:
-    """Seconds from dropping exposures to the receipt of the last."""
-    cluster.drop(exposures)
-    return float(cluster.on(APPS, f"python3 -c '{_EMPTY}'"))
-
-
 # --- the mirror -------------------------------------------------------------------------------------------------------
 
 
 def _mirror(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """How fast a backlog crosses: ours, then MirrorMaker 2 with its defaults between the same two sites.
+    """How fast a backlog crosses: MirrorMaker 2 with its defaults between the two sites, then ours.
 
     Each is warm (it has mirrored one backlog) and is paused while the next backlog is produced.
     """
     cluster.new_night()
     topic = cluster.topic
-    ours, theirs = [], []
-    with _stopped(cluster, "'zads-filters-*'"):
-        for number in range(context.rounds + 1):
-            rate = _drained(cluster, "zads-mirrormaker", topic)
-            if number:
-                ours.append(rate)
-        with _stopped(cluster, "zads-mirrormaker"), plain.DefaultMirror.of_sites(cluster, topic):
-            copy = f"origin.{topic}"
-            await_that("the default mirror copies", lambda: _end(cluster.public, copy) >= _end(cluster.origin, topic))
-            for _ in range(context.rounds):
-                theirs.append(_drained(cluster, plain.MIRROR, copy, alerts=MIRRORED // 4))
+    with _stopped(cluster, WORKER):
+        with _stopped(cluster, MIRROR), plain.DefaultMirror.of_sites(cluster, topic):
+            copy = f"{plain.SOURCE}.{topic}"
+            await_that("the default mirror has its topic", lambda: _end(cluster.public, copy) > 0)
+            rates = [_drained(cluster, plain.MIRROR, copy, MIRRORED // 4) for _ in range(context.rounds + 1)]
+            theirs = rates[1:]
+        ours = [_drained(cluster, "zads-mirrormaker", topic, MIRRORED) for _ in range(context.rounds + 1)][1:]
     yield Result(
         "MirrorMaker as deployed, a backlog", ours, "alerts/s", "MirrorMaker 2 with Kafka's defaults", theirs,
         "ours/peer", 4.0, note="ours is exactly once; the defaults may double after a failure",
     )  # fmt: skip
 
 
-def _drained(cluster: Cluster, container: str, copy: str, alerts: int = MIRRORED) -> float:
+def _drained(cluster: Cluster, container: str, copy: str, alerts: int) -> float:
     """Alerts a second at which a paused mirror, let go, brings a backlog across."""
     cluster.on(APPS, f"docker pause {container}")
     plain.send_all(cluster.origin, cluster.topic, cluster.stream(alerts), **BATCHES)
@@ -196,9 +180,9 @@ def _original(cluster: Cluster, context: Context) -> list[float]:
     packets = cluster.stream(2 * VISIT_ALERTS)
     with plain.PlainBroker(cluster, "origin-1") as origin, plain.PlainBroker(cluster, "public-1") as public:
         origin.topic(topic, cluster.partitions)
-        public.topic(f"origin.{topic}", cluster.partitions)
+        public.topic(f"{plain.SOURCE}.{topic}", cluster.partitions)
         with plain.DefaultMirror.of_brokers(origin, public, topic):
-            reader = Reader(public.conf, f"origin.{topic}")
+            reader = Reader(public.conf, f"{plain.SOURCE}.{topic}")
             reader.start()
             try:
                 for number in range(context.rounds + 1):

@@ -45,12 +45,15 @@ PATIENCE_SECONDS = 240.0
 _STRIDE = 1_000_003
 _DROP = """
 import json, os, sys, time
-interval, names = json.load(sys.stdin)
+interval, names, receipts = json.load(sys.stdin)
 started = time.monotonic()
 for number, (staged, name) in enumerate(names):
     time.sleep(max(0.0, started + number * interval - time.monotonic()))
     os.link(staged, f"{incoming}/.{name}")
     os.rename(f"{incoming}/.{name}", f"{incoming}/{name}")
+while receipts and os.listdir("{incoming}"):
+    time.sleep(0.005)
+print(time.monotonic() - started)
 """.replace("{incoming}", f"{SPOOL}/incoming")
 
 
@@ -236,17 +239,21 @@ class Cluster:
             self._tars[alerts] = paths
         return self._tars[alerts]
 
-    def drop(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0) -> None:
-        """Drop exposures of so many alerts into the spool, one every `interval` seconds."""
+    def drop(
+        self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0, *, receipts: bool = False
+    ) -> float:
+        """Drop exposures of so many alerts into the spool, one every `interval` seconds.
+
+        With `receipts` until the last has its receipt. Returns the seconds that it took.
+        """
         staged = self._stage(alerts)
         self._used += exposures * alerts
         names = []
         for number in range(exposures):
             self._played += 1
-            names.append(
-                (staged[number % len(staged)], f"{self._night:%Y%m%d}-{time.time():.0f}-{self._played:06}.tar")
-            )
-        self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, names]).encode())
+            name = f"{self._night:%Y%m%d}-{time.time():.0f}-{self._played:06}.tar"
+            names.append((staged[number % len(staged)], name))
+        return float(self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, names, receipts]).encode()))
 
     def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0, **over: object) -> Played:
         """Drop exposures of so many alerts into the spool, and wait until all hops have done with them."""

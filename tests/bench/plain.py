@@ -21,6 +21,8 @@ PORT = 19092
 HEAP = "512m"
 CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
 MIRROR = "zads-bench-mirror"
+#: What the default mirror calls the two sites. Other names than the deployed one's, whose offsets it must not touch.
+SOURCE, TARGET = "from", "to"
 #: One broker without replication or encryption, everything else Kafka's default. It is its own controller, which
 #: spares it the ZooKeeper that the survey's first brokers had beside them.
 _BROKER = """
@@ -93,14 +95,14 @@ class DefaultMirror:
         """Between two plain brokers."""
         return cls(origin.cluster, _flow(topic) + _PLAIN + "".join(
             f"{name}.bootstrap.servers={broker.conf['bootstrap.servers']}\n"
-            for name, broker in (("origin", origin), ("public", public))
+            for name, broker in ((SOURCE, origin), (TARGET, public))
         ))  # fmt: skip
 
     @classmethod
     def of_sites(cls, cluster: Cluster, topic: str) -> DefaultMirror:
-        """Between the two deployed sites, as their administrator: it makes topics of its own, origin.TOPIC."""
+        """Between the two deployed sites, as their administrator: it makes topics of its own, SOURCE.TOPIC."""
         lines = [_flow(topic)]
-        for name, conf in (("origin", cluster.origin), ("public", cluster.public)):
+        for name, conf in ((SOURCE, cluster.origin), (TARGET, cluster.public)):
             lines += [
                 f"{name}.bootstrap.servers={conf['bootstrap.servers']}",
                 f"{name}.security.protocol=SSL",
@@ -127,7 +129,11 @@ class DefaultMirror:
 
 
 def _flow(topic: str) -> str:
-    return f"clusters=origin,public\norigin->public.enabled=true\norigin->public.topics={topic}\n"
+    """From where to where, and what. It would also copy grants to the target, which are not its business here."""
+    return (
+        f"clusters={SOURCE},{TARGET}\n{SOURCE}->{TARGET}.enabled=true\n{SOURCE}->{TARGET}.topics={topic}\n"
+        "sync.topic.acls.enabled=false\n"
+    )
 
 
 def _one_line(path: str) -> str:

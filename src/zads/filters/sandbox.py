@@ -8,12 +8,12 @@ exploit: owners are known people, and a group runs in a container of its own.
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import platform
 import resource
 import signal
 import struct
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
@@ -33,14 +33,8 @@ _CALLS = {
 
 
 def address_space() -> int:
-    """Bytes of virtual memory that this process has. Called twice for every filter and batch: as cheap as it can be."""
-    return int(os.pread(_memory_file(os.getpid()), 32, 0).partition(b" ")[0]) * resource.getpagesize()
-
-
-@functools.cache
-def _memory_file(process: int) -> int:
-    """An open descriptor of the kernel's figures of this process (one that was forked has its own)."""
-    return os.open(f"/proc/{process}/statm", os.O_RDONLY | os.O_CLOEXEC)
+    """Bytes of virtual memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def die_with_parent() -> None:
