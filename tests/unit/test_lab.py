@@ -10,7 +10,7 @@ import pytest
 
 from zads.errors import ZadsError
 from zads.inventory import Inventory
-from zads.lab import images
+from zads.lab import hosts, images
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,3 +92,10 @@ def test_filters_beside_an_inventory_are_no_part_of_it(tmp_path: Path) -> None:
     (filters / "stars.csv").write_text("name,ra,dec\nVega,279.2,38.8\n")
     (filters / "cut.py").write_text("from zads.filters import Filter\n")
     assert Inventory.load("local", tmp_path, realised=False).hosts.keys() == Inventory.load("local", ROOT).hosts.keys()
+
+
+def test_a_host_is_made_anew_when_what_it_keeps_in_memory_changes() -> None:
+    def spec(**more: dict[str, str]) -> str:
+        return hosts.Host("a", "zads-a", "172.28.76.11", "host:1", "2g", ssh=False, runs_containers=False, **more).spec
+
+    assert len({spec(), spec(tmpfs={"/var/lib/kafka": "3g"}), spec(tmpfs={"/var/lib/kafka": "4g"})}) == 3
