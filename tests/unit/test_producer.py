@@ -7,12 +7,13 @@ import os
 
 import pytest
 
-from zads import metrics
+from zads import metrics, producer
 from zads.cli import run
 from zads.packet import PacketError
 from zads.producer import Entry, _Progress
 from zads.sources.files import Item
 from zads.sources.simulator import simulate
+from zads.sources.spool import Exposure, Spool
 
 
 def digest(*items: Item) -> str:
@@ -42,6 +43,18 @@ def test_an_exposure_has_a_candid_once():
     progress.parse(Item("a", packets[0][1], 0), "a")
     with pytest.raises(PacketError, match="already in this exposure"):
         progress.parse(Item("b", packets[0][1], 0), "b")
+
+
+def test_each_transaction_says_what_was_settled_up_to_it_though_the_next_is_validated_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(producer, "CHUNK_PACKETS", 8)
+    ((_, packets),) = simulate("20181129", 1, 20)
+    one = producer.Producer({"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path))
+    items = iter([Item(name, data, number) for number, (name, data) in enumerate(packets)])
+    chunks = list(one._chunks(Exposure("a", tmp_path), items, _Progress()))
+    assert [len(records) for records, _ in chunks] == [8, 8, 4]
+    assert [(entry.read, sum(entry.published.values()), entry.complete) for _, entry in chunks] == [
+        (8, 8, False), (16, 16, False), (20, 20, True),
+    ]  # fmt: skip
 
 
 def test_health_is_the_age_of_the_heartbeat(tmp_path):
