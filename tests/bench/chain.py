@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from confluent_kafka import Consumer, TopicPartition
 
 from bench import plain, profile
-from bench.cluster import APPS, VISIT_ALERTS, Cluster, Played, Reader, await_that
+from bench.cluster import APPS, OPENING, VISIT_ALERTS, Cluster, Played, Reader, await_that
 from bench.result import Context, Result, Series
 
 CHAIN_GOAL_MS = 1.50  # 1,333 alerts/s (80,000 a minute, the survey's peak) on two cores
@@ -109,6 +109,7 @@ def _mirror(cluster: Cluster, context: Context) -> Iterator[Result]:
             await_that("the default mirror has its topic", lambda: _end(cluster.public, copy) > 0)
             rates = [_drained(cluster, plain.MIRROR, copy, MIRRORED // 4) for _ in range(context.rounds + 1)]
             theirs = rates[1:]
+        _rewound(cluster.reader, topic, OPENING + len(rates) * (MIRRORED // 4))
         ours = [_drained(cluster, "zads-mirrormaker", topic, MIRRORED) for _ in range(context.rounds + 1)][1:]
     yield Result(
         "MirrorMaker as deployed, a backlog", ours, "alerts/s", "MirrorMaker 2 with Kafka's defaults", theirs,
@@ -285,7 +286,7 @@ def _fan_out(cluster: Cluster, context: Context) -> Iterator[Result]:
 def _bytes(cluster: Cluster, context: Context) -> Iterator[Result]:
     """What an alert takes on the way to a subscriber and on one broker's disk, and what it would take otherwise."""
     cluster.new_night()
-    alerts = cluster.play(4).alerts + 60
+    alerts = cluster.play(4).alerts + OPENING
     packets = cluster.stream(alerts)
     wire, disk = {}, {}
     wire["ours"] = _received(cluster.reader, cluster.topic, alerts)

@@ -39,6 +39,8 @@ PROGRAMME = 1
 #: Alerts that one night may hold before its topics are deleted: they lie in memory, three times on each site.
 NIGHT_ALERTS = 45_000
 VISIT_ALERTS = 1_000
+#: Alerts that open a night: when they have been read, every hop knows its topics.
+OPENING = 60
 #: So long may a play take beyond its last exposure.
 PATIENCE_SECONDS = 240.0
 #: Between the numbers of an alert's copies; no two of a survey's candids differ by a small multiple of it.
@@ -159,6 +161,7 @@ class Cluster:
         self.public = kafka.read_properties(clients / "admin-public.properties")
         self.reader = kafka.read_properties(clients / "reader.properties")
         self.parts = Parts.of_lab(ENV)
+        self._operator = kafka.admin(self.public)
         known = kafka.admin(self.origin).list_topics(timeout=30).topics
         nights = [parsed[0] for name in known if (parsed := topics.parse(name))]
         self._night = max([self._night, *(datetime.datetime.strptime(night, "%Y%m%d").date() for night in nights)])
@@ -220,7 +223,7 @@ class Cluster:
         self.on(APPS, f"rm -rf {STAGED}/* {SPOOL}/done/* && mkdir -p {STAGED}")
         self._tars.clear()
         self._used = 0
-        self.play(1, 60)
+        self.play(1, OPENING)
 
     def stream(self, alerts: int) -> list[bytes]:
         """So many packets of the night that is being played."""
@@ -255,13 +258,13 @@ class Cluster:
             names.append((staged[number % len(staged)], name))
         return float(self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, names, receipts]).encode()))
 
-    def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0, **over: object) -> Played:
+    def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0) -> Played:
         """Drop exposures of so many alerts into the spool, and wait until all hops have done with them."""
         total = exposures * alerts
         if self._used + total > NIGHT_ALERTS:
             self.new_night()
         self._stage(alerts)
-        reader = Reader(self.reader, self.topic, **over)
+        reader = Reader(self.reader, self.topic)
         reader.start()
         try:
             before = self.parts.snapshot()
@@ -277,15 +280,9 @@ class Cluster:
     def behind(self, reader: Reader) -> int:
         """How many offsets the filters are behind what a subscriber has read."""
         wanted = [TopicPartition(reader.topic, number) for number in reader.ends]
-        [answer] = (
-            (client := kafka.admin(self.public))
-            .list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions("filter-cuts", wanted)], require_stable=True, request_timeout=30
-            )
-            .values()
-        )
+        asked = [ConsumerGroupTopicPartitions("filter-cuts", wanted)]
+        [answer] = self._operator.list_consumer_group_offsets(asked, require_stable=True, request_timeout=30).values()
         committed = {one.partition: max(one.offset, 0) for one in answer.result(60).topic_partitions}
-        del client  # it had to outlive its answer
         return sum(max(0, end - committed.get(number, 0)) for number, end in reader.ends.items())
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
