@@ -109,7 +109,7 @@ class _Progress:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._candids: set[int] = set()
-        self.entry = Entry(digest=self._hash.hexdigest())
+        self.entry = Entry(digest=self.digest)
         self.refusals: list[dict[str, str]] = []
 
     def take(self, item: Item) -> None:
@@ -118,7 +118,11 @@ class _Progress:
             self._hash.update(len(part).to_bytes(8, "big"))
             self._hash.update(part)
         self.entry.read += 1
-        self.entry.digest = self._hash.hexdigest()
+
+    @property
+    def digest(self) -> str:
+        """Of the files taken so far."""
+        return self._hash.hexdigest()
 
     def parse(self, item: Item, source: str) -> Packet:
         """The packet in a file. Raises PacketError if it is none, or one that the exposure has already had."""
@@ -260,7 +264,7 @@ class Producer:
             if number % 100 == 0:
                 self._pause(0)
         more = next(items, None)
-        if progress.entry.digest != known.digest or (known.complete and more is not None):
+        if progress.digest != known.digest or (known.complete and more is not None):
             raise SourceError(
                 f"{exposure.name} was published before, with other contents",
                 hint="compare it with the one in done/; deliver what is new under another name",
@@ -292,7 +296,7 @@ class Producer:
                 chunk.append(self._validated(exposure, ahead, progress))
                 size, taken = size + len(ahead.data), taken + 1
                 ahead = next(items, None)
-            progress.entry.complete = ahead is None
+            progress.entry.digest, progress.entry.complete = progress.digest, ahead is None
             yield chunk, progress.entry.copy()
 
     def _validated(self, exposure: Exposure, item: Item, progress: _Progress) -> _Record:
@@ -307,14 +311,14 @@ class Producer:
             self.spool.keep_refused(exposure, item)
             _log.warning("refused", source=source, reason=error.reason, field=error.field)
             return _rejected(exposure.name, item.data, source, error.reason, error.field)
-        published = progress.entry.published
-        published[packet.topic] = published.get(packet.topic, 0) + 1
+        topic, published = packet.topic, progress.entry.published
+        published[topic] = published.get(topic, 0) + 1
         headers = [
             (topics.HEADER_CANDID, str(packet.candid).encode()),
             (topics.HEADER_VISIT, packet.visit.encode()),
             (topics.HEADER_SCHEMA, packet.schema_version.encode()),
         ]
-        return _Record(packet.topic, packet.key, item.data, headers)
+        return _Record(topic, packet.key, item.data, headers)
 
     def _refuse(self, exposure: Exposure, reason: str, state: str) -> None:
         """Refuse an exposure as a whole, once: what stays in the spool is not refused again after a restart."""

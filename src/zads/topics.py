@@ -6,6 +6,7 @@ A night is the UTC date on which it is observed (Palomar's nights lie within one
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Iterable
 
@@ -45,6 +46,7 @@ _UNIX_EPOCH_JD = 2440587.5
 _SECONDS_A_DAY = 86400.0
 
 
+@functools.lru_cache(maxsize=1024)  # the alerts of an exposure have one date
 def night_of(jd: float) -> str:
     """The night (``YYYYMMDD``) of a Julian date (UTC, days)."""
     seconds = (jd - _UNIX_EPOCH_JD) * _SECONDS_A_DAY

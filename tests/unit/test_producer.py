@@ -20,7 +20,7 @@ def digest(*items: Item) -> str:
     progress = _Progress()
     for item in items:
         progress.take(item)
-    return progress.entry.digest
+    return progress.digest
 
 
 def test_a_digest_tells_names_contents_and_order_apart():

@@ -139,18 +139,18 @@ def _archive(path: Path) -> Iterator[Item]:
 
 def _by_name(archive: tarfile.TarFile) -> Iterator[Item]:
     with archive:
-        members: list[tarfile.TarInfo] = []
+        members: list[tuple[PurePosixPath, tarfile.TarInfo]] = []
         broken = ""
         try:
             while (member := archive.next()) is not None:
-                members.append(member)
+                members.append((PurePosixPath(member.name), member))
         except (OSError, tarfile.TarError) as error:
             broken = str(error)
-        for member in sorted(members, key=lambda member: str(PurePosixPath(member.name))):
+        for name, member in sorted(members, key=lambda pair: str(pair[0])):
             if not member.isdir():
-                yield _member(archive, member)
+                yield _member(archive, member, name)
         if broken:
-            yield _break(members, broken)
+            yield _break([member for _, member in members], broken)
 
 
 def _in_passing(archive: tarfile.TarFile) -> Iterator[Item]:
@@ -162,13 +162,12 @@ def _in_passing(archive: tarfile.TarFile) -> Iterator[Item]:
                 # Without this the archive remembers every member that it has passed.
                 archive.members.clear()  # type: ignore[attr-defined]
                 if not member.isdir():
-                    yield _member(archive, member)
+                    yield _member(archive, member, PurePosixPath(member.name))
         except (OSError, EOFError, tarfile.TarError) as error:
             yield _break(last, str(error))
 
 
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Item:
-    name = PurePosixPath(member.name)
+def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: PurePosixPath) -> Item:
     if name.is_absolute() or ".." in name.parts:
         return Item(member.name, b"", member.size, "a path that leads out of the archive")
     if not member.isreg():
