@@ -422,6 +422,31 @@ def test_what_was_trusted_without_reason_is_said_to_be_bad() -> None:
         _ = packet.candid
 
 
+TEXTS = {
+    "type": "record", "name": "texts",
+    "fields": [
+        {"name": "a", "type": "string"}, {"name": "b", "type": ["null", "string"]}, {"name": "n", "type": "int"},
+    ],
+}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(a=st.text(max_size=80), b=st.none() | st.text(max_size=80), n=st.integers(-(2**31), 2**31 - 1))
+def test_texts_of_any_length_and_alphabet_are_passed_and_half_of_one_is_not(a, b, n):
+    written = io.BytesIO()
+    fastavro.schemaless_writer(written, TEXTS, {"a": a, "b": b, "n": n})
+    data = written.getvalue()
+    walk = layout.compile_layout(TEXTS)
+    assert walk(data + b"more", 0, len(data)) == len(data)
+    with pytest.raises(layout.MismatchError):
+        walk(data, 0, len(data) - 1)
+
+
+def test_a_text_that_is_not_utf_8_is_named_though_its_record_is_otherwise_plain():
+    with pytest.raises(layout.MismatchError, match="b: it is not UTF-8"):
+        layout.compile_layout(TEXTS)(b"\x02x\x02\x02\xff\x00", 0, 6)
+
+
 @pytest.mark.parametrize(
     ("value", "kind"), [(2**31 - 1, "int"), (-(2**31), "int"), (2**63 - 1, "long"), (-(2**63), "long")]
 )
