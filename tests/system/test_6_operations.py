@@ -19,7 +19,8 @@ from zads import kafka
 SITES = ("origin", "public")
 TOPIC = "zads_operations"
 PORTS = {"kafka": 9093, "zookeeper": 2182}
-LOOK = 0.1  # seconds between two looks at every port, and between two records
+LOOK = 1.0  # seconds between two looks at every port: a restart takes several, and each look costs a handshake
+WRITE = 0.1  # seconds between two records
 CERTIFICATE = "openssl x509 -noout -fingerprint -in /etc/kafka/tls/keystore.pem"
 
 
@@ -72,11 +73,11 @@ class Writer:
         self.producer.poll(0)
 
 
-def in_background(stop: threading.Event, work: Any) -> threading.Thread:
-    """Repeat a piece of work every LOOK seconds until told to stop."""
+def in_background(stop: threading.Event, seconds: float, work: Any) -> threading.Thread:
+    """Repeat a piece of work every so many seconds until told to stop."""
 
     def repeat() -> None:
-        while not stop.wait(LOOK):
+        while not stop.wait(seconds):
             work()
 
     thread = threading.Thread(target=repeat)
@@ -107,7 +108,8 @@ def written_to(system: System) -> Iterator[Watch]:
     """While it lasts both sites are written to and every port is looked at; then every record is accounted for."""
     watch, stop = Watch(), threading.Event()
     writers = [Writer(site) for site in SITES]
-    threads = [in_background(stop, lambda: watch.look(system)), *(in_background(stop, w.write) for w in writers)]
+    threads = [in_background(stop, LOOK, lambda: watch.look(system))]
+    threads += [in_background(stop, WRITE, writer.write) for writer in writers]
     try:
         yield watch
     finally:
