@@ -19,7 +19,7 @@ from zads import kafka
 SITES = ("origin", "public")
 TOPIC = "zads_operations"
 PORTS = {"kafka": 9093, "zookeeper": 2182}
-LOOK = 1.0  # seconds between two looks at every port: a restart takes several, and each look costs a handshake
+LOOK = 0.5  # seconds between two looks at every port: a restart takes several, and each look costs a handshake
 WRITE = 0.1  # seconds between two records
 CERTIFICATE = "openssl x509 -noout -fingerprint -in /etc/kafka/tls/keystore.pem"
 
