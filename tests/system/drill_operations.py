@@ -1,4 +1,8 @@
-"""Operations that restart every daemon of a site that is written to: nothing is lost, and one goes at a time."""
+"""Operations that restart every daemon of a site that is written to: nothing is lost, and one goes at a time.
+
+Six daemons a site restart one after the other: that takes many minutes on two cores, so `make drill` runs it and
+`make test` does not.
+"""
 
 from __future__ import annotations
 
