@@ -80,7 +80,7 @@ streams: images ## Producer, worker and modules against a real broker
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
 	scripts/with-engine .venv/bin/pytest -q tests/system
 
-bench: $(if $(filter-out packets scaling,$(or $(ROWS),all)),images,venv) ## Speed beside peers in one run, as ratios [ALERTS=DIR] [ROWS=packets|…]
+bench: $(if $(filter-out packets scaling,$(or $(ROWS),packets)),images,venv) ## Speed beside peers in one run, as ratios [ALERTS=DIR] [ROWS=all, packets …]
 	@scripts/with-engine $(PY) scripts/bench.py $(ALERTS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
 drill: images ## Faults, and rolling operations under load, on the local system [NAME=part of a test's name]

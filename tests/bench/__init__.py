@@ -7,3 +7,6 @@ GROUPS = {
     "memory": "memory of producer and worker over a million alerts, through a broker (20 minutes)",
     "chain": "the deployed chain in containers, beside others' shape of it (an hour; its options: see bench/chain.py)",
 }
+
+#: What runs when no group is named: minutes, and no container.
+IN_MEMORY = ("packets", "scaling")
