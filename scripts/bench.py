@@ -72,7 +72,9 @@ def run(report: Report, context: Context, groups: list[str]) -> None:
 
 def main(
     directory: Annotated[Path | None, typer.Argument(help="Real packets.")] = None,
-    rows: Annotated[str, typer.Option(help="Groups of rows, comma-separated, or all; those in memory when empty.")] = "",
+    rows: Annotated[
+        str, typer.Option(help="Groups of rows, comma-separated, or all; those in memory when empty.")
+    ] = "",
     rounds: Annotated[int, typer.Option(help="Repetitions.", min=3)] = 7,
     options: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE for a group.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Make the result the reference.")] = False,
