@@ -110,9 +110,20 @@ def consumer(conf: Mapping[str, Any], group: str, **over: Any) -> Consumer:
     return _client(Consumer, wanted)
 
 
+_admins: dict[tuple[tuple[str, str], ...], AdminClient] = {}
+
+
 def admin(conf: Mapping[str, Any]) -> AdminClient:
-    """An administration client for `conf`. Raises ZadsError if librdkafka refuses the configuration."""
-    return _client(AdminClient, {**CLIENT, "log_level": 4, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)})
+    """The administration client for `conf`. Raises ZadsError if librdkafka refuses the configuration.
+
+    One is made for each configuration and kept while the process lives: a client whose last reference is dropped where
+    its own thread tells of an answer is destroyed by that thread, which crashes the process.
+    """
+    wanted = {**CLIENT, "log_level": 4, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)}
+    key = tuple(sorted((name, str(value)) for name, value in wanted.items()))
+    if key not in _admins:
+        _admins[key] = _client(AdminClient, wanted)
+    return _admins[key]
 
 
 def _without(conf: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -46,3 +46,10 @@ def test_a_transaction_bounds_how_long_a_record_may_wait():
 def test_a_property_that_does_not_exist_is_named():
     with pytest.raises(ZadsError, match=r"no\.such\.thing"):
         kafka.producer({**CONF, "no.such.thing": "1"})
+
+
+def test_one_administration_client_serves_a_configuration_as_long_as_the_process_lives():
+    conf = {**CONF, "group.id": "a"}
+    first = kafka.admin(conf)
+    assert kafka.admin({**conf, "group.id": "another, which is not an administrator's concern"}) is first
+    assert kafka.admin({**conf, "bootstrap.servers": "127.0.0.1:2"}) is not first
