@@ -23,7 +23,7 @@ def kill(system: System, host: str, unit: str) -> None:
 
 
 def end(system: System, container: str) -> None:
-    """End a program in its container at once. Not by the engine, which now and then misses the end and complains."""
+    """End a program in its container at once, by its process, as a crash would."""
     system.on("apps-1", f"kill -KILL $(docker inspect --format '{{{{.State.Pid}}}}' {container})")
 
 
