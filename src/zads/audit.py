@@ -441,7 +441,6 @@ def end_offsets(conf: Mapping[str, str], partitions: Iterable[tuple[str, int]]) 
     asked = {TopicPartition(topic, partition): latest for topic, partition in partitions}
     if not asked:
         return {}
-    # Named, so that it outlives its answers: a client that is collected before them never gives them.
     client = kafka.admin(conf)
     answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS)
     return {(where.topic, where.partition): answer.result(WAIT_SECONDS).offset for where, answer in answers.items()}

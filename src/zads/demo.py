@@ -205,9 +205,8 @@ def filter_lag(conf: dict[str, str], group: str, ends: Mapping[tuple[str, int], 
     if not ends:
         return 0
     asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(*where) for where in ends])]
-    # Named, so that it outlives its answer: a client that is collected before it never gives it.
-    client = kafka.admin(conf)
-    [answer] = client.list_consumer_group_offsets(asked, require_stable=True, request_timeout=30).values()
+    answers = kafka.admin(conf).list_consumer_group_offsets(asked, require_stable=True, request_timeout=30)
+    [answer] = answers.values()
     committed = {(one.topic, one.partition): max(one.offset, 0) for one in answer.result(60).topic_partitions}
     return sum(max(0, end - committed.get(where, 0)) for where, end in ends.items())
 
@@ -312,7 +311,7 @@ class Play:
         for site, reader in self.readers.items():
             found.append(Hop(site, reader.read.total(), self._to_come(site), percentiles(reader.latencies[-newest:])))
         for group, behind in self._groups_behind().items():
-            found.append(Hop(f"filters {group}", max(0, found[2].alerts - behind), behind))
+            found.append(Hop(f"filters {group}", max(0, self.readers["public"].read.total() - behind), behind))
         return found
 
     def _to_come(self, site: str) -> int:

@@ -117,7 +117,8 @@ def admin(conf: Mapping[str, Any]) -> AdminClient:
     """The administration client for `conf`. Raises ZadsError if librdkafka refuses the configuration.
 
     One is made for each configuration and kept while the process lives: a client whose last reference is dropped where
-    its own thread tells of an answer is destroyed by that thread, which crashes the process.
+    its own thread tells of an answer is destroyed by that thread, which crashes the process; one that is collected
+    earlier never gives its answer.
     """
     wanted = {**CLIENT, "log_level": 4, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)}
     key = tuple(sorted((name, str(value)) for name, value in wanted.items()))
