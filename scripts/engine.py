@@ -5,7 +5,9 @@ What is there already is used as it is, whoever's it is. Run by ``scripts/prepar
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,7 @@ LOG = Path("/var/log/zads-dockerd.log")
 #: Program that shows that a package is there, and the package. An engine of any vendor provides `dockerd`.
 PACKAGES = {
     "dockerd": "docker.io",
-    "docker": "docker.io docker-cli",
+    "docker": "docker-cli",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
     "mvn": "maven",
@@ -44,8 +46,15 @@ def missing_packages() -> list[str]:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = {package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None}
     if engine_answers():
-        missing = {package for package in missing if "docker" not in package and package != "iptables"}
-    return sorted({name for package in missing for name in package.split()})
+        missing -= {"docker.io", "docker-cli", "iptables"}
+    elif "docker-cli" in missing and not has_docker_cli(platform.freedesktop_os_release()):
+        missing = missing - {"docker-cli"} | {"docker.io"}
+    return sorted(missing)
+
+
+def has_docker_cli(release: dict[str, str]) -> bool:
+    """Whether the engine's client is a package of its own: so since Debian 13; it was part of docker.io before."""
+    return release.get("ID") == "debian" and int(release.get("VERSION_ID", "13")) >= 13
 
 
 def install(packages: list[str]) -> None:
@@ -53,11 +62,10 @@ def install(packages: list[str]) -> None:
     say(f"installing by apt: {' '.join(packages)}")
     become = [] if os.geteuid() == 0 else ["--become"]
     ask = [] if os.geteuid() == 0 or sudo_needs_no_password() else ["--ask-become-pass"]
-    subprocess.run(
-        [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", *become, *ask,
-         "-e", f'{{"prepare_packages": {packages!r}}}'.replace("'", '"'), ROOT / "ansible/playbooks/prepare.yml"],
-        check=True,
-    )  # fmt: skip
+    wanted = json.dumps({"prepare_packages": packages})
+    playbook = [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", ROOT / "ansible/playbooks/prepare.yml"]
+    if subprocess.run([*playbook, *become, *ask, "-e", wanted], check=False).returncode:
+        sys.exit("prepare: these packages could not be installed; the reason is above")
 
 
 def sudo_needs_no_password() -> bool:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,43 @@ def drop(system: System, name: str, files: dict[str, bytes]) -> None:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     put(system, f"{name}.tar", buffer.getvalue())
+
+
+@contextmanager
+def streaming(
+    night: str, directory: Path, *, visits: int, alerts: int, seconds: float, speed: int = 40
+) -> Iterator[None]:
+    """While a simulated night streams: the body begins with its third visit; then every alert is accounted for.
+
+    `seconds` bounds the rest of the night after the body. The demo's log and report are written into the directory.
+    """
+    make_night(night)
+    log, report = directory / "demo.log", directory / "report.json"
+
+    def visits_told() -> int:
+        """The newest visit that the demo has told of; it does not tell of each."""
+        return max(map(int, re.findall(r"visit (\d+) of", log.read_text())), default=0)
+
+    with log.open("w") as output:
+        demo = subprocess.Popen(
+            [".venv/bin/zads", "demo", "--env", "local", "--night", night, "--warm", "0", "--visits", str(visits),
+             "--alerts-per-visit", str(alerts), "--speed", str(speed), "--report", str(report.with_suffix(""))],
+            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        await_that("the night streams", lambda: visits_told() >= 3, 150)
+        yield
+        status = demo.wait(seconds)
+    finally:
+        demo.kill()
+    assert status == 0, log.read_text()[-3000:]
+    found = json.loads(report.read_text())
+    assert found["alerts"]["read"] == visits * alerts
+    assert found["alerts"]["origin"] == found["alerts"]["read"]
+    assert found["digests_agree"] is True
+    assert found["duplicates"] == 0
+    for name, row in found["filters"].items():
+        assert row["seen"] == found["alerts"]["public"], name
 
 
 @pytest.fixture(scope="session")

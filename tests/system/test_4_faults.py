@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, System, await_that, make_night, run
-
-VISITS, ALERTS_A_VISIT = 12, 25
+from conftest import System, await_that, run, streaming
 
 
 def kill(system: System, host: str, unit: str) -> None:
@@ -33,11 +28,6 @@ def lose(system: System, host: str) -> None:
     container.kill(signal.SIGKILL)
     timer = threading.Timer(8, container.start)
     timer.start()
-
-
-def visits_told(log: Path) -> int:
-    """The newest visit that the demo has told of; it does not tell of each."""
-    return max(map(int, re.findall(r"visit (\d+) of", log.read_text())), default=0)
 
 
 FAULTS: dict[str, Callable[[System], Any]] = {
@@ -66,24 +56,5 @@ def test_a_fault_during_the_night_loses_and_doubles_nothing(
     system: System, settled: None, fault: str, tmp_path: Path
 ) -> None:
     night = f"2030010{1 + list(FAULTS).index(fault)}"
-    make_night(night)
-    log = (tmp_path / "demo.log").open("w")
-    demo = subprocess.Popen(
-        [".venv/bin/zads", "demo", "--env", "local", "--night", night, "--visits", str(VISITS),
-         "--alerts-per-visit", str(ALERTS_A_VISIT), "--warm", "0", "--report", str(tmp_path / "report")],
-        cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        await_that("the night streams", lambda: visits_told(tmp_path / "demo.log") >= 3, 150)
+    with streaming(night, tmp_path, visits=12, alerts=25, seconds=300):
         FAULTS[fault](system)
-        status = demo.wait(300)
-    finally:
-        demo.kill()
-    assert status == 0, (tmp_path / "demo.log").read_text()[-3000:]
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["alerts"]["read"] == VISITS * ALERTS_A_VISIT
-    assert report["alerts"]["origin"] == report["alerts"]["read"]
-    assert report["digests_agree"] is True
-    assert report["duplicates"] == 0
-    for name, row in report["filters"].items():
-        assert row["seen"] == report["alerts"]["public"], name
