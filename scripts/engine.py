@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pwd
 import shutil
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def main() -> None:
         return
     start_engine()
     if not engine_answers():
-        user = os.environ.get("USER", "this user")
+        user = pwd.getpwuid(os.getuid()).pw_name
         say(f"the engine answers root only: adding {user} to the group docker")
         subprocess.run(as_root("usermod", "-aG", "docker", user), check=True)
         # scripts/with-engine runs what follows under the new group, so that no new login is needed.
