@@ -23,6 +23,7 @@ PACKAGES = {
     "docker": "docker-cli",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
+    "newuidmap": "uidmap",  # how mmdebstrap works for an ordinary user
     "mvn": "maven",
     "kcat": "kcat",
     "ssh": "openssh-client",
