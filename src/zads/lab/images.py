@@ -112,8 +112,7 @@ class Builder:
                     (context / "wheel").mkdir()
                     shutil.copy(self._wheel(), context / "wheel")
                 else:
-                    with tarfile.open(kafka.archive) as archive:
-                        archive.extractall(context, filter="data")
+                    shutil.unpack_archive(kafka.archive, context)
                     next(context.glob("kafka_*")).rename(context / "kafka")
 
             distribution = kafka.sha256 if kafka else ""
