@@ -149,7 +149,6 @@ def streaming(
 
     `seconds` bounds the rest of the night after the body. The demo's log and report are written into the directory.
     """
-    make_night(night)
     log, report = directory / "demo.log", directory / "report.json"
 
     def visits_told() -> int:
