@@ -19,6 +19,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import KafkaException
+
 from zads import kafka, topics
 from zads.canary import CanaryError
 from zads.errors import ZadsError
@@ -29,9 +31,11 @@ from zads.subscriber import Subscriber, percentiles
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from confluent_kafka import Producer
+    from confluent_kafka import KafkaError, Producer
 
 ROUND_SECONDS = 4.0
+#: Packets of so long are sent at once and committed together, as those of an exposure are.
+EXPOSURE_SECONDS = 0.25
 DIFFERENT_PACKETS = 100
 _ANY_NIGHT = "20300101"
 #: Packets a second: about what the telescope makes, and less than a cold chain carries on two cores.
@@ -76,12 +80,11 @@ def warm(
 
     No round begins after `seconds`, whatever was reached.
 
-    The clients need the right to write `topic` at origin and to read it at public. `rate`: packets a second. `say` gets
-    a line for each round. Raises CanaryError if a site does not answer or a canary does not arrive.
+    The clients need the right to write `topic` at origin, in transactions, and to read it at public. `rate`: packets a
+    second. `say` gets a line for each round. Raises CanaryError if a site does not answer or a canary does not arrive.
     """
     mark = f"warm-up {uuid.uuid4()}".encode()
     subscriber = _subscribe(public, topic, mark)
-    flock = _Flock(origin, topic, mark)
     rounds: list[dict[str, float]] = []
     started = time.monotonic()
 
@@ -90,6 +93,7 @@ def warm(
         return not rounds or (spent < seconds and (rounds[-1]["p99"] > until_seconds or spent < at_least))
 
     try:
+        flock = _Flock(origin, topic, mark)
         while cold():
             before = len(subscriber.latencies)
             flock.send(max(1, round(rate * ROUND_SECONDS)), rate)
@@ -106,41 +110,47 @@ def warm(
 
 
 class _Flock:
-    """Canaries on their way to origin; `sent` counts them."""
+    """Canaries on their way to origin, in transactions as the producer's packets are; `sent` counts them."""
 
     def __init__(self, origin: Mapping[str, str], topic: str, mark: bytes) -> None:
         self._topic, self._mark = topic, mark
-        self._client: Producer = kafka.producer(origin, **{"delivery.timeout.ms": int(ARRIVAL_SECONDS * 1000)})
-        self._refused = ""
+        self._client: Producer = kafka.producer(origin, **{"transactional.id": f"zads-warm-up-{uuid.uuid4()}"})
         self._packets: Iterator[Packet] = itertools.cycle(_packets())
         self.sent = 0
+        self._tell(self._client.init_transactions, ARRIVAL_SECONDS)
 
     def send(self, count: int, rate: float) -> None:
         """So many at that pace, all acknowledged. Raises CanaryError if origin does not take one."""
-        started = time.monotonic()
-        for number in range(count):
-            # Serving the client's reports is what there is to do until the next one is due.
-            while (left := started + number / rate - time.monotonic()) > 0:
-                self._client.poll(left)
-            self._produce(next(self._packets))
-        waiting = self._client.flush(ARRIVAL_SECONDS + 1)
-        if waiting or self._refused:
-            why = self._refused or f"no answer within {ARRIVAL_SECONDS:.0f} s"
-            raise CanaryError(f"origin did not take the canaries for {self._topic}: {why}", hop="origin")
+        started, goal = time.monotonic(), self.sent + count
+        exposure = max(1, round(rate * EXPOSURE_SECONDS))
+        while self.sent < goal:
+            due = started + (count - (goal - self.sent)) / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._tell(self._client.begin_transaction)
+            for packet in itertools.islice(self._packets, min(exposure, goal - self.sent)):
+                self._produce(packet)
+            self._tell(self._client.commit_transaction, ARRIVAL_SECONDS)
 
     def _produce(self, packet: Packet) -> None:
         headers: list[tuple[str, str | bytes | None]] = [
             (topics.HEADER_SOURCE, self._mark),
             (topics.HEADER_PRODUCED, f"{time.time():.6f}".encode()),
         ]
-        self._client.produce(
-            self._topic, packet.data, packet.object_id.encode(), headers=headers, on_delivery=self._delivered
-        )
+        self._client.produce(self._topic, packet.data, packet.object_id.encode(), headers=headers)
         self.sent += 1
 
-    def _delivered(self, error: Any, _: object) -> None:
-        if error is not None and not self._refused:
-            self._refused = error.str()
+    def _tell(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """A transactional call; one that origin needs longer for is resumed, until the time for arriving is over."""
+        until = time.monotonic() + ARRIVAL_SECONDS
+        while True:
+            try:
+                call(*arguments)
+                return
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                if not reason.retriable() or time.monotonic() > until:
+                    why = f"origin did not take the canaries for {self._topic}: {reason.str()}"
+                    raise CanaryError(why, hop="origin") from error
 
 
 def _packets() -> list[Packet]:
