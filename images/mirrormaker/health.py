@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import urllib.request
+from typing import NamedTuple
 
 #: Where the metrics agent listens, `ADDRESS:PORT`, and how many mirror processes share the work.
 METRICS = os.environ.get("ZADS_METRICS", "127.0.0.1:9404")
@@ -25,7 +26,14 @@ _STATE = re.compile(
 )
 
 
-def complaints(metrics: str, processes: int) -> list[str]:
+class Complaint(NamedTuple):
+    """What is wrong, and whether it stays so until somebody starts the process anew."""
+
+    text: str
+    for_good: bool = False
+
+
+def complaints(metrics: str, processes: int) -> list[Complaint]:
     """What is wrong in these metrics (Prometheus text); empty means healthy.
 
     One process alone must hold the source connector. Of several, one that holds nothing is a stand-by. Tasks are not
@@ -33,26 +41,30 @@ def complaints(metrics: str, processes: int) -> list[str]:
     """
     found = [match.groupdict() for match in _STATE.finditer(metrics)]
     wrong = [
-        f"{state['kind']} {state['connector']}{'-' + state['task'] if state['task'] else ''} is {state['status']}"
+        Complaint(
+            f"{state['kind']} {state['connector']}{'-' + state['task'] if state['task'] else ''} is {state['status']}",
+            # Connect begins a failed connector again when its settings change, a failed task never.
+            for_good=(state["kind"], state["status"]) == ("task", "failed"),
+        )
         for state in found
         if state["status"] not in TRANSIENT
     ]
     here = any(state["kind"] == "connector" and state["connector"] == SOURCE for state in found)
     if processes == 1 and not here:
-        wrong.append(f"{SOURCE} does not run here, and no other process has it")
+        wrong.append(Complaint(f"{SOURCE} does not run here, and no other process has it"))
     return wrong
 
 
-def check() -> list[str]:
+def check() -> list[Complaint]:
     """The complaints about the process beside this one; that its metrics cannot be read is one too."""
     try:
         with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=8) as answer:
             return complaints(answer.read().decode(), PROCESSES)
     except OSError as error:
-        return [f"no metrics at {METRICS}: {error}"]
+        return [Complaint(f"no metrics at {METRICS}: {error}")]
 
 
 if __name__ == "__main__":
     problems = check()
-    print("; ".join(problems) or "healthy")  # noqa: T201
+    print("; ".join(problem.text for problem in problems) or "healthy")  # noqa: T201
     sys.exit(bool(problems))

@@ -3,8 +3,9 @@
 1. Where certificates for it lie beside the properties, the internal REST server's key store is made of them: Connect's
    web server is the one part of Kafka that does not read PEM. It exists in memory only, under a password of this run.
 2. Java is started and every signal passed on.
-3. Every CHECK_SECONDS its health is judged. One that stays bad for PATIENCE_SECONDS is ended with status 1, and the
-   service manager starts anew: with exactly-once delivery a restart costs seconds and neither loses nor doubles.
+3. Every CHECK_SECONDS its health is judged. A process that stays bad for PATIENCE_SECONDS, or has a task that failed
+   for good, is ended with status 1, and the service manager starts anew: with exactly-once delivery a restart costs
+   seconds and neither loses nor doubles.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ ZSTD = "/opt/kafka/native/libzstd-jni.so"  # the compressor; made by the Dockerf
 MEMORY = Path("/tmp")  # noqa: S108
 #: The only site that the process writes to, and works beside.
 TARGET = "public"
-CHECK_SECONDS = 15
+CHECK_SECONDS = 5
 #: Longer than the wait for a dead predecessor's transaction.
 PATIENCE_SECONDS = 120
+#: But a task that failed is not waited for: its transaction ran out while a broker was lost, and the stream stands
+#: still. Two looks see it. A process that has not worked for STEADY_SECONDS yet has the patience all the same: it would
+#: fail again at once.
+FAILED_SECONDS = 8
+STEADY_SECONDS = 60
 #: The same until it is healthy for the first time: on a crowded machine Java starts slowly, and whoever ends it for
 #: that makes it start slowly again, for ever.
 START_SECONDS = 600
@@ -83,15 +89,23 @@ def environment() -> dict[str, str]:
 def supervise(java: subprocess.Popen[bytes]) -> int:
     """Wait for the end of `java`, or bring it about; its exit status, 1 if it was unwell."""
     well, patience = time.monotonic(), START_SECONDS
+    since: float | None = None
     while True:
         try:
             return java.wait(timeout=CHECK_SECONDS)
         except subprocess.TimeoutExpired:
             problems = health.check()
+        now = time.monotonic()
         if not problems:
-            well, patience = time.monotonic(), PATIENCE_SECONDS
-        elif time.monotonic() - well > patience:
-            say(f"not healthy for {patience} s, ending it: {'; '.join(problems)}")
+            well, patience = now, PATIENCE_SECONDS
+            since = now if since is None else since
+            continue
+        steady = since is not None and well - since >= STEADY_SECONDS
+        if steady and any(problem.for_good for problem in problems):
+            patience = FAILED_SECONDS
+        if now - well > patience:
+            reasons = "; ".join(problem.text for problem in problems)
+            say(f"not healthy for {now - well:.0f} s, ending it: {reasons}")
             end(java)
             return 1
 

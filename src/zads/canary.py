@@ -79,11 +79,8 @@ def _assign_to_end(subscriber: Consumer, topic: str) -> None:
             hint="a deployment makes it on both sites: make deploy TAGS=access",
         )
     # The ends are asked for now: with the logical offset "end" a canary that is quicker than the first fetch is missed.
-    ends = []
-    for number in about.partitions:
-        _, end = subscriber.get_watermark_offsets(TopicPartition(topic, number), timeout=ANSWER_SECONDS)
-        ends.append(TopicPartition(topic, number, end))
-    subscriber.assign(ends)
+    ends = {number: kafka.end(subscriber, topic, number, ANSWER_SECONDS) for number in about.partitions}
+    subscriber.assign([TopicPartition(topic, number, end) for number, end in ends.items()])
 
 
 def _publish(origin: Mapping[str, str], topic: str, mark: bytes, value: bytes, limit: float) -> None:

@@ -6,10 +6,11 @@ The figures below were measured with real packets of 60-75 KB on one machine, on
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from zads.errors import ZadsError
@@ -52,6 +53,14 @@ CONSUMER = {
     # After its queue was full the client rests for so long; the default second makes large packets ten times slower.
     "fetch.queue.backoff.ms": 10,
     "max.partition.fetch.bytes": MESSAGE_MAX_BYTES,
+}
+
+#: Errors of a request that went to a broker which does not lead the partition any more, or not yet.
+_MOVED = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
 }
 
 # Properties that only one kind of client understands: a file serves all kinds, so each leaves out the others'.
@@ -125,6 +134,22 @@ def admin(conf: Mapping[str, Any]) -> AdminClient:
     if key not in _admins:
         _admins[key] = _client(AdminClient, wanted)
     return _admins[key]
+
+
+def end(consumer: Consumer, topic: str, partition: int, seconds: float) -> int:
+    """The end offset of a partition. Where its leader has just changed the client finds the new one, within `seconds`.
+
+    Raises confluent_kafka.KafkaException when there is no answer by then, or it is another error.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=seconds)[1])
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVED or time.monotonic() > until:
+                raise
+        time.sleep(0.2)
+        consumer.list_topics(topic, timeout=seconds)  # asks who leads now
 
 
 def _without(conf: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

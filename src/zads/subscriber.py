@@ -99,10 +99,9 @@ def _ends(consumer: Consumer, name: str) -> list[TopicPartition]:
             raise KafkaException(about.error)
         time.sleep(0.2)  # brokers learn of a new topic, and of the right to it, one after the other
         about = consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
-    places = [TopicPartition(name, number) for number in about.partitions]
-    for place in places:
-        _, place.offset = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS)
-    return places
+    return [
+        TopicPartition(name, number, kafka.end(consumer, name, number, ANSWER_SECONDS)) for number in about.partitions
+    ]
 
 
 def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from zads import kafka
 from zads.errors import ZadsError
@@ -53,3 +56,27 @@ def test_one_administration_client_serves_a_configuration_as_long_as_the_process
     first = kafka.admin(conf)
     assert kafka.admin({**conf, "group.id": "another, which is not an administrator's concern"}) is first
     assert kafka.admin({**conf, "bootstrap.servers": "127.0.0.1:2"}) is not first
+
+
+class Moving:
+    """A consumer whose first look finds that the leader has moved; the second finds the new one."""
+
+    def __init__(self, code: int) -> None:
+        self.code, self.asked_again = code, False
+
+    def get_watermark_offsets(self, *_: Any, **__: Any) -> tuple[int, int]:
+        if self.asked_again:
+            return 3, 17
+        raise KafkaException(KafkaError(self.code))
+
+    def list_topics(self, *_: Any, **__: Any) -> None:
+        self.asked_again = True
+
+
+def test_a_partitions_end_is_asked_of_its_new_leader() -> None:
+    assert kafka.end(Moving(KafkaError.NOT_LEADER_FOR_PARTITION), "topic", 0, 5) == 17  # type: ignore[arg-type]
+
+
+def test_an_end_that_may_not_be_read_is_an_error_at_once() -> None:
+    with pytest.raises(KafkaException):
+        kafka.end(Moving(KafkaError.TOPIC_AUTHORIZATION_FAILED), "topic", 0, 5)  # type: ignore[arg-type]

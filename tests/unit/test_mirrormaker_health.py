@@ -41,12 +41,14 @@ def test_no_topic_to_mirror_yet_is_healthy() -> None:
 
 
 def test_a_failed_task_is_named() -> None:
-    assert health.complaints(SOURCE + task("failed"), 1) == ["task MirrorSourceConnector-0 is failed"]
+    assert health.complaints(SOURCE + task("failed"), 1) == [("task MirrorSourceConnector-0 is failed", True)]
 
 
 @pytest.mark.parametrize("metrics", ["", HEARTBEAT])
 def test_a_source_connector_that_was_refused_is_noticed(metrics: str) -> None:
-    assert "does not run here" in health.complaints(metrics, 1)[0]
+    [complaint] = health.complaints(metrics, 1)
+    assert "does not run here" in complaint.text
+    assert not complaint.for_good
 
 
 def test_of_several_processes_one_may_stand_by() -> None:
@@ -71,17 +73,18 @@ class Java:
         self.ended = True
 
 
-def unwell_from(java: Java, *seconds: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        health, "check", lambda: ["it is not well"] if any(a <= java.clock < b for a, b in seconds) else []
-    )
+def unwell_from(
+    java: Java, *seconds: tuple[float, float], monkeypatch: pytest.MonkeyPatch, for_good: bool = False
+) -> None:
+    complaint = health.Complaint("it is not well", for_good)
+    monkeypatch.setattr(health, "check", lambda: [complaint] if any(a <= java.clock < b for a, b in seconds) else [])
 
 
 def test_a_slow_start_is_not_mistaken_for_an_illness(monkeypatch: pytest.MonkeyPatch) -> None:
     java = Java(monkeypatch)
     unwell_from(java, (0, 500), (1000, 9999), monkeypatch=monkeypatch)
     assert run.supervise(java) == 1
-    assert 1000 + run.PATIENCE_SECONDS < java.clock < 1000 + run.PATIENCE_SECONDS + 3 * run.CHECK_SECONDS
+    assert 1000 + run.PATIENCE_SECONDS <= java.clock < 1000 + run.PATIENCE_SECONDS + 3 * run.CHECK_SECONDS
 
 
 def test_a_start_that_comes_to_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +92,17 @@ def test_a_start_that_comes_to_nothing_is_ended(monkeypatch: pytest.MonkeyPatch)
     unwell_from(java, (0, 9999), monkeypatch=monkeypatch)
     assert run.supervise(java) == 1
     assert run.START_SECONDS < java.clock < run.START_SECONDS + 3 * run.CHECK_SECONDS
+
+
+def test_a_task_that_failed_for_good_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    java = Java(monkeypatch)
+    unwell_from(java, (0, 100), (1000, 9999), monkeypatch=monkeypatch, for_good=True)
+    assert run.supervise(java) == 1
+    assert 1000 < java.clock < 1000 + run.FAILED_SECONDS + run.CHECK_SECONDS
+
+
+def test_a_task_that_fails_again_at_once_has_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    java = Java(monkeypatch)
+    unwell_from(java, (0, 100), (120, 9999), monkeypatch=monkeypatch, for_good=True)
+    assert run.supervise(java) == 1
+    assert java.clock > 115 + run.PATIENCE_SECONDS
