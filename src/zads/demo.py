@@ -276,7 +276,12 @@ class Play:
 
     def run(self, interval: float, warm_seconds: float = 0.0) -> audit.Audit:
         """Drop an exposure every ``interval`` seconds and wait until all of the night is at every hop."""
-        self.warm(warm_seconds, new_topics=self.make_nights())
+        if self.make_nights():
+            self.warm(warm_seconds, new_topics=True)
+        elif _too_few(self._ends(), self.night.counts):
+            self.warm(warm_seconds, new_topics=False)
+        else:
+            self.say("both sites seem to have this night already: no warm-up, and nothing should be published again")
         try:
             self.readers["origin"] = Subscriber(self.origin, sorted(self.night.counts))
             self.readers["public"] = Subscriber(self.reader, self.public_topics())
