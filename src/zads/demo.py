@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.markup import escape
 
@@ -204,11 +204,8 @@ def filter_lag(conf: dict[str, str], group: str, ends: Mapping[tuple[str, int], 
     """
     if not ends:
         return 0
-    asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(*where) for where in ends])]
-    answers = kafka.admin(conf).list_consumer_group_offsets(asked, require_stable=True, request_timeout=30)
-    [answer] = answers.values()
-    committed = {(one.topic, one.partition): max(one.offset, 0) for one in answer.result(60).topic_partitions}
-    return sum(max(0, end - committed.get(where, 0)) for where, end in ends.items())
+    committed = kafka.committed(conf, group, ends)
+    return sum(max(0, end - committed[where]) for where, end in ends.items())
 
 
 # --- the play ---------------------------------------------------------------------------------------------------------

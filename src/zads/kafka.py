@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _Client = TypeVar("_Client")
 
@@ -125,15 +125,36 @@ _admins: dict[tuple[tuple[str, str], ...], AdminClient] = {}
 def admin(conf: Mapping[str, Any]) -> AdminClient:
     """The administration client for `conf`. Raises ZadsError if librdkafka refuses the configuration.
 
-    One is made for each configuration and kept while the process lives: a client whose last reference is dropped where
-    its own thread tells of an answer is destroyed by that thread, which crashes the process; one that is collected
-    earlier never gives its answer.
+    One is made for each configuration and kept while the process lives: each question would cost new encrypted
+    connections, and a client that is collected before its answer never gives it.
     """
     wanted = {**CLIENT, "log_level": 4, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)}
     key = tuple(sorted((name, str(value)) for name, value in wanted.items()))
     if key not in _admins:
         _admins[key] = _client(AdminClient, wanted)
     return _admins[key]
+
+
+_members: dict[tuple[str, tuple[tuple[str, str], ...]], Consumer] = {}
+
+
+def committed(
+    conf: Mapping[str, Any], group: str, partitions: Iterable[tuple[str, int]], seconds: float = 30.0
+) -> dict[tuple[str, int], int]:
+    """The offsets that a consumer group has committed, by (topic, partition); 0 where it has none.
+
+    Asked by a consumer that never joins the group, not by the administration client: that one ends the process by a
+    segmentation fault when the group's coordinator has just moved (librdkafka issue 5040, in 2.16 still).
+    Raises confluent_kafka.KafkaException when there is no answer within `seconds`.
+    """
+    key = (group, tuple(sorted((name, str(value)) for name, value in conf.items())))
+    if key not in _members:
+        _members[key] = consumer(conf, group, log_level=4)
+    answer = _members[key].committed([TopicPartition(*where) for where in partitions], timeout=seconds)
+    for one in answer:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    return {(one.topic, one.partition): max(one.offset, 0) for one in answer}
 
 
 def end(consumer: Consumer, topic: str, partition: int, seconds: float) -> int:

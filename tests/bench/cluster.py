@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from bench.usage import Parts, Usage, between
 from zads import kafka, topics
@@ -161,7 +161,6 @@ class Cluster:
         self.public = kafka.read_properties(clients / "admin-public.properties")
         self.reader = kafka.read_properties(clients / "reader.properties")
         self.parts = Parts.of_lab(ENV)
-        self._operator = kafka.admin(self.public)
         known = kafka.admin(self.origin).list_topics(timeout=30).topics
         nights = [parsed[0] for name in known if (parsed := topics.parse(name))]
         self._night = max([self._night, *(datetime.datetime.strptime(night, "%Y%m%d").date() for night in nights)])
@@ -279,11 +278,9 @@ class Cluster:
 
     def behind(self, reader: Reader) -> int:
         """How many offsets the filters are behind what a subscriber has read."""
-        wanted = [TopicPartition(reader.topic, number) for number in reader.ends]
-        asked = [ConsumerGroupTopicPartitions("filter-cuts", wanted)]
-        [answer] = self._operator.list_consumer_group_offsets(asked, require_stable=True, request_timeout=30).values()
-        committed = {one.partition: max(one.offset, 0) for one in answer.result(60).topic_partitions}
-        return sum(max(0, end - committed.get(number, 0)) for number, end in reader.ends.items())
+        ends = {(reader.topic, number): end for number, end in reader.ends.items()}
+        committed = kafka.committed(self.public, "filter-cuts", ends)
+        return sum(max(0, end - committed[where]) for where, end in ends.items())
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
         """Play until an alert's cost no longer falls: Java compiles what is used, a fresh site costs thrice as much.
