@@ -441,9 +441,19 @@ def end_offsets(conf: Mapping[str, str], partitions: Iterable[tuple[str, int]]) 
     asked = {TopicPartition(topic, partition): latest for topic, partition in partitions}
     if not asked:
         return {}
-    client = kafka.admin(conf)
-    answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS)
-    return {(where.topic, where.partition): answer.result(WAIT_SECONDS).offset for where, answer in answers.items()}
+    until = time.monotonic() + ANSWER_SECONDS
+    while True:
+        client = kafka.admin(conf)
+        answers = client.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS
+        )
+        try:
+            return {(at.topic, at.partition): answer.result(WAIT_SECONDS).offset for at, answer in answers.items()}
+        except KafkaException as error:
+            if error.args[0].code() not in kafka.MOVED or time.monotonic() > until:
+                raise
+        kafka.forget_admin(conf)
+        time.sleep(0.2)  # an election takes a moment
 
 
 def read_topics(conf: Mapping[str, str], partitions: Mapping[str, int], take: Callable[[Message], None]) -> None:

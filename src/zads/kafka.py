@@ -56,7 +56,7 @@ CONSUMER = {
 }
 
 #: Errors of a request that went to a broker which does not lead the partition any more, or not yet.
-_MOVED = {
+MOVED = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.FENCED_LEADER_EPOCH,
@@ -128,11 +128,24 @@ def admin(conf: Mapping[str, Any]) -> AdminClient:
     One is made for each configuration and kept while the process lives: each question would cost new encrypted
     connections, and a client that is collected before its answer never gives it.
     """
-    wanted = {**CLIENT, "log_level": 4, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)}
-    key = tuple(sorted((name, str(value)) for name, value in wanted.items()))
+    wanted = _admin_conf(conf)
+    key = _key(wanted)
     if key not in _admins:
         _admins[key] = _client(AdminClient, wanted)
     return _admins[key]
+
+
+def _admin_conf(conf: Mapping[str, Any]) -> dict[str, Any]:
+    return {**CLIENT, "log_level": 4, **_without(conf, _ONLY_PRODUCER | _ONLY_CONSUMER)}
+
+
+def _key(conf: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, str(value)) for name, value in conf.items()))
+
+
+def forget_admin(conf: Mapping[str, Any]) -> None:
+    """Let the administration client for `conf` go: one that is told of a leader's new epoch keeps to the old one."""
+    _admins.pop(_key(_admin_conf(conf)), None)
 
 
 _members: dict[tuple[str, tuple[tuple[str, str], ...]], Consumer] = {}
@@ -147,7 +160,7 @@ def committed(
     segmentation fault when the group's coordinator has just moved (librdkafka issue 5040, in 2.16 still).
     Raises confluent_kafka.KafkaException when there is no answer within `seconds`.
     """
-    key = (group, tuple(sorted((name, str(value)) for name, value in conf.items())))
+    key = (group, _key(conf))
     if key not in _members:
         _members[key] = consumer(conf, group, log_level=4)
     answer = _members[key].committed([TopicPartition(*where) for where in partitions], timeout=seconds)
@@ -167,7 +180,7 @@ def end(consumer: Consumer, topic: str, partition: int, seconds: float) -> int:
         try:
             return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=seconds)[1])
         except KafkaException as error:
-            if error.args[0].code() not in _MOVED or time.monotonic() > until:
+            if error.args[0].code() not in MOVED or time.monotonic() > until:
                 raise
         time.sleep(0.2)
         consumer.list_topics(topic, timeout=seconds)  # asks who leads now
