@@ -30,7 +30,7 @@ from zads.sources import files, simulator
 from zads.subscriber import Subscriber, percentiles
 
 #: The night must be at every hop so long after its last exposure was dropped; a machine may be lost in between.
-SETTLE_SECONDS = 180.0
+SETTLE_SECONDS = 300.0
 #: How often the view is brought up to date, and the filters' place in the stream is asked for.
 LOOK_SECONDS = 0.5
 FILTERS_SECONDS = 2.0

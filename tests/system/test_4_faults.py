@@ -64,5 +64,5 @@ def settled(system: System) -> Iterator[None]:
 def test_a_fault_during_the_night_loses_and_doubles_nothing(
     system: System, nights: None, settled: None, fault: str, tmp_path: Path
 ) -> None:
-    with streaming(NIGHTS[fault], tmp_path, visits=12, alerts=25, seconds=300):
+    with streaming(NIGHTS[fault], tmp_path, visits=12, alerts=25, seconds=420):
         FAULTS[fault](system)
