@@ -273,10 +273,9 @@ class Play:
 
     def run(self, interval: float, warm_seconds: float = 0.0) -> audit.Audit:
         """Drop an exposure every ``interval`` seconds and wait until all of the night is at every hop."""
-        if self.make_nights():
-            self.warm(warm_seconds, new_topics=True)
-        elif _too_few(self._ends(), self.night.counts):
-            self.warm(warm_seconds, new_topics=False)
+        new_topics = self.make_nights()
+        if new_topics or _too_few(self._ends(), self.night.counts):
+            self.warm(warm_seconds, new_topics)
         else:
             self.say("both sites seem to have this night already: no warm-up, and nothing should be published again")
         try:

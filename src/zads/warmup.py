@@ -121,13 +121,12 @@ class _Flock:
 
     def send(self, count: int, rate: float) -> None:
         """So many at that pace, all acknowledged. Raises CanaryError if origin does not take one."""
-        started, goal = time.monotonic(), self.sent + count
+        started = time.monotonic()
         exposure = max(1, round(rate * EXPOSURE_SECONDS))
-        while self.sent < goal:
-            due = started + (count - (goal - self.sent)) / rate
-            time.sleep(max(0.0, due - time.monotonic()))
+        for first in range(0, count, exposure):
+            time.sleep(max(0.0, started + first / rate - time.monotonic()))
             self._tell(self._client.begin_transaction)
-            for packet in itertools.islice(self._packets, min(exposure, goal - self.sent)):
+            for packet in itertools.islice(self._packets, min(exposure, count - first)):
                 self._produce(packet)
             self._tell(self._client.commit_transaction, ARRIVAL_SECONDS)
 

@@ -26,6 +26,7 @@ from confluent_kafka import KafkaError, TopicPartition
 from bench.usage import Parts, Usage, between
 from zads import kafka, topics
 from zads.audit import headers_of
+from zads.demo import filter_lag
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.lab.hosts import Lab, down
@@ -279,8 +280,7 @@ class Cluster:
     def behind(self, reader: Reader) -> int:
         """How many offsets the filters are behind what a subscriber has read."""
         ends = {(reader.topic, number): end for number, end in reader.ends.items()}
-        committed = kafka.committed(self.public, "filter-cuts", ends)
-        return sum(max(0, end - committed[where]) for where, end in ends.items())
+        return filter_lag(self.public, "filter-cuts", ends)
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
         """Play until an alert's cost no longer falls: Java compiles what is used, a fresh site costs thrice as much.

@@ -97,6 +97,7 @@ def test_a_line_edited_by_hand_is_named_by_check_and_mended_by_deploy(system: Sy
     changed = {name for name, count in counts.items() if count["changed"] and name != "localhost"}
     assert changed == {"origin-2"}
     assert "min.insync.replicas=2" in system.on("origin-2", "cat /etc/kafka/server.properties")
+    run("make", "check", "TAGS=kafka")
 
 
 def test_an_interrupted_deploy_finishes_its_restarts_the_next_time(system: System) -> None:
