@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _Client = TypeVar("_Client")
 
+NEW_TOPIC_SECONDS = 10.0  # within which the brokers of a site have learnt of a new topic, and of the right to it
 MESSAGE_MAX_BYTES = 4_194_304  # what the brokers accept: the largest packet (4 MB) with its key and headers
 TRANSACTION_TIMEOUT_MS = 60_000  # after which the coordinator aborts what a dead producer left open
 
@@ -184,6 +185,20 @@ def end(consumer: Consumer, topic: str, partition: int, seconds: float) -> int:
                 raise
         time.sleep(0.2)
         consumer.list_topics(topic, timeout=seconds)  # asks who leads now
+
+
+def ends(consumer: Consumer, topic: str, seconds: float) -> list[TopicPartition]:
+    """A topic's partitions, each at its end: assigned, they are read from this moment on.
+
+    Asked for now, since with the logical offset "end" a record that is quicker than the first fetch is missed.
+    A topic that is new is waited for. Raises confluent_kafka.KafkaException as `end` does.
+    """
+    until = time.monotonic() + NEW_TOPIC_SECONDS
+    while (about := consumer.list_topics(topic, timeout=seconds).topics[topic]).error is not None:
+        if time.monotonic() > until:
+            raise KafkaException(about.error)
+        time.sleep(0.2)
+    return [TopicPartition(topic, number, end(consumer, topic, number, seconds)) for number in about.partitions]
 
 
 def _without(conf: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from zads import audit, kafka, topics
 from zads.errors import ZadsError
@@ -17,10 +17,7 @@ from zads.errors import ZadsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from confluent_kafka import Consumer
-
 ANSWER_SECONDS = 30
-NEW_TOPIC_SECONDS = 10.0
 POLL_SECONDS = 0.1
 BATCH = 500
 
@@ -44,9 +41,8 @@ class Subscriber(threading.Thread):
         self._stop_reading = threading.Event()
         self._news = threading.Condition()
         self._consumer = kafka.consumer(conf, conf.get("group.id", "zads-subscriber"))
-        # The ends are asked for now: with the logical offset "end" a record quicker than the first fetch is missed.
         try:
-            self._consumer.assign([place for name in names for place in _ends(self._consumer, name)])
+            self._consumer.assign([end for name in names for end in kafka.ends(self._consumer, name, ANSWER_SECONDS)])
         except KafkaException as error:
             self._consumer.close()
             raise ZadsError(
@@ -89,19 +85,6 @@ class Subscriber(threading.Thread):
         """End the reading."""
         self._stop_reading.set()
         self.join()
-
-
-def _ends(consumer: Consumer, name: str) -> list[TopicPartition]:
-    about = consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
-    until = time.monotonic() + NEW_TOPIC_SECONDS
-    while about.error is not None:
-        if time.monotonic() > until:
-            raise KafkaException(about.error)
-        time.sleep(0.2)  # brokers learn of a new topic, and of the right to it, one after the other
-        about = consumer.list_topics(name, timeout=ANSWER_SECONDS).topics[name]
-    return [
-        TopicPartition(name, number, kafka.end(consumer, name, number, ANSWER_SECONDS)) for number in about.partitions
-    ]
 
 
 def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException
 
 from zads import kafka, topics
-from zads.canary import CanaryError
+from zads.canary import NOT_THERE, CanaryError
 from zads.errors import ZadsError
 from zads.packet import Packet
 from zads.sources import simulator
@@ -150,6 +150,7 @@ class _Flock:
                 if not reason.retriable() or time.monotonic() > until:
                     why = f"origin did not take the canaries for {self._topic}: {reason.str()}"
                     raise CanaryError(why, hop="origin") from error
+            time.sleep(0.05)
 
 
 def _packets() -> list[Packet]:
@@ -162,7 +163,7 @@ def _subscribe(public: Mapping[str, str], topic: str, mark: bytes) -> Subscriber
     try:
         subscriber = Subscriber(public, [topic], mark)
     except ZadsError as error:
-        raise CanaryError(str(error), hop="public", hint="is it up? make deploy TAGS=access makes the topic") from error
+        raise CanaryError(str(error), hop="public", hint=NOT_THERE) from error
     subscriber.start()
     return subscriber
 
