@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,23 @@ def test_a_host_is_made_anew_when_what_it_keeps_in_memory_changes() -> None:
         return hosts.Host("a", "zads-a", "172.28.76.11", "host:1", "2g", ssh=False, runs_containers=False, **more).spec
 
     assert len({spec(), spec(tmpfs={"/var/lib/kafka": "3g"}), spec(tmpfs={"/var/lib/kafka": "4g"})}) == 3
+
+
+def test_a_second_command_on_the_labs_hosts_waits_for_the_first(tmp_path: Path) -> None:
+    said: list[str] = []
+    second_ran = threading.Event()
+
+    def second() -> None:
+        with hosts.alone(tmp_path, said.append):
+            second_ran.set()
+
+    thread = threading.Thread(target=second)
+    with hosts.alone(tmp_path, said.append):
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert said == ["waiting for another command that makes or removes hosts of this checkout"]
+        assert not second_ran.is_set()
+    thread.join(10)
+    assert second_ran.is_set()

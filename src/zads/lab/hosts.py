@@ -7,6 +7,7 @@ lab also runs where the engine itself is confined.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import ipaddress
 import json
@@ -15,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,12 +95,13 @@ class Lab:
     def up(self) -> list[Host]:
         """Have every host run, and write how Ansible reaches them; changes nothing that is as it should be."""
         hosts = list(self.hosts())
-        self._refuse_foreign()
-        network = self._network()
-        self._key()
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(lambda host: self._host_up(host, network), hosts))
-        self._write_inventory(hosts)
+        with alone(self.inventory.root, self.say):
+            self._refuse_foreign()
+            network = self._network()
+            self._key()
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                list(pool.map(lambda host: self._host_up(host, network), hosts))
+            self._write_inventory(hosts)
         return hosts
 
     def hosts(self) -> Iterator[Host]:
@@ -315,11 +318,30 @@ def _run(container: Container, command: list[str]) -> tuple[int, str]:
     return status or 0, b"".join([output] if isinstance(output, bytes) else output).decode(errors="replace")
 
 
+@contextmanager
+def alone(root: Path, say: Callable[[str], None] = print) -> Iterator[None]:
+    """One command at a time makes or removes a checkout's hosts; a second waits for the first, however that ends."""
+    path = root / ".zads" / "lab.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another command that makes or removes hosts of this checkout")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def down(root: Path, env: str | None = None) -> int:
     """Remove the containers, networks and volumes that carry this checkout's labels; returns how many.
 
     ``env`` None means every environment's. What another checkout made, or anybody else, is not touched.
     """
+    with alone(root):
+        return _down(root, env)
+
+
+def _down(root: Path, env: str | None) -> int:
     engine = docker.from_env(timeout=120)
     labels = {f"{LABEL}.checkout": str(root)} | ({f"{LABEL}.env": env} if env else {})
     filters: dict[str, str | list[str] | bool] = {"label": _pairs(labels)}
