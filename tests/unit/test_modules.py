@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from zads.access import Topic, TopicChanges
 from zads.errors import ZadsError
@@ -133,3 +135,37 @@ def test_strangers_try_every_listener_of_every_broker(module: ModuleType) -> Non
     tried = module.attempts(conf, ["h1:9094", "h2:9094"])
     assert len(tried) == 16
     assert not [settings for settings in tried.values() if "ssl.key.location" in settings]
+
+
+class Ended(Exception):
+    """What ends a module; `args` holds its answer."""
+
+
+@pytest.mark.parametrize(("code", "again"), [("TOPIC_ALREADY_EXISTS", True), ("POLICY_VIOLATION", False)])
+def test_work_is_done_again_when_a_topic_was_made_by_a_request_whose_answer_got_lost(
+    plugin: Callable[[str], ModuleType], tmp_path: Path, code: str, again: bool
+) -> None:
+    site_file = tmp_path / "site.properties"
+    site_file.write_text("bootstrap.servers=127.0.0.1:1\n")
+    utils = plugin("module_utils/kafka_site.py")
+    tries = []
+
+    def work(site: Any) -> dict[str, bool]:
+        site.answered = True
+        tries.append(site)
+        if len(tries) == 1:
+            site.altered = True
+            raise KafkaException(KafkaError(getattr(KafkaError, code)))
+        return {"changed": False}
+
+    def end(**answer: Any) -> None:
+        raise Ended(answer)
+
+    module: Any = SimpleNamespace(params={"client": str(site_file)}, exit_json=end, fail_json=end)
+    with pytest.raises(Ended) as ended:
+        utils.run(module, work)
+    assert len(tries) == (2 if again else 1)
+    if again:
+        assert ended.value.args[0] == {"changed": True}, "the first try made it"
+    else:
+        assert "msg" in ended.value.args[0]

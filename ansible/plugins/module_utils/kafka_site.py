@@ -43,6 +43,8 @@ PASSING = {
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
+    # An answer that got lost: the request was made again, or the broker that was asked has not heard of the topic yet.
+    KafkaError.TOPIC_ALREADY_EXISTS,
 }
 
 # librdkafka calls the resource type of the cluster itself "broker".
