@@ -15,19 +15,19 @@ from zads.errors import ZadsError
 
 #: Samples a second and processor.
 FREQUENCY = 199
-#: The first expression that matches "thread;library;symbol" says what a sample is.
+#: The first expression that matches "thread;library;symbol" says what a sample is. perf marks the kernel's symbols [k].
 _KINDS = (
     (r"^C[12] Comp", "Java's compiler"),
     (r"^(GC |G1 |VM Thread)", "Java's collector"),
-    (r";\[.*;.*(copy_|_copy|copyin|copyout|memcpy|memmove|rep_movs|clear_page)", "kernel: copies"),
-    (r";\[.*;.*(tcp|skb|sock|inet|ip_|net_|netif|veth|bridge|br_|nf_|dev_|eth|napi|csum)", "kernel: network"),
-    (r";\[.*;.*(futex|sched|poll|wake|switch|queue|pick_|update_|timer|idle|rcu)", "kernel: waking, waiting"),
-    (r";\[.*;.*(page|folio|shmem|ext4|filemap|xas?_|vfs|file|lru|inode|mm_|cgroup)", "kernel: files and pages"),
-    (r";\[kernel|;\[k", "kernel: others"),
+    (r";\[k\].*(copy_|_copy|copyin|copyout|memcpy|memmove|rep_movs|clear_page)", "kernel: copies"),
+    (r";\[k\].*(tcp|skb|sock|inet|ip_|net_|netif|veth|bridge|br_|nf_|dev_|eth|napi|csum)", "kernel: network"),
+    (r";\[k\].*(futex|sched|poll|wake|switch|queue|pick_|update_|timer|idle|rcu)", "kernel: waking, waiting"),
+    (r";\[k\].*(page|folio|shmem|ext4|filemap|xas?_|vfs|file|lru|inode|mm_|cgroup)", "kernel: files and pages"),
+    (r";\[k\]", "kernel: others"),
     (r";libzstd", "compression in Java"),
     (r";lib(crypto|ssl)", "encryption of the clients in C"),
     (r";lib(jvm|net|nio|java)", "Java's runtime"),
-    (r"(;perf-\d+\.map;|^(data-plane|Replica|kafka-|task-thread|main-|Nio))", "Java code, encryption with it"),
+    (r"(;\[JIT\]|;perf-\d+\.map;|^(data-plane|Replica|kafka-|task-thread|main-|Nio))", "Java code, encryption with it"),
     (r";(librdkafka|.*rdkafka|cimpl)", "the clients' library"),
     (r";(python|lib.*python|.*cpython|.*\.so)", "Python and its libraries"),
 )  # fmt: skip
@@ -62,16 +62,19 @@ def kinds(recorded: Path) -> dict[str, float]:
         "-t",
         ";",
     ]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return shares(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def shares(report: str) -> dict[str, float]:
+    """The same from perf's report: samples;thread;library;symbol a line."""
     counts: Counter[str] = Counter()
-    for line in text.splitlines():
-        number, _, place = line.strip().partition(";")
-        if not number.isdigit() or place.startswith("swapper"):
-            continue
-        thread, _, rest = place.partition(";")
-        library, _, symbol = rest.partition(";")
-        counts[_kind(f"{thread.strip()};{library.strip()};{symbol.strip()}")] += int(number)
+    for line in report.splitlines():
+        number, *place = (field.strip() for field in line.split(";", 3))
+        if number.isdigit() and not place[0].startswith("swapper"):
+            counts[_kind(";".join(place))] += int(number)
     total = sum(counts.values())
+    if not total:
+        raise ZadsError("perf has recorded nothing")
     return {kind: number / total for kind, number in counts.most_common()}
 
 

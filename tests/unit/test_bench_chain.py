@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from bench import cluster, profile, usage
+from zads.errors import ZadsError
 from zads.packet import Packet
 from zads.sources import simulator
 
@@ -57,12 +58,37 @@ def test_copies_of_packets_are_valid_of_the_night_and_all_different() -> None:
     ("place", "kind"),
     [
         ("C2 CompilerThre;libjvm.so;PhaseChaitin::Split", "Java's compiler"),
-        ("data-plane-kafk;[kernel.kallsyms];tcp_sendmsg_locked", "kernel: network"),
-        ("data-plane-kafk;[kernel.kallsyms];_copy_to_iter", "kernel: copies"),
-        ("ReplicaFetcherT;[kernel.kallsyms];futex_wake", "kernel: waking, waiting"),
+        ("data-plane-kafk;[kernel.kallsyms];[k] tcp_sendmsg_locked", "kernel: network"),
+        ("data-plane-kafk;[kernel.kallsyms];[k] _copy_to_iter", "kernel: copies"),
+        ("ReplicaFetcherT;[kernel.kallsyms];[k] futex_wake", "kernel: waking, waiting"),
         ("data-plane-kafk;perf-71.map;0x7f12", "Java code, encryption with it"),
         ("task-thread-ori;libzstd-jni-1.5.6.so;ZSTD_compressBlock_fast", "compression in Java"),
     ],
 )
 def test_a_sample_tells_what_was_done(place: str, kind: str) -> None:
     assert profile._kind(place) == kind
+
+
+REPORT = """
+# Samples: 20K of event 'cpu-clock:ppp'
+#
+#      Samples;Command        ;Shared Object      ;Symbol
+ 120        ;data-plane-kafk;[kernel.kallsyms]   ;[k] _copy_to_iter
+  30        ;data-plane-kafk;[nf_conntrack]      ;[k] nf_conntrack_tcp_packet
+ 100        ;data-plane-kafk;[JIT] tid 6141      ;[.] java.lang.Object copyOf(int)
+ 500        ;swapper        ;[kernel.kallsyms]   ;[k] pv_native_safe_halt
+  50        ;C2 CompilerThre;libjvm.so           ;[.] PhaseChaitin::Split
+ 200        ;zads           ;python3.11          ;[.] _PyEval_EvalFrameDefault
+"""
+
+
+def test_a_profile_says_what_the_busy_time_went_into() -> None:
+    assert profile.shares(REPORT) == {
+        "Python and its libraries": 0.4,
+        "kernel: copies": 0.24,
+        "Java code, encryption with it": 0.2,
+        "Java's compiler": 0.1,
+        "kernel: network": 0.06,
+    }
+    with pytest.raises(ZadsError, match="recorded nothing"):
+        profile.shares("# no samples")
