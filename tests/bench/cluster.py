@@ -42,6 +42,8 @@ NIGHT_ALERTS = 45_000
 VISIT_ALERTS = 1_000
 #: Alerts that open a night: when they have been read, every hop knows its topics.
 OPENING = 60
+#: Java's compiler has this part of the processor time at most when the brokers are warm.
+COMPILING = 0.05
 #: So long may a play take beyond its last exposure.
 PATIENCE_SECONDS = 240.0
 #: Between the numbers of an alert's copies; no two of a survey's candids differ by a small multiple of it.
@@ -283,16 +285,18 @@ class Cluster:
         return filter_lag(self.public, "filter-cuts", ends)
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
-        """Play until an alert's cost no longer falls: Java compiles what is used, a fresh site costs thrice as much.
+        """Play until Java has compiled what is used and an alert's cost no longer falls: a fresh site costs thrice as much.
 
         Returns the costs on the way (CPU-ms an alert).
         """
         costs: list[float] = []
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            costs.append(self.play(8).cost)
-            self.say(f"warming: {costs[-1]:.2f} CPU-ms an alert")
-            if len(costs) > 3 and min(costs[:-2]) < (1 + enough) * min(costs[-2:]):
+            played = self.play(8)
+            costs.append(played.cost)
+            compiling = sum(kinds.get("compiler", 0.0) for kinds in played.usage.threads.values()) / played.usage.busy
+            self.say(f"warming: {costs[-1]:.2f} CPU-ms an alert, {compiling:.0%} of them in Java's compiler")
+            if compiling < COMPILING and len(costs) > 3 and min(costs[:-2]) < (1 + enough) * min(costs[-2:]):
                 break
         return costs
 
