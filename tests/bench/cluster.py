@@ -285,7 +285,7 @@ class Cluster:
         return filter_lag(self.public, "filter-cuts", ends)
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
-        """Play until Java has compiled what is used and an alert's cost no longer falls: a fresh site costs thrice as much.
+        """Play until Java has compiled what is used and an alert costs no less any more: fresh sites cost thrice.
 
         Returns the costs on the way (CPU-ms an alert).
         """
