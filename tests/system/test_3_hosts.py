@@ -81,11 +81,6 @@ def test_every_container_reports_its_health(system: System) -> None:
     await_that("every container is healthy", lambda: not unhealthy() or None, 120)
 
 
-def test_check_is_clean_on_a_deployed_system(system: System) -> None:
-    result = run("make", "check")
-    assert "check: every host is what" in result.stdout
-
-
 def test_a_line_edited_by_hand_is_named_by_check_and_a_restart_that_is_due_is_made(system: System) -> None:
     """One deployment mends both: the edited line, and a process that is older than its configuration.
 
