@@ -26,8 +26,8 @@ MIRROR = "mirror"
 _LEDGER_GROUP = "zads-ledger"
 
 _DAY_MS = 86_400_000
-# Every fetch of a replica and every append looks at all partitions that the reader follows: a hundred filters with four
-# each had half of the public brokers' processor time. What a filter passes, one partition carries, and in order.
+# Every fetch of a replica looks at all partitions that it follows: a hundred filters with four each cost the public
+# brokers a fifth of their processor time (docs/bench.md). What a filter passes, one partition carries, and in order.
 _FEW_PARTITIONS = 1
 _FILTER_DAYS = 7
 _REJECTED_DAYS = 30

@@ -44,7 +44,7 @@ STUCK_SECONDS = (
 BATCH_ALERTS = 500
 BATCH_BYTES = 40_000_000
 #: How long the first alert of a batch waits for more. A turn of a hundred filters costs 10 ms, and its transaction some
-#: thirty appends that every replica fetches: at ten a second they kept the brokers busier than the alerts themselves.
+#: thirty appends that every replica fetches, however few alerts are in it.
 GATHER_SECONDS = 0.5
 REMEMBERED_VISITS = (
     50  # whose caps are kept: exposures are 30 s apart, an alert that is later by 25 minutes starts anew
