@@ -205,7 +205,7 @@ def test_a_warm_up_ends_when_the_chain_is_quick_or_the_time_is_over(broker: Brok
 
 
 def test_a_warm_up_without_the_topic_names_the_site(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriber, "NEW_TOPIC_SECONDS", 0.5)
+    monkeypatch.setattr(kafka, "NEW_TOPIC_SECONDS", 0.5)
     with pytest.raises(canary.CanaryError, match="make deploy") as caught:
         warmup.warm(broker.conf, broker.conf, topics.topic(topics.CANARY_NIGHT, 3), say=print)
     assert caught.value.hop == "public"
@@ -233,7 +233,8 @@ def test_a_subscriber_counts_the_records_of_its_source_from_now_on(broker: Broke
     assert (name, end) == (topic, audit.end_offsets(broker.conf, [(topic, number)])[topic, number])
 
 
-def test_a_canary_without_a_topic_says_how_to_make_it(broker: Broker) -> None:
+def test_a_canary_without_a_topic_says_how_to_make_it(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "NEW_TOPIC_SECONDS", 0.5)
     with pytest.raises(canary.CanaryError, match="make deploy") as caught:
         canary.send(broker.conf, broker.conf, topics.topic("20000102", 1))
     assert caught.value.hop == "public"
