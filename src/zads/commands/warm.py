@@ -15,7 +15,10 @@ app = typer.Typer()
 @app.command()
 def warm(
     env: Annotated[str, typer.Option(help="The environment: a directory of inventories/.")] = "local",
-    seconds: Annotated[float, typer.Option(min=0.0, help="No new round after so long.")] = warmup.LIMIT_SECONDS,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="No new round after so long [default: night_warm_seconds of the inventory, or 60]."),
+    ] = None,
     at_least: Annotated[
         float, typer.Option(min=0.0, help="And not before so long: after a night's topics are made, 12.")
     ] = 0.0,
@@ -35,6 +38,8 @@ def warm(
     if topic is None:
         typer.echo(f"the data policy of {env} puts nothing on the public site: there is nothing to warm")
         return
+    if seconds is None:
+        seconds = float(inventory.common("night_warm_seconds", warmup.LIMIT_SECONDS))
     clients = inventory.state / "clients"
     origin, public = (kafka.read_properties(clients / f"admin-{site}.properties") for site in access.SITES)
     measured = warmup.warm(
