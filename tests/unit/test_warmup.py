@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from zads import warmup
+import pytest
+from typer.testing import CliRunner
+
+from zads import kafka, warmup
 from zads.canary import CanaryError
+from zads.commands import warm as command
 from zads.packet import Packet
 
 NOBODY = {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}
@@ -37,3 +41,15 @@ def test_what_was_measured_is_said() -> None:
     said = str(warmup.Warmth(640, 16.2, first, last, reached=True))
     assert said == "warm after 16 s and 640 canaries: 99 % read within 0.41 s (at first 8.50 s)"
     assert "not as quick" in str(warmup.Warmth(640, 16.2, first, first, reached=False))
+
+
+@pytest.mark.parametrize(("options", "seconds"), [([], 20.0), (["--seconds", "3"], 3.0)])
+def test_the_inventory_says_how_long_a_warm_up_may_take(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], seconds: float
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(kafka, "read_properties", lambda _: {})
+    monkeypatch.setattr(warmup, "warm", lambda *_, **named: asked.update(named))
+    result = CliRunner().invoke(command.app, ["--env", "local", *options])
+    assert result.exit_code == 0, result.output
+    assert asked["seconds"] == seconds

@@ -17,7 +17,9 @@ def warm(
     env: Annotated[str, typer.Option(help="The environment: a directory of inventories/.")] = "local",
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.0, help="No new round after so long [default: night_warm_seconds of the inventory, or 60]."),
+        typer.Option(
+            min=0.0, help="No new round after so long; if not given, night_warm_seconds of the inventory, or 60."
+        ),
     ] = None,
     at_least: Annotated[
         float, typer.Option(min=0.0, help="And not before so long: after a night's topics are made, 12.")
