@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from bench.usage import Parts, Usage, between
 from zads import kafka, topics
@@ -100,11 +100,10 @@ class Reader(threading.Thread):
         self._stop_reading = threading.Event()
         self._consumer = kafka.consumer(conf, conf.get("group.id", "reader"), **over)
         self.topic = name
-        partitions = []
-        for number in self._consumer.list_topics(name, timeout=30).topics[name].partitions:
-            first, end = self._consumer.get_watermark_offsets(TopicPartition(name, number), timeout=30)
-            partitions.append(TopicPartition(name, number, first if rewind else end))
-        self._consumer.assign(partitions)
+        places = kafka.ends(self._consumer, name, 30)
+        if rewind:
+            places = [TopicPartition(name, place.partition, OFFSET_BEGINNING) for place in places]
+        self._consumer.assign(places)
 
     def run(self) -> None:
         """Read until `close`."""

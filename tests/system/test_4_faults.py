@@ -36,9 +36,12 @@ FAULTS: dict[str, Callable[[System], Any]] = {
     "an origin broker crashes": lambda system: kill(system, "origin-1", "kafka"),
     "a machine of the public site is lost": lambda system: lose(system, "public-2"),
     "a ZooKeeper member crashes": lambda system: kill(system, "origin-3", "zookeeper"),
-    "MirrorMaker, a worker and the producer are killed": lambda system: [end(system, name) for name in PROGRAMS],
+    "MirrorMaker is killed": lambda system: end(system, "zads-mirrormaker"),
+    "a filter worker is killed": lambda system: end(
+        system, "$(docker ps --format '{{.Names}}' | grep zads-filters | head -1)"
+    ),
+    "the producer is killed": lambda system: end(system, "zads-producer"),
 }
-PROGRAMS = ("zads-mirrormaker", "$(docker ps --format '{{.Names}}' | grep zads-filters | head -1)", "zads-producer")
 
 
 NIGHTS = {fault: f"2030010{number}" for number, fault in enumerate(FAULTS, start=1)}
