@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, TopicPartition
 from bench import plain, profile
 from bench.cluster import APPS, OPENING, VISIT_ALERTS, Cluster, Played, Reader, await_that
 from bench.result import Context, Result, Series
+from zads import kafka
 
 CHAIN_GOAL_MS = 1.50  # 1,333 alerts/s (80,000 a minute, the survey's peak) on two cores
 WARM_SECONDS = 420
@@ -145,7 +146,10 @@ def _end(conf: dict[str, str], topic: str) -> int:
 
 
 #: As our producer sends.
-BATCHES = {"compression.codec": "zstd", "batch.size": 1_000_000, "linger.ms": 50, "message.max.bytes": 4_194_304}
+BATCHES = {
+    name: kafka.PRODUCER[name]
+    for name in ("compression.codec", "compression.level", "batch.size", "linger.ms", "message.max.bytes")
+}
 
 
 # --- the whole chain --------------------------------------------------------------------------------------------------

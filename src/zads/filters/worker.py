@@ -45,7 +45,7 @@ BATCH_ALERTS = 500
 BATCH_BYTES = 40_000_000
 #: How long the first alert of a batch waits for more. A turn of a hundred filters costs 10 ms, and its transaction some
 #: thirty appends that every replica fetches, however few alerts are in it.
-GATHER_SECONDS = 0.5
+GATHER_SECONDS = 1.0
 REMEMBERED_VISITS = (
     50  # whose caps are kept: exposures are 30 s apart, an alert that is later by 25 minutes starts anew
 )
@@ -321,7 +321,7 @@ class Worker:
                 "group.instance.id": self._name, "session.timeout.ms": 10_000, "heartbeat.interval.ms": 2_000,
                 "topic.metadata.refresh.interval.ms": 5_000, "queued.max.messages.kbytes": 65_536,
                 # It gathers batches anyway: fewer and larger answers spare the broker and this process.
-                "fetch.min.bytes": 500_000, "fetch.wait.max.ms": 100,
+                "fetch.min.bytes": 2_000_000, "fetch.wait.max.ms": 500,
                 "max.poll.interval.ms": 600_000, "partition.assignment.strategy": "range",
             },
         )  # fmt: skip
