@@ -89,9 +89,11 @@ def main(
     report = Report(kind, about, facts, references)
     settings = dict(option.split("=", 1) for option in options or [] if "=" in option)
     context = Context(packets, rounds, lambda line: console.print(f"bench: {line}"), OUT, ROOT, settings)
-    run(report, context, groups)
-    Console(width=max(150, console.width)).print(report.table())
-    print(f"bench: {(OUT / 'reports/bench.html').relative_to(ROOT)}")
+    try:
+        run(report, context, groups)
+    finally:  # an hour's rows are told even if the next one fails
+        Console(width=max(150, console.width)).print(report.table())
+        print(f"bench: {(OUT / 'reports/bench.html').relative_to(ROOT)}")
     if keep:
         REFERENCE.write_text(json.dumps(report.kept(), indent=1, sort_keys=True) + "\n")
     if any(report.verdict(row) == "worse" for row in report.results):

@@ -134,8 +134,6 @@ class Cluster:
 
     def __init__(self, root: Path, say: Callable[[str], None]) -> None:
         self.root, self.say = root, say
-        #: seconds of the first deployment and of one that finds nothing to do
-        self.deploys: tuple[float, float] | None = None
         self._lab = Lab(Inventory.load(ENV, root, realised=False), say)
         self._night = datetime.date(2030, 1, 1)
         self._used = NIGHT_ALERTS
@@ -147,14 +145,14 @@ class Cluster:
 
     # --- up and down -------------------------------------------------------------------------------------------------
 
-    def up(self) -> None:
-        """Bring it up, deploy, deploy again; how long both took is in `deploys`."""
+    def up(self) -> float | None:
+        """Bring it up and deploy. Returns the seconds of the deployment, or None if it was not the first."""
         self.command(".venv/bin/python", "scripts/images.py")
         fresh = not self._lab.containers()
         self._lab.up()
-        first = self.deploy()
-        self.deploys = (first, self.deploy()) if fresh else None
+        seconds = self.deploy()
         self._look()
+        return seconds if fresh else None
 
     def _look(self) -> None:
         self.inventory = Inventory.load(ENV, self.root)

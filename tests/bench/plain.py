@@ -62,7 +62,7 @@ class PlainBroker:
         script = f"""
             rm -rf /var/lib/kafka/peer; mkdir -p /var/lib/kafka/peer; cat > /tmp/peer.properties
             /opt/kafka/bin/kafka-run-class.sh kafka.tools.StorageTool format -t {CLUSTER_ID} -c /tmp/peer.properties
-            systemd-run --quiet --unit zads-bench-peer --setenv KAFKA_HEAP_OPTS=-Xms{HEAP}\\ -Xmx{HEAP} \
+            systemd-run --quiet --collect --unit zads-bench-peer --setenv KAFKA_HEAP_OPTS=-Xms{HEAP}\\ -Xmx{HEAP} \
                 /opt/kafka/bin/kafka-server-start.sh /tmp/peer.properties"""
         self.cluster.on(self.host, script, self._settings.encode())
         await_that(f"a plain broker on {self.host}", self._answers, seconds=60)
