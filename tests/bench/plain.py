@@ -6,6 +6,7 @@ All of it comes from the same Kafka distribution and the same images, so that on
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from bench.cluster import APPS, Cluster, await_that
+from streams.broker import IMAGE
 
 PORT = 19092
 HEAP = "512m"
@@ -120,7 +122,7 @@ class DefaultMirror:
             docker rm --force {MIRROR} >/dev/null 2>&1 || true
             docker run --detach --rm --name {MIRROR} --network host --user 0 --env KAFKA_HEAP_OPTS=-Xmx{HEAP} \
                 --volume /run/{MIRROR}:/run/{MIRROR}:ro --entrypoint /opt/kafka/bin/connect-mirror-maker.sh \
-                $(docker inspect --format '{{{{.Config.Image}}}}' zads-mirrormaker) /run/{MIRROR}/mm2.properties"""
+                {json.loads(IMAGE.read_text())["tag"]} /run/{MIRROR}/mm2.properties"""
         self._cluster.on(APPS, script, self._settings.encode())
         return self
 
