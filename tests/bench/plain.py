@@ -172,7 +172,12 @@ def send_all(conf: dict[str, str], topic: str, packets: Sequence[bytes], **over:
     failed: list[object] = []
     producer = Producer({**conf, **over})
     for data in packets:
-        producer.produce(topic, data, on_delivery=lambda error, _: failed.append(error) if error else None)
+        while True:
+            try:
+                producer.produce(topic, data, on_delivery=lambda error, _: failed.append(error) if error else None)
+                break
+            except BufferError:  # a gigabyte waits to be sent
+                producer.poll(0.1)
         producer.poll(0)
     producer.flush()
     if failed:
