@@ -5,6 +5,7 @@ ANSIBLE := scripts/with-engine scripts/ansible
 PY := .venv/bin/python
 ZADS := scripts/with-engine .venv/bin/zads
 limits = $(if $(LIMIT),--limit '$(LIMIT)') $(if $(TAGS),--tags '$(TAGS)')
+, := ,
 # Options for ansible-playbook of your own: make deploy ENV=prod ARGS=--ask-vault-pass
 ARGS ?=
 
@@ -83,7 +84,7 @@ streams: images ## Producer, worker and modules against a real broker
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
 	scripts/with-engine .venv/bin/pytest -q tests/system
 
-bench: $(if $(filter-out packets scaling,$(or $(ROWS),packets)),images,venv) ## Speed beside peers in one run, as ratios [ALERTS=DIR] [ROWS=all, packets …]
+bench: $(if $(filter packets scaling packets$(,)scaling,$(ROWS)),venv,images) ## Speed beside peers in one run, as ratios: two hours, ROWS=packets,scaling minutes [ALERTS=DIR]
 	@scripts/with-engine $(PY) scripts/bench.py $(ALERTS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
 drill: images ## Faults, and rolling operations under load, on the local system [NAME=part of a test's name]

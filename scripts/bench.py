@@ -21,7 +21,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bench import GROUPS, IN_MEMORY, machine  # noqa: E402  it lies beside the tests, not in the package
+from bench import GROUPS, machine  # noqa: E402  it lies beside the tests, not in the package
 from bench.report import Report  # noqa: E402
 from bench.result import Context  # noqa: E402
 from zads.errors import ZadsError  # noqa: E402
@@ -50,11 +50,9 @@ def given_packets(directory: Path | None) -> tuple[str, list[bytes]]:
 
 def chosen_groups(rows: str) -> list[str]:
     """The groups that are asked for, in their order. Errors: ZadsError naming one that does not exist."""
-    wanted = [name.strip() for name in rows.split(",") if name.strip()] or list(IN_MEMORY)
-    if wanted == ["all"]:
-        wanted = list(GROUPS)
+    wanted = [name.strip() for name in rows.split(",") if name.strip()] or list(GROUPS)
     if unknown := sorted(set(wanted) - GROUPS.keys()):
-        raise ZadsError(f"there are no rows {unknown[0]!r}", hint=f"choose of {', '.join(GROUPS)}, or all")
+        raise ZadsError(f"there are no rows {unknown[0]!r}", hint=f"choose of {', '.join(GROUPS)}")
     return [name for name in GROUPS if name in wanted]
 
 
@@ -72,9 +70,7 @@ def run(report: Report, context: Context, groups: list[str]) -> None:
 
 def main(
     directory: Annotated[Path | None, typer.Argument(help="Real packets.")] = None,
-    rows: Annotated[
-        str, typer.Option(help="Groups of rows, comma-separated, or all; those in memory when empty.")
-    ] = "",
+    rows: Annotated[str, typer.Option(help="Groups of rows, comma-separated; all when empty.")] = "",
     rounds: Annotated[int, typer.Option(help="Repetitions.", min=3)] = 7,
     options: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE for a group.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Make the result the reference.")] = False,
