@@ -90,7 +90,8 @@ class Line:
         """The processes whose memory counts. Errors: ZadsError if one of them has ended."""
         for name, process in (("producer", self._producer), ("worker", self._worker)):
             if process.poll() is not None:
-                raise ZadsError(f"the {name} ended: see {name}.log beside {self._stats}")
+                told = (self._stats.parent / f"{name}.log").read_text(errors="replace")
+                raise ZadsError(f"the {name} ended: {told[-2000:]}")
         found = {"producer": self._producer.pid, "worker": self._worker.pid}
         for pid in clocks.children(self._worker.pid):  # there is one, but for a moment when it is started again
             found["the worker's filters"] = pid
@@ -156,7 +157,7 @@ def _stream(line: Line, alerts: int) -> Iterator[int]:
             yield told
         elif time.monotonic() - last > SILENCE:
             raise ZadsError(f"no alert went through the producer and the worker for {SILENCE} s, after {told:,}")
-        for path in line.spool.done.iterdir():
+        for path in line.spool.done.glob("[!.]*"):  # what is hidden is being written
             path.unlink()
         if dropped < alerts and dropped - told < AHEAD * VISIT:
             name, archive = next(coming)

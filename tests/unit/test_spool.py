@@ -11,7 +11,7 @@ import pytest
 
 from zads.errors import ZadsError
 from zads.sources.files import Item
-from zads.sources.spool import Spool
+from zads.sources.spool import Spool, remove
 
 
 @pytest.fixture
@@ -68,6 +68,24 @@ def test_old_originals_are_removed_and_receipts_and_unfinished_ones_are_not(spoo
     assert spool.sweep(3600) == 1
     assert sorted(path.name for path in spool.done.iterdir()) == ["new", "new.json", "old.json", "unfinished"]
     assert old.state == "gone"
+
+
+@pytest.mark.parametrize("taken", ["a.json", "a"])
+def test_what_is_taken_away_while_old_originals_are_removed_is_no_error(spool, monkeypatch, taken):
+    for name in ("a", "b"):
+        drop(spool, name)
+        spool.finish(spool.pending()[0], {})
+        os.utime(spool.done / f"{name}.json", (0, 0))
+    listed = os.scandir
+
+    def scandir(path):
+        entries = list(listed(path))
+        remove(spool.done / taken)
+        return entries
+
+    monkeypatch.setattr("zads.sources.spool.os.scandir", scandir)
+    assert spool.sweep(3600) == 1
+    assert not (spool.done / "b").exists()
 
 
 def test_the_state_of_an_exposure_changes_with_its_permissions(spool):

@@ -90,11 +90,13 @@ class Spool:
         removed = 0
         for entry in list(os.scandir(self.done)):
             receipt = Path(f"{self.done / files.exposure_name(Path(entry.name))}.json")
-            if entry.name.endswith(".json") or not receipt.exists():
+            if entry.name.endswith(".json"):
                 continue
-            if receipt.stat().st_mtime < time.time() - keep_seconds:
-                remove(Path(entry.path))
-                removed += 1
+            # Whoever takes away what is done may do so at this moment.
+            with contextlib.suppress(FileNotFoundError):
+                if receipt.stat().st_mtime < time.time() - keep_seconds:
+                    remove(Path(entry.path))
+                    removed += 1
         return removed
 
     def _settle(self, exposure: Exposure, place: Path, receipt: dict[str, Any]) -> Path:
