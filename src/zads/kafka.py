@@ -54,8 +54,8 @@ CONSUMER = {
     "auto.offset.reset": "earliest",
     # After its queue was full the client rests for so long; the default second makes large packets ten times slower.
     "fetch.queue.backoff.ms": 10,
-    # What is left of a batch that an answer cannot hold whole is thrown away and fetched again: the larger an answer the
-    # less of it. (A fifth of the bytes with four megabytes, for a subscriber that catches up.)
+    # What is left of a batch that an answer cannot hold whole is thrown away and fetched again: the larger an answer
+    # the less of it. (A fifth of the bytes with four megabytes, for a subscriber that catches up.)
     "max.partition.fetch.bytes": 4 * MESSAGE_MAX_BYTES,
     "fetch.max.bytes": 4 * MESSAGE_MAX_BYTES,  # from one broker: this bounds a client's memory
 }

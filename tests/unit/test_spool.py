@@ -79,6 +79,7 @@ def test_what_is_taken_away_while_old_originals_are_removed_is_no_error(spool, m
     listed = os.scandir
 
     def scandir(path):
+        monkeypatch.undo()
         entries = list(listed(path))
         remove(spool.done / taken)
         return entries
