@@ -88,8 +88,9 @@ def main(
     try:
         run(report, context, groups)
     finally:  # an hour's rows are told even if the next one fails
-        Console(width=max(150, console.width)).print(report.table())
-        print(f"bench: {(OUT / 'reports/bench.html').relative_to(ROOT)}")
+        if report.results or report.series:  # with none, the page that lies there is an older run's
+            Console(width=max(150, console.width)).print(report.table())
+            print(f"bench: {(OUT / 'reports/bench.html').relative_to(ROOT)}")
     if keep:
         REFERENCE.write_text(json.dumps(report.kept(), indent=1, sort_keys=True) + "\n")
     if any(report.verdict(row) == "worse" for row in report.results):

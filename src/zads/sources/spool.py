@@ -89,10 +89,10 @@ class Spool:
         """Remove published originals (never receipts) that were finished longer ago. Returns how many."""
         removed = 0
         for entry in list(os.scandir(self.done)):
-            receipt = Path(f"{self.done / files.exposure_name(Path(entry.name))}.json")
             if entry.name.endswith(".json"):
                 continue
-            # Whoever takes away what is done may do so at this moment.
+            receipt = Path(f"{self.done / files.exposure_name(Path(entry.name))}.json")
+            # What has no receipt is not finished; and whoever takes away what is done may do so at this moment.
             with contextlib.suppress(FileNotFoundError):
                 if receipt.stat().st_mtime < time.time() - keep_seconds:
                     remove(Path(entry.path))
