@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
+import re
 import signal
 import struct
 import subprocess
@@ -35,6 +37,7 @@ from zads.sources.simulator import VISIT_SECONDS
 from zads.sources.spool import Spool
 
 NIGHT = "20181129"
+DOCKERFILE = Path(__file__).resolve().parents[2] / "images/zads/Dockerfile"
 ALERTS = 1_000_000
 VISIT = 1000  # alerts
 BYTES = 35_000  # of a packet: small ones, for it is their number that matters
@@ -130,10 +133,20 @@ def _line(scratch: Path) -> Iterator[Line]:
         yield Line(spool, stats, producer, worker)
 
 
+def allocator() -> dict[str, str]:
+    """How the image has memory allocated: what is measured outside of it must do the same."""
+    return dict(re.findall(r"(MALLOC_\w+)=(\S+)", DOCKERFILE.read_text()))
+
+
 @contextmanager
 def _process(log: Path, arguments: Sequence[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as output:
-        process = subprocess.Popen([sys.executable, "-m", "zads.cli", *arguments], stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "zads.cli", *arguments],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **allocator()},
+        )
     try:
         yield process
     finally:

@@ -197,6 +197,10 @@ def test_every_alert_of_the_long_run_is_a_valid_one_of_its_own():
     assert {packet.night for visit in parsed for packet in visit} == {memory.NIGHT}
 
 
+def test_the_long_run_has_memory_allocated_as_the_image_does():
+    assert memory.allocator().keys() == {"MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
+
+
 def test_a_leak_is_a_slope_and_the_warm_up_is_not():
     flat = [(alerts, 100_000_000 + min(alerts, 20_000) * 1000) for alerts in range(0, 100_000, 1000)]
     leak = [(alerts, 100_000_000 + alerts * 50) for alerts in range(0, 100_000, 1000)]

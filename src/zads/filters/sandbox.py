@@ -8,12 +8,12 @@ exploit: owners are known people, and a group runs in a container of its own.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import resource
 import signal
 import struct
-from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
@@ -32,9 +32,18 @@ _CALLS = {
 }
 
 
+_PAGE = resource.getpagesize()
+
+
+@functools.cache
+def _sizes(process: int) -> int:
+    """What tells a process's sizes, kept open: opening it before and after each filter costs more than most filters."""
+    return os.open(f"/proc/{process}/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+
 def address_space() -> int:
     """Bytes of virtual memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return int(os.pread(_sizes(os.getpid()), 64, 0).split(maxsplit=1)[0]) * _PAGE
 
 
 def die_with_parent() -> None:

@@ -121,7 +121,8 @@ def _file(path: Path, name: str) -> Item:
 def _limited(name: str, stream: IO[bytes], size: int) -> Item:
     if size > MAX_BYTES:
         return Item(name, stream.read(HEAD_BYTES), size, f"{size} bytes: a packet has at most {MAX_BYTES}")
-    data = stream.read(MAX_BYTES + 1)  # a file that grows while it is read is caught by its length below
+    # One byte more shows a file that has grown; room for the largest packet would be fetched from the system each time.
+    data = stream.read(size + 1)
     if len(data) != size:
         return Item(name, data[:HEAD_BYTES], len(data), f"changed while it was read: {size} bytes, then {len(data)}")
     return Item(name, data, size)
