@@ -84,7 +84,7 @@ streams: images ## Producer, worker and modules against a real broker
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
 	scripts/with-engine .venv/bin/pytest -q tests/system
 
-bench: $(if $(filter packets scaling packets$(,)scaling,$(ROWS)),venv,images) ## Speed beside peers in one run, as ratios: two hours, ROWS=packets,scaling minutes [ALERTS=DIR]
+bench: $(if $(filter packets scaling packets$(,)scaling,$(ROWS)),venv,images) ## Speed beside peers in one run, as ratios: an hour or more, ROWS=packets,scaling minutes [ALERTS=DIR]
 	@scripts/with-engine $(PY) scripts/bench.py $(ALERTS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
 drill: images ## Faults, and rolling operations under load, on the local system [NAME=part of a test's name]

@@ -4,6 +4,6 @@
 GROUPS = {
     "packets": "packets in memory, beside what users write (2 minutes)",
     "scaling": "cost of an alert by number of filters and size of packets (2 minutes)",
-    "memory": "memory of producer and worker over a million alerts, through a broker (20 minutes)",
-    "chain": "the deployed chain in containers, beside others' shape of it (75 minutes; options: see bench/chain.py)",
+    "memory": "memory of producer and worker over a million alerts, through a broker (10 minutes)",
+    "chain": "the deployed chain in containers, beside others' shape of it (an hour; options: see bench/chain.py)",
 }
