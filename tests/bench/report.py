@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -50,7 +52,11 @@ class Report:
     def reference(self, result: Result) -> Mapping[str, float] | None:
         """What a row is compared with."""
         before = self.references.get(self.kind)
-        if before is None or (result.figure == "ours" and not self._same_machine(before["machine"])):
+        if (
+            before is None
+            or not result.compared
+            or (result.figure == "ours" and not self._same_machine(before["machine"]))
+        ):
             return None
         found: Mapping[str, float] | None = before["rows"].get(key(result))
         return found
@@ -65,7 +71,7 @@ class Report:
     def kept(self) -> References:
         """The references with the rows of this run in the place of former ones of the same packets."""
         before = self.references.get(self.kind, {"rows": {}})
-        rows = {key(row): {name: _round(getattr(row, name)) for name in _KEPT} for row in self.results}
+        rows = {key(row): {name: _round(getattr(row, name)) for name in _KEPT} for row in self.results if row.compared}
         mine = {"machine": dict(self.machine), "rows": {**before["rows"], **rows}}
         return {**self.references, self.kind: mine}
 
@@ -137,7 +143,7 @@ def cost(row: Result, values: Sequence[float]) -> str:
     """What stands behind a ratio: the median of one side."""
     if row.figure == "ours" or not values:
         return ""
-    return f"{show(sorted(values)[len(values) // 2])} {row.unit}"
+    return f"{show(statistics.median(values))} {row.unit}"
 
 
 def _round(value: float) -> float:
@@ -160,11 +166,15 @@ def _bars(rows: Sequence[Result]) -> str:
         axes.plot([row.low, row.high], [place, place], color="black", lw=1.2)
         if row.goal is not None:
             axes.plot([row.goal] * 2, [place - 0.36, place + 0.36], color="#b3261e", lw=2)
-    axes.set_yticks(range(len(rows)), [f"{row.name}\nbeside {row.peer}" for row in reversed(rows)], fontsize=7)
+    axes.set_yticks(range(len(rows)), [_label(row) for row in reversed(rows)], fontsize=8)
     axes.set_xscale("log")
     axes.axvline(1, color="grey", lw=0.8)
-    axes.set_xlabel("times the peer (blue: the median, black: the range over the rounds, red: the goal)")
+    axes.set_xlabel("times the peer\n(blue: the median, black: the range over the rounds, red: the goal)")
     return _svg(drawn)
+
+
+def _label(row: Result) -> str:
+    return f"{row.name}\n{textwrap.shorten(f'beside {row.peer}', 60, placeholder=' ...')}"
 
 
 def _curves(series: Series) -> str:

@@ -40,6 +40,7 @@ class Result:
     goal: float | None = None
     sense: Sense = "at least"
     note: str = ""  # what a reader must know to read the figure right
+    compared: bool = True  # with its reference; else its goal alone counts
 
     def __post_init__(self) -> None:
         if not self.ours:

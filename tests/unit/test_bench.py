@@ -85,6 +85,16 @@ def test_what_is_kept_replaces_the_rows_of_this_run_and_no_others():
     assert kept["real"] == {}
 
 
+def test_a_row_that_is_not_compared_is_neither_worse_nor_kept():
+    before = {"simulated": {"machine": MACHINE, "rows": {"row": {"median": 1.0, "low": 1.0, "high": 1.0}}}}
+    report = Report("simulated", "", MACHINE, before)
+    grown = row(9.0, goal=10.0, sense="at most", compared=False)
+    assert report.verdict(grown) == "met"
+    assert report.verdict(row(9.0, goal=10.0, sense="at most")) == "worse"
+    report.add(grown)
+    assert report.kept() == before
+
+
 def test_two_rows_of_one_name_are_a_mistake():
     report = Report("simulated", "", MACHINE)
     report.add(row(1.0))
