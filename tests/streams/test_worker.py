@@ -19,6 +19,7 @@ from conftest import Broker, await_true
 
 from zads import kafka, topics
 from zads.demo import filter_counts
+from zads.filters import worker
 from zads.filters.worker import LETTERS_A_VISIT
 from zads.packet import Packet
 from zads.sources.simulator import simulate
@@ -334,6 +335,33 @@ def test_two_workers_share_a_group_and_each_alert_is_judged_once(night: Night) -
     everything = night.everything()
     night.await_seen(evens, len(everything))
     assert [keeper.stop() for keeper in keepers] == [0, 0]
+    assert night.passed(evens) == even(everything)
+    assert night.seen(evens) == len(everything)
+
+
+def test_partitions_that_move_while_a_batch_is_gathered_are_judged_once(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, large in (("GATHER_SECONDS", 15.0), ("BATCH_ALERTS", 100_000), ("BATCH_BYTES", 10**9)):
+        monkeypatch.setattr(worker, name, large)
+    evens = f"{night.group}_evens"
+    night.add(evens, EVEN)
+    night.publish(3, 60)
+    everything = night.everything()
+    working = worker.Worker(night.config, night.broker.conf, "1")
+    thread = threading.Thread(target=working.run)
+    thread.start()
+    try:
+        await_true(lambda: working._gathered, "the beginning of a batch")
+        other = kafka.consumer(night.broker.conf, f"filter-{night.group}", **{"partition.assignment.strategy": "range"})
+        other.subscribe([topics.pattern({1})])
+        await_true(lambda: [other.poll(0.1)] and other.assignment(), "another member to have partitions")
+        assert night.seen(evens) == 0, "the batch is still being gathered"
+        other.close()
+        night.await_seen(evens, len(everything))
+    finally:
+        working.stop()
+        thread.join(40)
     assert night.passed(evens) == even(everything)
     assert night.seen(evens) == len(everything)
 

@@ -292,6 +292,7 @@ class Worker:
         self._letters: dict[tuple[str, str], int] = {}
         self._stop = self._reload = False
         self._refused: KafkaError | None = None
+        self._gathered: list[Taken] = []
         self._watchdog = Watchdog()
         self._states: dict[str, str] = {}
 
@@ -351,7 +352,15 @@ class Worker:
 
     def _subscribe(self) -> None:
         programmes = sorted(self._lineup.config.programmes)
-        self._consumer.subscribe([topics.pattern(programmes)])
+        self._consumer.subscribe([topics.pattern(programmes)], on_revoke=self._forget, on_lost=self._forget)
+
+    def _forget(self, *_: object) -> None:
+        """Partitions change hands while a batch is gathered: their owners read all anew from what was committed.
+
+        No fence would catch the old batch: a transaction's offsets are checked against the group's generation, which is
+        the new one by then, and not against whose partitions they are.
+        """
+        self._gathered.clear()
 
     def _turn(self) -> None:
         metrics.beat(self._heartbeat)
@@ -395,18 +404,16 @@ class Worker:
 
     def _gather(self) -> list[Taken]:
         """A batch: waits a second for its first alert, and a moment for more."""
-        batch: list[Taken] = []
-        size = 0
+        batch = self._gathered = []
         messages = [message] if (message := self._consumer.poll(1.0)) is not None else []
         until = time.monotonic() + GATHER_SECONDS
         while messages:
             for message in messages:
                 if self._usable(message):
                     batch.append(Taken.of(message))
-                    size += len(batch[-1].data)
             left = until - time.monotonic()
             room = min(BATCH_ALERTS - len(batch), 50)
-            if left <= 0 or room <= 0 or size >= BATCH_BYTES:
+            if left <= 0 or room <= 0 or sum(len(alert.data) for alert in batch) >= BATCH_BYTES:
                 break
             messages = self._consumer.consume(room, left)
         return batch
