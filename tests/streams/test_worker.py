@@ -342,7 +342,7 @@ def test_two_workers_share_a_group_and_each_alert_is_judged_once(night: Night) -
 def test_partitions_that_move_while_a_batch_is_gathered_are_judged_once(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, large in (("GATHER_SECONDS", 15.0), ("BATCH_ALERTS", 100_000), ("BATCH_BYTES", 10**9)):
+    for name, large in (("GATHER_SECONDS", 10.0), ("BATCH_ALERTS", 100_000), ("BATCH_BYTES", 10**9)):
         monkeypatch.setattr(worker, name, large)
     evens = f"{night.group}_evens"
     night.add(evens, EVEN)
