@@ -37,7 +37,7 @@ from zads.sources.simulator import VISIT_SECONDS
 from zads.sources.spool import Spool
 
 NIGHT = "20181129"
-DOCKERFILE = Path(__file__).resolve().parents[2] / "images/zads/Dockerfile"
+DOCKERFILE = broker.ROOT / "images/zads/Dockerfile"
 ALERTS = 1_000_000
 VISIT = 1000  # alerts
 BYTES = 35_000  # of a packet: small ones, for it is their number that matters
