@@ -31,7 +31,7 @@ def settle(module: ModuleType) -> Settle:
     def run(check: bool = False, units: dict[str, dict[str, str]] | None = None, **given: Any) -> dict[str, Any]:
         params = {
             "owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name,
-            "directories": [], "files": [], "secrets": [], "purge": [], "kept": [], **given,
+            "directories": [], "files": [], "secrets": [], "contents": {}, "purge": [], "kept": [], **given,
         }  # fmt: skip
         result: dict[str, Any] = module.settle(params, units or {}, check=check)
         return result
@@ -48,7 +48,8 @@ def test_directories_and_files_are_made_and_a_second_run_changes_nothing(settle:
     wanted = {
         "directories": [entry(tmp_path / "a/b", mode="2750")],
         "files": [entry(tmp_path / "a/b/c", "one\n")],
-        "secrets": [entry(tmp_path / "a/b/d", "hush\n", "0400")],
+        "secrets": [entry(tmp_path / "a/b/d", mode="0400")],
+        "contents": {str(tmp_path / "a/b/d"): "hush\n"},
     }
     assert settle(**wanted)["changed"] is True
     assert (tmp_path / "a/b").stat().st_mode & 0o7777 == 0o2750
@@ -84,11 +85,20 @@ def test_a_secret_is_told_to_differ_and_never_shown(settle: Settle, tmp_path: Pa
     path = tmp_path / "key"
     path.write_text("old secret")
     path.chmod(0o400)
-    result = settle(secrets=[entry(path, "new secret", "0400")])
+    result = settle(secrets=[entry(path, mode="0400")], contents={str(path): "new secret"})
     assert result["diff"][0]["before"] != result["diff"][0]["after"]
     assert "old secret" not in str(result)
     assert "new secret" not in str(result)
     assert path.read_text() == "new secret"
+
+
+def test_secrets_and_their_contents_name_the_same_paths(settle: Settle, tmp_path: Path) -> None:
+    for given in (
+        {"secrets": [entry(tmp_path / "key", mode="0400")]},
+        {"contents": {str(tmp_path / "key"): "x"}},
+    ):
+        with pytest.raises(ValueError, match=f"name the same paths: {tmp_path}/key"):
+            settle(check=True, **given)
 
 
 def test_a_purge_removes_what_is_not_named_and_nothing_else(settle: Settle, tmp_path: Path) -> None:

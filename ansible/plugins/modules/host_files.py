@@ -24,10 +24,17 @@ options:
     elements: dict
     default: []
   secrets:
-    description: The same with mode 0400 for contents that nobody may see, in a difference either.
+    description: O(secrets[].path), with owner, group and mode (0400), of files whose O(contents) nobody may see.
     type: list
     elements: dict
     default: []
+  contents:
+    description:
+      - What is in each of O(secrets), by its path. It is an option of its own so that it is hidden as a whole. Were it
+        part of the list, Ansible would write the list into the host's journal with each end of a line as two
+        characters, and would not know the hidden text again.
+    type: dict
+    default: {}
   owner: {description: Owner of what names none, type: str, default: root}
   group: {description: Group of what names none, type: str, default: root}
   purge:
@@ -147,16 +154,22 @@ def _group(number: int) -> str:
 
 
 def entries(params: dict) -> list[Entry]:
-    """Everything that must be there, directories first."""
+    """Everything that must be there, directories first. ValueError when secrets and their contents do not agree."""
+    contents = params["contents"]
+    if unequal := {one["path"] for one in params["secrets"]}.symmetric_difference(contents):
+        raise ValueError(f"secrets and contents must name the same paths: {', '.join(sorted(unequal))}")
     return [
-        Entry(Path(one["path"]), _state(one, params), secret=kind == "secrets")
-        for kind in ("directories", "files", "secrets")
-        for one in params[kind]
+        *(Entry(Path(one["path"]), _state(one, None, params), secret=False) for one in params["directories"]),
+        *(Entry(Path(one["path"]), _state(one, one["content"], params), secret=False) for one in params["files"]),
+        *(
+            Entry(Path(one["path"]), _state(one, contents[one["path"]], params), secret=True)
+            for one in params["secrets"]
+        ),
     ]
 
 
-def _state(one: dict, defaults: dict) -> State:
-    content = one["content"].encode() if "content" in one else None
+def _state(one: dict, text: str | None, defaults: dict) -> State:
+    content = None if text is None else text.encode()
     return State(one["owner"] or defaults["owner"], one["group"] or defaults["group"], int(one["mode"], 8), content)
 
 
@@ -249,9 +262,8 @@ def main() -> None:
         argument_spec={
             "directories": _list({**place, "mode": {"type": "str", "default": "0755"}}),
             "files": _list({**place, "mode": {"type": "str", "default": "0644"}, "content": text}),
-            "secrets": _list(
-                {**place, "mode": {"type": "str", "default": "0400"}, "content": {**text, "no_log": True}}
-            ),
+            "secrets": _list({**place, "mode": {"type": "str", "default": "0400"}}),
+            "contents": {"type": "dict", "default": {}, "no_log": True},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
             "purge": {"type": "list", "elements": "str", "default": []},
@@ -264,7 +276,7 @@ def main() -> None:
     units = states(module, params["units"]) if params["units"] else {}
     try:
         result = settle(params, units, check=module.check_mode)
-    except (KeyError, OSError) as error:  # no such user or group; a directory where a file shall be
+    except (KeyError, ValueError, OSError) as error:  # no such user or group; a directory where a file shall be
         module.fail_json(msg=str(error.args[0] if isinstance(error, KeyError) else error))
     module.exit_json(**result)
 
