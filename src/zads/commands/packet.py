@@ -41,7 +41,11 @@ def facts(packet: Packet) -> dict[str, Any]:
 def _items(paths: list[Path]) -> Iterator[tuple[str, files.Item]]:
     for path in paths:
         for item in files.read(path):
-            yield item.name if path.name == item.name else f"{path}/{item.name}", item
+            name = item.name if path.name == item.name else f"{path}/{item.name}"
+            if item.passed:
+                typer.echo(f"{name}: passed over: {item.passed}", err=True)
+            else:
+                yield name, item
 
 
 def _parse(item: files.Item) -> Packet:

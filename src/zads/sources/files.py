@@ -7,32 +7,48 @@ read comes out as an item with a reason, in its place, so that one bad file harm
 from __future__ import annotations
 
 import os
+import re
 import stat
-import tarfile
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from zads.errors import ZadsError
-from zads.packet import MAX_BYTES
+from zads.packet import MAGIC, MAX_BYTES
+from zads.sources import packed, tar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-TAR = ".tar"
-COMPRESSED = (".tar.gz", ".tgz")
+#: Suffixes of archives, in any case, and how each is compressed (None: not at all).
+ARCHIVES = {
+    ".tar": None,
+    ".tar.gz": packed.GZIP, ".tgz": packed.GZIP,
+    ".tar.bz2": packed.BZIP2, ".tbz2": packed.BZIP2, ".tbz": packed.BZIP2,
+    ".tar.xz": packed.XZ, ".txz": packed.XZ,
+    ".tar.zst": packed.ZSTD, ".tzst": packed.ZSTD,
+}  # fmt: skip
+#: A single packet may be compressed, too.
+PACKED = (".avro.gz", ".avro.bz2", ".avro.xz", ".avro.zst")
+TAKEN = "an archive's name ends in .tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst"
 HEAD_BYTES = 1_000_000  # of a file that is too large, so much is kept as evidence
+#: What macOS, old tars and Windows leave among files.
+_LEFTOVER = re.compile(
+    r"(.*/)?(\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)|(.*/)?(__MACOSX|PaxHeaders(\.[0-9]+)?)/.*", re.S
+)
 
 
 class Item(NamedTuple):
     """One file: its name within the source (with /), its bytes, its size, and why it is refused ("" when it is not).
 
-    The bytes of a refused item are what could be had of it, at most HEAD_BYTES.
+    The bytes of a refused item are what could be had of it, at most HEAD_BYTES. `passed` says why a file is neither
+    read nor refused, such as what macOS leaves in archives.
     """
 
     name: str
     data: bytes
     size: int
     refused: str = ""
+    passed: str = ""
 
 
 class SourceError(ZadsError):
@@ -42,8 +58,9 @@ class SourceError(ZadsError):
 def read(path: Path) -> Iterator[Item]:
     """Every file of `path`: by name, except in a compressed archive, which is read once, in its own order.
 
-    Two readings of the same source give the same items in the same order. Raises SourceError if the source as a whole
-    cannot be read, always before the first item.
+    Two readings of the same source give the same items in the same order. Where an archive is damaged its last item
+    says so; `check` says it beforehand. Raises SourceError if the source as a whole cannot be read, always before the
+    first item.
     """
     try:
         kind = path.lstat().st_mode
@@ -53,28 +70,41 @@ def read(path: Path) -> Iterator[Item]:
         return _directory(path)
     if not stat.S_ISREG(kind):
         raise SourceError(f"{path.name} is neither a directory nor a file", hint="links and devices are not followed")
-    if path.name.endswith((TAR, *COMPRESSED)):
-        return _archive(path)
+    if archive_suffix(path.name):
+        return _Archive(path).items()
     return iter([_file(path, path.name)])
 
 
+def check(path: Path, beat: Callable[[], None] = lambda: None) -> None:
+    """Read an archive through to its end, and see that it is whole; nothing to do for any other source.
+
+    `beat` is called now and then. Raises SourceError if it is damaged, or not whole yet.
+    """
+    if archive_suffix(path.name) and path.is_file() and not path.is_symlink():
+        _Archive(path).check(beat)
+
+
 def packets(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of `path`, for those who want all of it or nothing.
+    """Names and bytes of `path`, for those who want all of it or nothing; leftovers of macOS and the like are left out.
 
     Raises SourceError at the first file that is refused.
     """
     for item in read(path):
         if item.refused:
             raise SourceError(f"{path.name}/{item.name}: {item.refused}")
-        yield item.name, item.data
+        if not item.passed:
+            yield item.name, item.data
+
+
+def archive_suffix(name: str) -> str:
+    """The suffix that makes a file an archive, as the name has it; "" if it has none."""
+    known = next((suffix for suffix in sorted(ARCHIVES, key=len, reverse=True) if name.lower().endswith(suffix)), "")
+    return name[len(name) - len(known) :]
 
 
 def exposure_name(path: Path) -> str:
     """The name of a source without its suffix: ``58451.21875.tar`` and ``58451.21875/`` are one exposure."""
-    for suffix in (*COMPRESSED, TAR):
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    return path.name
+    return path.name.removesuffix(archive_suffix(path.name)) or path.name
 
 
 def _directory(path: Path) -> Iterator[Item]:
@@ -118,68 +148,170 @@ def _file(path: Path, name: str) -> Item:
             return Item(name, b"", facts.st_size, f"cannot be read: {error.strerror}")
 
 
-def _limited(name: str, stream: IO[bytes], size: int) -> Item:
+def _limited(name: str, stream: packed.Source, size: int) -> Item:
     if size > MAX_BYTES:
-        return Item(name, stream.read(HEAD_BYTES), size, f"{size} bytes: a packet has at most {MAX_BYTES}")
+        head = stream.read(HEAD_BYTES)
+        return _judged(Item(name, head, size, f"{size} bytes: a packet has at most {MAX_BYTES}"))
     # One byte more shows a file that has grown; room for the largest packet would be fetched from the system each time.
     data = stream.read(size + 1)
     if len(data) != size:
         return Item(name, data[:HEAD_BYTES], len(data), f"changed while it was read: {size} bytes, then {len(data)}")
-    return Item(name, data, size)
+    return _judged(Item(name, data, size))
 
 
-def _archive(path: Path) -> Iterator[Item]:
-    compressed = path.name.endswith(COMPRESSED)
-    try:
-        # "r|gz" reads forward only, in constant memory: seeking to and fro in a compressed file would be quadratic.
-        archive = tarfile.open(path, "r|gz" if compressed else "r:")  # noqa: SIM115 closed by the generators
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise SourceError(f"{path.name} is not a readable archive: {error}") from error
-    return _in_passing(archive) if compressed else _by_name(archive)
-
-
-def _by_name(archive: tarfile.TarFile) -> Iterator[Item]:
-    with archive:
-        members: list[tuple[PurePosixPath, tarfile.TarInfo]] = []
-        broken = ""
+def _judged(item: Item) -> Item:
+    """The item, unpacked if it is a compressed packet, passed over if it is a leftover, refused if no packet at all."""
+    if item.data.startswith(MAGIC):
+        return item
+    if _LEFTOVER.fullmatch(item.name):
+        return item._replace(data=item.data[:HEAD_BYTES], refused="", passed="a leftover of macOS, Windows or tar")
+    if item.refused:
+        return item
+    if item.name.lower().endswith(PACKED):
         try:
-            while (member := archive.next()) is not None:
-                members.append((PurePosixPath(member.name), member))
-        except (OSError, tarfile.TarError) as error:
-            broken = str(error)
-        for name, member in sorted(members, key=lambda pair: str(pair[0])):
-            if not member.isdir():
-                yield _member(archive, member, name)
-        if broken:
-            yield _break([member for _, member in members], broken)
+            return item._replace(data=packed.unpacked(item.data, MAX_BYTES))
+        except packed.DamagedError as error:
+            return item._replace(data=item.data[:HEAD_BYTES], refused=error.message)
+    if what := packed.described(item.data[: packed.HEAD_BYTES]):
+        return item._replace(refused=f"it is {what}; a packet is as it is, or its name ends in {', '.join(PACKED)}")
+    if item.data[257:262] == b"ustar":
+        return item._replace(refused="it is a tar archive; an archive is an exposure of its own")
+    return item
 
 
-def _in_passing(archive: tarfile.TarFile) -> Iterator[Item]:
-    last: list[tarfile.TarInfo] = []
-    with archive:
+class _Archive:
+    """A tar archive, compressed or not. Raises SourceError if it is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            while (member := archive.next()) is not None:
-                last = [member]
-                # Without this the archive remembers every member that it has passed.
-                archive.members.clear()  # type: ignore[attr-defined]
-                if not member.isdir():
-                    yield _member(archive, member, PurePosixPath(member.name))
-        except (OSError, EOFError, tarfile.TarError) as error:
-            yield _break(last, str(error))
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._file = os.fdopen(handle, "rb")
+            head = self._file.read(tar.BLOCK)
+            self._file.seek(0)
+        except OSError as error:
+            raise SourceError(f"{path.name} is not a readable archive: {error.strerror}") from error
+        self._kind = ARCHIVES[archive_suffix(path.name).lower()]
+        if why := self._unlike(head):
+            self._file.close()
+            raise SourceError(f"{path.name} is not a readable archive: {why}", hint=TAKEN)
+
+    def _unlike(self, head: bytes) -> str:
+        """Why a file with this head is not what its name says; "" if it may be."""
+        found = packed.kind_of(head[: packed.HEAD_BYTES])
+        if not head:
+            return "empty file"
+        if self._kind is None and found is None:
+            what = packed.described(head[: packed.HEAD_BYTES])
+            return f"it is {what}" if what else ""
+        if found == self._kind:
+            return ""
+        if found is not None:
+            return f"it is compressed with {found}, and its name does not say so"
+        if head[257:262] == b"ustar":
+            return f"it is a tar that is not compressed with {self._kind}, though its name says so"
+        return f"it is {packed.described(head[: packed.HEAD_BYTES]) or f'not compressed with {self._kind}'}"
+
+    def _reader(self) -> tar.Reader:
+        return tar.Reader(_Seekable(self._file) if self._kind is None else packed.Unpacked(self._file, self._kind))
+
+    def check(self, beat: Callable[[], None]) -> None:
+        """See that it is whole. Raises SourceError."""
+        reader = self._reader()
+        with self._file:
+            try:
+                for number, _ in enumerate(reader):
+                    if number % 100 == 0:
+                        beat()
+            except (OSError, packed.DamagedError) as error:
+                what = f": {_broken(reader, error)}" if reader.last else f" is not a readable archive: {error}"
+                raise SourceError(f"{self._path.name}{what}") from error
+
+    def items(self) -> Iterator[Item]:
+        """Every file. Raises SourceError if there is not even a first one."""
+        reader = self._reader()
+        members = iter(reader)
+        try:
+            first = next(members, None)
+        except (OSError, packed.DamagedError) as error:
+            self._file.close()
+            raise SourceError(f"{self._path.name} is not a readable archive: {error}") from error
+        if first is None:
+            self._file.close()
+            return iter(())
+        if self._kind is None:
+            return self._by_name(reader, first, members)
+        return self._in_passing(reader, first, members)
+
+    def _by_name(self, reader: tar.Reader, first: tar.Member, members: Iterator[tar.Member]) -> Iterator[Item]:
+        with self._file:
+            found, broken = [first], ""
+            try:
+                found += members
+            except (OSError, packed.DamagedError) as error:
+                broken = _broken(reader, error)
+            for member in sorted(found, key=lambda one: str(PurePosixPath(one.name))):
+                self._file.seek(member.offset)
+                if (item := _member(member, _Span(self._file, member.size))) is not None:
+                    yield item
+            if broken:
+                yield Item(_END, b"", 0, broken)
+
+    def _in_passing(self, reader: tar.Reader, first: tar.Member, members: Iterator[tar.Member]) -> Iterator[Item]:
+        with self._file:
+            member: tar.Member | None = first
+            try:
+                while member is not None:
+                    if (item := _member(member, reader)) is not None:
+                        yield item
+                    member = next(members, None)
+            except (OSError, packed.DamagedError) as error:
+                yield Item(_END, b"", 0, _broken(reader, error))
 
 
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: PurePosixPath) -> Item:
+_END = "(end of archive)"
+
+
+class _Seekable:
+    """A plain tar's file: what is not wanted of it is not read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(size)
+
+    def skip(self, size: int) -> None:
+        """Pass over so many bytes. Raises DamagedError if there are fewer."""
+        if self._file.tell() + size > self._size:
+            raise packed.DamagedError("it ends within a file")
+        self._file.seek(size, os.SEEK_CUR)
+
+
+def _member(member: tar.Member, data: packed.Source) -> Item | None:
+    """The item of an archive's member; None for a directory."""
+    name = PurePosixPath(member.name)
+    if member.directory:
+        return None
+    if member.refused:
+        return Item(member.name, b"", member.size, member.refused)
     if name.is_absolute() or ".." in name.parts:
         return Item(member.name, b"", member.size, "a path that leads out of the archive")
-    if not member.isreg():
-        return Item(member.name, b"", 0, "a link or a device; only regular files are read")
-    try:
-        # A regular member always has a stream.
-        return _limited(str(name), cast("IO[bytes]", archive.extractfile(member)), member.size)
-    except (OSError, EOFError, tarfile.TarError) as error:
-        return Item(str(name), b"", member.size, f"the archive breaks off here: {error}")
+    return _limited(str(name), data, member.size)
 
 
-def _break(members: list[tarfile.TarInfo], why: str) -> Item:
-    after = f" after {members[-1].name}" if members else ""
-    return Item("(end of archive)", b"", 0, f"the archive breaks off{after}: {why}")
+class _Span:
+    """So many bytes of a file, from where it is."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._left = file, size
+
+    def read(self, size: int, /) -> bytes:
+        found = self._file.read(min(size, self._left))
+        self._left -= len(found)
+        return found
+
+
+def _broken(reader: tar.Reader, error: Exception) -> str:
+    return f"the archive breaks off after {reader.last}: {error}"
