@@ -7,6 +7,7 @@ programme stands after the date in a topic's name, so that a prefix would open e
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,16 +15,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from zads import topics
+from zads import principals, topics
 from zads.errors import ZadsError
 
 Site = Literal["origin", "public"]
 SITES: tuple[Site, ...] = ("origin", "public")
-
-PRODUCER = "producer"
-MIRROR = "mirror"
-# The group under which the producer reads its ledger; it commits no offset there.
-_LEDGER_GROUP = "zads-ledger"
 
 _DAY_MS = 86_400_000
 # Every fetch of a replica looks at all partitions that it follows: a hundred filters with four each cost the public
@@ -38,12 +34,13 @@ _MAX_MESSAGE = 4_194_304
 # Canaries are of use for seconds: at most so long, and so many bytes of each partition, in segments of a half of it.
 _CANARY_HOURS = 1
 _CANARY_BYTES = 16_777_216
+# Resources that have one owner.
+_OWNED = frozenset({"group", "transactional_id"})
 # A reassignment sets these while it runs: they are its state, not configuration.
 _REASSIGNMENT_KEYS = frozenset({"leader.replication.throttled.replicas", "follower.replication.throttled.replicas"})
-# MirrorMaker's names for the flow origin -> public: its Connect group, its internal topics, its transactional ids.
-_CONNECT_GROUP = "origin-mm2"
-_CONNECT_TOPICS = "mm2-"
-_CONNECT_SIDE_TOPICS = ("heartbeats", "origin.checkpoints.internal")
+# MirrorMaker's topics for the flow origin -> public; the first one's name goes on with a hash of its settings.
+_CONNECT_CONFIGS = "mm2-configs.origin."
+_CONNECT_TOPICS = ("mm2-offsets.origin.internal", "mm2-status.origin.internal")
 
 
 # ---- what the inventory says -------------------------------------------------------------------------------------
@@ -125,6 +122,7 @@ class Policy(BaseModel):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Policy:
         reasons = [*self._wrong_programmes(), *self._wrong_users(), *self._wrong_filters()]
+        reasons += dict.fromkeys(reason for site in SITES for reason in shared(wanted_acls(self, site, [])))
         if reasons:
             raise ValueError("; ".join(reasons))
         return self
@@ -149,23 +147,19 @@ class Policy(BaseModel):
                 yield f"programmes: {number} is public without being at origin, where every alert begins"
 
     def _wrong_users(self) -> Iterable[str]:
-        names = [user.name for user in self.users]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        called = [user.name for user in self.users]
+        for name in sorted({name for name in called if called.count(name) > 1}):
             yield f"users: {name} is there twice"
         for user in self.users:
-            if user.name in {PRODUCER, MIRROR, "admin"} or user.name.startswith("filter-"):
-                yield f"users: {user.name} is the name of one of the system's own programs"
+            if user.name.partition("-")[0] == "admin":
+                yield f"users: {user.name} is a name of the operators, whose files are called admin-SITE"
             if extra := user.programmes - self.allowed(user.site):
                 yield f"users: {user.name} is to read programmes {sorted(extra)}, which may not be at {user.site}"
-            # "al" owns the consumer groups "al-...", so that "al-ice" would share them.
-            for other in names:
-                if other.startswith(f"{user.name}-"):
-                    yield f"users: {other} begins with another user's name and a hyphen: their groups would mix"
 
     def _wrong_filters(self) -> Iterable[str]:
         owners = {user.name: user.site for user in self.users}
-        names = [entry.name for entry in self.filters]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        called = [entry.name for entry in self.filters]
+        for name in sorted({name for name in called if called.count(name) > 1}):
             yield f"filters: {name} is there twice"
         for entry in self.filters:
             if owners.get(entry.owner) != "public":
@@ -316,8 +310,8 @@ def accounts(policy: Policy, site: Site) -> list[str]:
     """Everybody who has a password at a site: its users, and the programs that work there."""
     people = [user.name for user in policy.users if user.site == site]
     if site == "origin":
-        return sorted([*people, PRODUCER, MIRROR])
-    return sorted([*people, MIRROR, *(f"filter-{group}" for group in policy.groups())])
+        return sorted([*people, principals.PRODUCER, principals.MIRROR])
+    return sorted([*people, principals.MIRROR, *map(principals.filters, policy.groups())])
 
 
 # ---- grants ------------------------------------------------------------------------------------------------------
@@ -407,42 +401,40 @@ class _Grants:
         Only the mirror has a right on the canaries': whoever reads every night by a pattern does not see them.
         """
         for night, programme in self._nights:
-            if programme in programmes and (night != topics.CANARY_NIGHT or user == MIRROR):
+            if programme in programmes and (night != topics.CANARY_NIGHT or user == principals.MIRROR):
                 self.allow(user, operations, "topic", topics.topic(night, programme, self._survey))
 
-    def own_groups(self, user: str) -> None:
-        """A user's consumer groups: the one named as they are, and all that begin with their name and a hyphen."""
-        self.allow(user, "read", "group", user)
-        self.allow(user, "read", "group", f"{user}-", prefix=True)
-
     def transactions(self, user: str) -> None:
-        """A program's idempotent and transactional producers, under its own name."""
-        self.allow(user, "idempotent_write", "cluster", "kafka-cluster")
-        self.allow(user, "write describe", "transactional_id", user)
-        self.allow(user, "write describe", "transactional_id", f"{user}-", prefix=True)
+        """A program's transactional producers: ``ACCOUNT.WHICH``."""
+        self.allow(user, "write", "transactional_id", f"{user}.", prefix=True)
+
+
+# Kafka's own rule: who may read or write may describe, who may write in a transaction needs no right to be idempotent.
 
 
 def _grant_user(grants: _Grants, policy: Policy, user: User) -> None:
-    grants.nights(user.name, "read describe", user.programmes)
+    # Many clients ask for a topic's settings before they read it.
+    grants.nights(user.name, "read describe_configs", user.programmes)
     for entry in policy.filters:
         if entry.owner == user.name:
-            grants.allow(user.name, "read describe", "topic", topics.filter_topic(entry.name))
-    grants.own_groups(user.name)
+            grants.allow(user.name, "read describe_configs", "topic", topics.filter_topic(entry.name))
+    # Their consumer groups: the one named as they are, and all that begin with their name and a hyphen.
+    grants.allow(user.name, "read delete", "group", user.name)
+    grants.allow(user.name, "read delete", "group", f"{user.name}-", prefix=True)
 
 
 def _grant_producer(grants: _Grants) -> None:
-    grants.nights(PRODUCER, "write describe", topics.PROGRAMMES)
-    grants.allow(PRODUCER, "write describe", "topic", topics.REJECTED)
-    # It reads its ledger back to know what it has acknowledged.
-    grants.allow(PRODUCER, "read write describe", "topic", topics.LEDGER)
-    grants.allow(PRODUCER, "read", "group", _LEDGER_GROUP)
-    grants.own_groups(PRODUCER)
-    grants.transactions(PRODUCER)
+    grants.nights(principals.PRODUCER, "write", topics.PROGRAMMES)
+    grants.allow(principals.PRODUCER, "write", "topic", topics.REJECTED)
+    # It reads its ledger back to know what it has acknowledged, and commits no offset.
+    grants.allow(principals.PRODUCER, "read write", "topic", topics.LEDGER)
+    grants.allow(principals.PRODUCER, "describe", "group", principals.LEDGER_GROUP)
+    grants.transactions(principals.PRODUCER)
 
 
 def _grant_mirror_at_origin(grants: _Grants, policy: Policy) -> None:
     # What it may not describe it does not see: topics of other programmes do not exist for it.
-    grants.nights(MIRROR, "read describe describe_configs", policy.allowed("public"))
+    grants.nights(principals.MIRROR, "read", policy.allowed("public"))
 
 
 def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
@@ -450,31 +442,49 @@ def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
 
     Source: KIP-618 (transactional ids, the group) and the Kafka documentation's list of what a Connect worker needs
     (its group, and three internal topics that it creates and whose cleanup policy it checks). Nights' topics are made
-    by the deployment, so that it needs no create on them: what the policy does not allow cannot come into being.
+    by the deployment, so that it needs no create on them, and their settings are not its concern.
     """
-    grants.nights(MIRROR, "write describe describe_configs alter_configs", policy.allowed("public"))
-    internal = "create read write describe describe_configs alter_configs"
-    grants.allow(MIRROR, internal, "topic", _CONNECT_TOPICS, prefix=True)
-    for name in _CONNECT_SIDE_TOPICS:
-        grants.allow(MIRROR, internal, "topic", name)
-    grants.allow(MIRROR, "read describe", "group", _CONNECT_GROUP)
-    grants.allow(MIRROR, "idempotent_write", "cluster", "kafka-cluster")
+    grants.nights(principals.MIRROR, "write", policy.allowed("public"))
+    internal = "create read write describe_configs"
+    grants.allow(principals.MIRROR, internal, "topic", _CONNECT_CONFIGS, prefix=True)
+    for name in _CONNECT_TOPICS:
+        grants.allow(principals.MIRROR, internal, "topic", name)
+    grants.allow(principals.MIRROR, "read", "group", principals.MIRROR)
     # The worker's own id, and one of each task: GROUP-CONNECTOR-TASK.
-    grants.allow(MIRROR, "write describe", "transactional_id", f"connect-cluster-{_CONNECT_GROUP}")
-    grants.allow(MIRROR, "write describe", "transactional_id", f"{_CONNECT_GROUP}-", prefix=True)
+    grants.allow(principals.MIRROR, "write", "transactional_id", f"connect-cluster-{principals.MIRROR}")
+    grants.allow(principals.MIRROR, "write", "transactional_id", f"{principals.MIRROR}-", prefix=True)
 
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
-    user = f"filter-{group}"
+    user = principals.filters(group)
     running = [entry for entry in policy.filters if entry.group == group and entry.state != "off"]
     programmes = frozenset[int]().union(*(policy.reads(entry) for entry in running))
-    grants.nights(user, "read describe", programmes)
+    grants.nights(user, "read", programmes)
     for entry in running:
         # A filter in shadow runs and is counted: the broker, too, sees to it that it publishes nothing.
-        operations = "write describe" if entry.state == "active" else "describe"
-        grants.allow(user, operations, "topic", topics.filter_topic(entry.name))
-    grants.allow(user, "write describe", "topic", topics.REJECTED)
+        if entry.state == "active":
+            grants.allow(user, "write", "topic", topics.filter_topic(entry.name))
+    grants.allow(user, "write", "topic", topics.REJECTED)
     # A worker goes on from the counts that its predecessor left.
-    grants.allow(user, "read write describe", "topic", topics.FILTER_COUNTS)
-    grants.own_groups(user)
+    grants.allow(user, "read write", "topic", topics.FILTER_COUNTS)
+    grants.allow(user, "read", "group", user)
     grants.transactions(user)
+
+
+def shared(acls: Iterable[Acl]) -> list[str]:
+    """Which consumer groups and transactional ids more than one principal may use: nobody may touch another's."""
+    owned = sorted({(acl.resource, acl.principal, acl.name, acl.pattern) for acl in acls if acl.resource in _OWNED})
+    return [
+        f"users: {one[1].removeprefix('User:')} and {other[1].removeprefix('User:')} would share the "
+        f"{one[0].replace('_', ' ')} {max(one[2], other[2], key=len)}: give one of them another name"
+        for one, other in itertools.combinations(owned, 2)
+        if (one[0] == other[0] and one[1] != other[1] and _meet(one[2:], other[2:]))
+    ]
+
+
+def _meet(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether a name exists that both (name, pattern) match."""
+    (short, pattern), (long, _) = sorted((one, other), key=lambda resource: len(resource[0]))
+    if len(short) == len(long):
+        return short == long
+    return pattern == "prefixed" and long.startswith(short)

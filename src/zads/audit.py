@@ -28,7 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
     ResourceType,
 )
 
-from zads import kafka, topics
+from zads import kafka, principals, topics
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 DIGESTED_HEADERS = (topics.HEADER_CANDID, topics.HEADER_VISIT, topics.HEADER_SCHEMA, topics.HEADER_PRODUCED)
 MODULUS = 1 << 256
-GROUP = "zads-audit"
 ANSWER_SECONDS = 20.0  # for metadata
 WAIT_SECONDS = 2 * ANSWER_SECONDS  # for an answer whose own limit is ANSWER_SECONDS
 STALL_SECONDS = 60.0  # a cluster that delivers nothing for so long is not answering
@@ -355,12 +354,9 @@ def read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> Site
     try:
         return _read_site(site, conf, nights)
     except (KafkaException, TimeoutError) as error:
-        where = conf.get("bootstrap.servers", "no bootstrap.servers")
-        why = error.args[0].str() if isinstance(error, KafkaException) else f"no answer within {WAIT_SECONDS:.0f} s"
-        raise AuditError(
-            f"{site} ({where}) cannot be read: {why}",
-            hint="is the site up, and may this client read it?",
-        ) from error
+        reason = error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._TIMED_OUT)
+        failed = kafka.failure(conf, reason)
+        raise AuditError(f"{site} cannot be read: {failed.message}", hint=failed.hint) from error
 
 
 def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> SiteManifest:
@@ -467,7 +463,7 @@ def read_topics(conf: Mapping[str, str], partitions: Mapping[str, int], take: Ca
     pending = {where: end for where, end in ends.items() if end > 0}
     if not pending:
         return
-    consumer = kafka.consumer(conf, conf.get("group.id", GROUP), **{"enable.partition.eof": True})
+    consumer = kafka.consumer(conf, conf.get("group.id", principals.AUDIT_GROUP), **{"enable.partition.eof": True})
     try:
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in pending])
         last = time.monotonic()

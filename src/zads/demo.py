@@ -21,7 +21,7 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.markup import escape
 
-from zads import access, audit, kafka, topics, warmup
+from zads import access, audit, kafka, principals, topics, warmup
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.liveview import Hop, LiveView
@@ -409,7 +409,7 @@ class Play:
         running = [entry for entry in self.policy.filters if entry.group == group and entry.state != "off"]
         reads = {programme for entry in running for programme in self.policy.reads(entry)}
         mine = {at: end for at, end in ends.items() if (parsed := topics.parse(at[0])) and parsed[1] in reads}
-        return filter_lag(self.public, f"filter-{group}", mine)
+        return filter_lag(self.public, principals.filters(group), mine)
 
     def report(self, found: audit.Audit, earlier: dict[str, Any]) -> dict[str, Any]:
         """The figures of the report; latency is an earlier report's when this run had nothing new to publish."""

@@ -68,6 +68,14 @@ MOVED = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
 }
 
+#: A site that answers, and says that this account may not do what was asked.
+DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}
+
 # Properties that only one kind of client understands: a file serves all kinds, so each leaves out the others'.
 _ONLY_PRODUCER = frozenset(PRODUCER) - {"message.max.bytes"} | {"transactional.id", "transaction.timeout.ms"}
 _ONLY_CONSUMER = frozenset(CONSUMER) | {"group.id", "group.instance.id", "session.timeout.ms", "enable.partition.eof"}
@@ -97,6 +105,20 @@ def read_properties(path: str | Path) -> dict[str, str]:
     if "bootstrap.servers" not in properties:
         raise ZadsError(f"{path} names no brokers", hint="add a line bootstrap.servers=HOST:PORT,HOST:PORT")
     return properties
+
+
+def failure(conf: Mapping[str, str], error: KafkaError) -> ZadsError:
+    """An error of the cluster in words: an answer that denies is told from no answer at all."""
+    where, who = conf.get("bootstrap.servers", "the cluster"), conf.get("sasl.username", "this client")
+    if error.code() in DENIED:
+        return ZadsError(
+            f"{who} may not do that at {where}: {error.str()}",
+            hint="the inventory's data (users, programmes, filters) says who may do what; its operators can change it",
+        )
+    return ZadsError(
+        f"{where} does not answer: {error.str()}",
+        hint="is the site up, and are the addresses and the password of the client's properties its own?",
+    )
 
 
 def producer(conf: Mapping[str, Any], **over: Any) -> Producer:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
-from zads import kafka, metrics, topics
+from zads import kafka, metrics, principals, topics
 from zads.errors import ZadsError
 from zads.packet import Packet, PacketError
 from zads.sources.files import Item, SourceError
@@ -455,7 +455,9 @@ class Producer:
         _log.info("ready", producer=self.name, ledger=len(self.ledger))
 
     def _read_ledger(self) -> dict[str, Entry]:
-        reader = kafka.consumer(self._conf, "zads-ledger", **{"enable.partition.eof": True, "fetch.wait.max.ms": 20})
+        reader = kafka.consumer(
+            self._conf, principals.LEDGER_GROUP, **{"enable.partition.eof": True, "fetch.wait.max.ms": 20}
+        )
         ledger: dict[str, Entry] = {}
         try:
             partitions = self._client.list_topics(topics.LEDGER, CALL_SECONDS).topics[topics.LEDGER].partitions

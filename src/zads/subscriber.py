@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException
 
-from zads import audit, kafka, topics
+from zads import audit, kafka, principals, topics
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Subscriber(threading.Thread):
         self._source = source
         self._stop_reading = threading.Event()
         self._news = threading.Condition()
-        self._consumer = kafka.consumer(conf, conf.get("group.id", "zads-subscriber"))
+        self._consumer = kafka.consumer(conf, conf.get("group.id", principals.SUBSCRIBER_GROUP))
         try:
             self._consumer.assign([end for name in names for end in kafka.ends(self._consumer, name, ANSWER_SECONDS)])
         except KafkaException as error:

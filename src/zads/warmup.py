@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
-from zads import kafka, topics
+from zads import kafka, principals, topics
 from zads.canary import NOT_THERE, CanaryError
 from zads.errors import ZadsError
 from zads.packet import Packet
@@ -114,7 +114,7 @@ class _Flock:
 
     def __init__(self, origin: Mapping[str, str], topic: str, mark: bytes) -> None:
         self._topic, self._mark = topic, mark
-        self._client: Producer = kafka.producer(origin, **{"transactional.id": f"zads-warm-up-{uuid.uuid4()}"})
+        self._client: Producer = kafka.producer(origin, **{"transactional.id": f"{principals.WARM_UP}.{uuid.uuid4()}"})
         self._packets: Iterator[Packet] = itertools.cycle(_packets())
         self.sent = 0
         self._tell(self._client.init_transactions, ARRIVAL_SECONDS)

@@ -24,7 +24,7 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from bench.usage import Parts, Usage, between
-from zads import kafka, topics
+from zads import kafka, principals, topics
 from zads.audit import headers_of
 from zads.demo import filter_lag
 from zads.errors import ZadsError
@@ -279,7 +279,7 @@ class Cluster:
     def behind(self, reader: Reader) -> int:
         """How many offsets the filters are behind what a subscriber has read."""
         ends = {(reader.topic, number): end for number, end in reader.ends.items()}
-        return filter_lag(self.public, "filter-cuts", ends)
+        return filter_lag(self.public, principals.filters("cuts"), ends)
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
         """Play until Java has compiled what is used and an alert costs no less any more: fresh sites cost thrice.

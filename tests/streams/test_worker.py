@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from conftest import Broker, await_true
 
-from zads import kafka, topics
+from zads import kafka, principals, topics
 from zads.demo import filter_counts
 from zads.filters import worker
 from zads.filters.worker import LETTERS_A_VISIT
@@ -353,7 +353,9 @@ def test_partitions_that_move_while_a_batch_is_gathered_are_judged_once(
     thread.start()
     try:
         await_true(lambda: working._gathered, "the beginning of a batch")
-        other = kafka.consumer(night.broker.conf, f"filter-{night.group}", **{"partition.assignment.strategy": "range"})
+        other = kafka.consumer(
+            night.broker.conf, principals.filters(night.group), **{"partition.assignment.strategy": "range"}
+        )
         other.subscribe([topics.pattern({1})])
         await_true(lambda: [other.poll(0.1)] and other.assignment(), "another member to have partitions")
         assert night.seen(evens) == 0, "the batch is still being gathered"

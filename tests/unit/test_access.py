@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zads import access, topics
+from zads import access, principals, topics
 from zads.errors import ZadsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ def test_a_night_that_was_never_made_is_not_open_to_anybody() -> None:
     for site in access.SITES:
         assert not [acl for acl in grants(site) if "20991231" in acl.name]
         assert not any(
-            may(grants(site), user, "read", "ztf_20991231_programid1") for user in ("reader", "partner", "mirror")
+            may(grants(site), user, "read", "ztf_20991231_programid1") for user in ("reader", "partner", "zads.mirror")
         )
 
 
@@ -98,14 +98,31 @@ def test_an_owner_reads_what_their_own_filters_pass_and_nothing_else() -> None:
     assert readable == {"ztf_filter_young", "ztf_filter_fast"}
 
 
-def test_people_only_read() -> None:
+def test_people_read_topics_and_their_settings_and_rule_their_own_groups() -> None:
     people = {f"User:{user['name']}" for user in DATA["users"]}
     for site in access.SITES:
-        assert {acl.operation for acl in grants(site) if acl.principal in people} <= {"read", "describe"}
+        theirs = {(acl.resource, acl.operation) for acl in grants(site) if acl.principal in people}
+        assert theirs == {("topic", "read"), ("topic", "describe_configs"), ("group", "read"), ("group", "delete")}
+
+
+def test_no_program_may_do_more_than_its_work_needs() -> None:
+    allowed = {(acl.principal, acl.resource, acl.operation) for site in access.SITES for acl in grants(site)}
+    programs = {entry for entry in allowed if entry[0].startswith("User:zads.")}
+    assert not {
+        entry for entry in programs if entry[2] in {"alter", "alter_configs", "delete", "cluster_action", "all"}
+    }
+    assert {entry for entry in programs if entry[2] in {"create", "describe_configs"}} == {
+        ("User:zads.mirror", "topic", "create"),
+        ("User:zads.mirror", "topic", "describe_configs"),
+    }
+    assert not [entry for entry in programs if entry[1] == "cluster"]
+    for acl in grants("public"):
+        if acl.principal == "User:zads.mirror" and acl.name.startswith("ztf_"):
+            assert acl.operation == "write"
 
 
 def test_the_mirror_sees_at_the_origin_only_what_may_be_public() -> None:
-    named = {acl.name for acl in grants("origin") if acl.principal == "User:mirror"}
+    named = {acl.name for acl in grants("origin") if acl.principal == "User:zads.mirror"}
     assert named == {topics.topic(night, 1) for night in [topics.CANARY_NIGHT, *NIGHTS]}
 
 
@@ -115,7 +132,7 @@ def test_canaries_are_seen_by_the_mirror_alone_and_kept_for_an_hour() -> None:
         asked = access.known_nights(policy(), site, [topics.topic(topics.CANARY_NIGHT, 2)], [topics.CANARY_NIGHT])
         assert asked == [(topics.CANARY_NIGHT, 1)]
         users = {acl.principal for acl in access.wanted_acls(policy(), site, asked) if acl.name == canaries}
-        assert users == {"User:mirror"}
+        assert users == {"User:zads.mirror"}
         assert access.night_topics(policy(), site, [topics.CANARY_NIGHT]) == []
         [topic] = [one for one in access.fixed_topics(policy(), site) if one.name == canaries]
         assert topic.partitions == 16
@@ -137,31 +154,35 @@ def test_canaries_have_a_topic_where_another_programme_is_public_and_none_where_
 
 def test_the_mirror_can_make_no_topic_but_its_own() -> None:
     made = {acl.name for acl in grants("public") if acl.operation == "create"}
-    assert made == {"mm2-", "heartbeats", "origin.checkpoints.internal"}
+    assert made == {"mm2-configs.origin.", "mm2-offsets.origin.internal", "mm2-status.origin.internal"}
 
 
 def test_the_producer_writes_every_programme_and_cannot_read_any() -> None:
     acls = grants("origin")
-    assert all(may(acls, "producer", "write", topics.topic(night, n)) for night in NIGHTS for n in topics.PROGRAMMES)
-    assert not any(may(acls, "producer", "read", topics.topic(night, n)) for night in NIGHTS for n in topics.PROGRAMMES)
-    assert may(acls, "producer", "read", topics.LEDGER)
-    assert may(acls, "producer", "write", "producer", "transactional_id")
+    assert all(
+        may(acls, "zads.producer", "write", topics.topic(night, n)) for night in NIGHTS for n in topics.PROGRAMMES
+    )
+    assert not any(
+        may(acls, "zads.producer", "read", topics.topic(night, n)) for night in NIGHTS for n in topics.PROGRAMMES
+    )
+    assert may(acls, "zads.producer", "read", topics.LEDGER)
+    assert may(acls, "zads.producer", "write", "zads.producer.apps-1", "transactional_id")
 
 
 def test_filters_write_only_where_they_are_active() -> None:
     acls = grants("public")
-    assert may(acls, "filter-transients", "write", "ztf_filter_young")
-    assert not may(acls, "filter-transients", "write", "ztf_filter_fast")
-    assert not may(acls, "filter-transients", "write", "ztf_20181129_programid1")
-    assert may(acls, "filter-transients", "read", "filter-transients", "group")
-    assert may(acls, "filter-transients", "write", "filter-transients-worker-1", "transactional_id")
-    assert may(acls, "filter-transients", "read", topics.FILTER_COUNTS)
-    assert not [acl for acl in acls if acl.principal == "User:filter-moving"]
+    assert may(acls, "zads.filter.transients", "write", "ztf_filter_young")
+    assert not may(acls, "zads.filter.transients", "write", "ztf_filter_fast")
+    assert not may(acls, "zads.filter.transients", "write", "ztf_20181129_programid1")
+    assert may(acls, "zads.filter.transients", "read", "zads.filter.transients", "group")
+    assert may(acls, "zads.filter.transients", "write", "zads.filter.transients.worker-1", "transactional_id")
+    assert may(acls, "zads.filter.transients", "read", topics.FILTER_COUNTS)
+    assert not [acl for acl in acls if acl.principal == "User:zads.filter.moving"]
 
 
 def test_each_site_has_accounts_for_its_own_people_and_programs() -> None:
-    assert access.accounts(policy(), "origin") == ["mirror", "partner", "producer"]
-    assert access.accounts(policy(), "public") == ["alice", "filter-transients", "mirror", "reader"]
+    assert access.accounts(policy(), "origin") == ["partner", "zads.mirror", "zads.producer"]
+    assert access.accounts(policy(), "public") == ["alice", "reader", "zads.filter.transients", "zads.mirror"]
 
 
 def test_nobody_without_an_account_has_a_grant() -> None:
@@ -201,8 +222,13 @@ def test_a_night_that_is_no_date_is_refused() -> None:
         ({"users": [{"name": "x1", "site": "public", "programmes": [2]}]}, r"x1 .* programmes \[2\].* public"),
         ({"users": [{"name": "x1", "site": "moon"}]}, r"users\[0\].site \(x1\)"),
         ({"users": [{"name": "x1", "site": "public", "program": [1]}]}, r"users\[0\].program \(x1\)"),
-        ({"users": [{"name": "producer", "site": "origin"}]}, "own programs"),
-        ({"users": [{"name": "al", "site": "public"}, {"name": "al-ice", "site": "public"}]}, "groups would mix"),
+        ({"users": [{"name": "zads.mirror", "site": "origin"}]}, r"users\[0\].name \(zads.mirror\)"),
+        ({"users": [{"name": "admin-public", "site": "public"}]}, "name of the operators"),
+        (
+            {"users": [{"name": "al", "site": "public"}, {"name": "al-ice", "site": "public"}]},
+            "al and al-ice would share the group al-ice",
+        ),
+        ({"users": [{"name": "al", "site": "public"}, {"name": "al-", "site": "public"}]}, "al and al- would share"),
         ({"users": DATA["users"] * 2}, "reader is there twice"),
         ({"programmes": {**DATA["programmes"], 4: {"sites": ["origin"]}}}, "4 is none of"),
         ({"programmes": {**DATA["programmes"], 2: {"sites": ["public"]}}}, "2 is public without"),
@@ -266,6 +292,82 @@ def test_what_differs_between_wanted_and_present_topics(
 
 def test_topics_of_others_are_left_alone() -> None:
     assert not access.topic_changes([WANTED], {"t1": WANTED, "other": access.Topic("other", 1, 1)})
+
+
+# What the programs, brokers and operators of earlier and present deployments are called, and what begins like it.
+TAKEN = (
+    "zads zads-ledger zads-audit filter filter-moving filter-transients origin origin-mm2 connect connect-cluster mm2 "
+    "mirror producer admin broker broker-1 public-1 origin-1 heartbeats kafka kafka-cluster console-consumer anonymous"
+).split()
+NAMES = st.one_of(
+    st.sampled_from([*TAKEN, "al", "al-ice", "al_ice", "al-"]), st.from_regex(r"[a-z][a-z0-9_-]{1,6}", fullmatch=True)
+)
+GROUPS = st.one_of(
+    st.sampled_from(["a", "a_b", "moving", "zads", "mirror"]), st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)
+)
+
+
+@given(
+    st.lists(NAMES, unique=True, min_size=1, max_size=6),
+    st.lists(GROUPS, unique=True, max_size=4),
+    st.lists(st.sampled_from(["origin-1", "a.example.org", "admin", "mirror", "filter.a"]), unique=True),
+)
+def test_no_user_shares_a_name_a_group_or_an_id_with_anybody(
+    people: list[str], groups: list[str], hosts: list[str]
+) -> None:
+    users = [{"name": name, "site": "public", "programmes": [1]} for name in people]
+    filters = [
+        {"name": f"f{number}", "owner": people[0], "group": group, "state": "active"}
+        for number, group in enumerate(groups)
+    ]
+    try:
+        wanted = policy(users=users, filters=filters)
+    except ZadsError as error:
+        # Only for its own reasons: never because of what a program, a broker or a host is called.
+        assert "would share the group" in str(error) or "of the operators" in str(error)
+        return
+    ours = {principals.ADMIN, principals.PRODUCER, principals.MIRROR, *map(principals.broker, hosts)}
+    ours |= set(map(principals.filters, groups))
+    assert not ours & set(people)
+    assert len(ours) == 3 + len(hosts) + len(groups)
+    used = {
+        "group": {*ours, principals.LEDGER_GROUP, principals.AUDIT_GROUP, principals.CANARY_GROUP},
+        "transactional_id": {
+            f"connect-cluster-{principals.MIRROR}",
+            f"{principals.MIRROR}-MirrorSourceConnector-0",
+            *(f"{principals.PRODUCER}.{host}" for host in hosts),
+            *(f"{principals.filters(group)}.{host}-1" for group in groups for host in hosts),
+        },
+    }
+    acls = [acl for site in access.SITES for acl in access.wanted_acls(wanted, site, [])]
+    for resource, taken in used.items():
+        for name in taken:
+            holders = {
+                acl.principal.removeprefix("User:")
+                for acl in acls
+                if acl.resource == resource
+                and acl.operation != "describe"
+                and (name == acl.name or (acl.pattern == "prefixed" and name.startswith(acl.name)))
+            }
+            assert not holders & set(people), (name, holders)
+            assert len(holders) <= 1, (name, holders)
+    for one in people:
+        for other in people:
+            theirs = [acl for acl in acls if acl.principal == f"User:{other}"]
+            if one != other:
+                assert not may(theirs, other, "read", one, "group")
+                assert not may(theirs, other, "read", f"{one}-2", "group")
+
+
+def test_grants_that_meet_are_found() -> None:
+    def group(user: str, name: str, pattern: str) -> access.Acl:
+        return access.Acl(f"User:{user}", "group", name, pattern, "read")
+
+    assert access.shared([group("a", "x", "literal"), group("a", "x", "prefixed")]) == []
+    assert access.shared([group("a", "x", "literal"), group("b", "y", "literal")]) == []
+    assert access.shared([group("a", "x-", "prefixed"), group("b", "x", "literal")]) == []
+    for other in (group("b", "x", "literal"), group("b", "x", "prefixed"), group("b", "xy", "literal")):
+        assert len(access.shared([group("a", "x", "prefixed"), other])) == 1
 
 
 ACLS = st.builds(

@@ -29,6 +29,15 @@ def test_a_bad_properties_file_is_named_with_its_line(tmp_path, text, message):
         kafka.read_properties(path)
 
 
+def test_an_answer_that_denies_is_not_taken_for_a_dead_network():
+    conf = {"bootstrap.servers": "broker-1.example.org:9094", "sasl.username": "reader"}
+    denied = kafka.failure(conf, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    assert "reader may not do that at broker-1.example.org:9094" in str(denied)
+    assert "does not answer" not in str(denied)
+    silent = kafka.failure(conf, KafkaError(KafkaError._TRANSPORT))
+    assert "broker-1.example.org:9094 does not answer" in str(silent)
+
+
 def test_a_missing_properties_file_is_named(tmp_path):
     with pytest.raises(ZadsError, match=r"nothing\.properties"):
         kafka.read_properties(tmp_path / "nothing.properties")

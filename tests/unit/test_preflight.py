@@ -71,7 +71,17 @@ BAD = {
         "group_vars/all/users.yml: users: reader reads programme 2 at public, where the data policy has it not",
     ),
     "a user of no site": (lambda i: i["users"][0].update(site="moon"), "reader has site 'moon'"),
-    "a user with a program's name": (lambda i: i["users"][0].update(name="mirror"), "mirror is the name of a program"),
+    "a user with an operator's name": (lambda i: i["users"][0].update(name="admin-public"), "a name of the operators"),
+    "users who share groups": (
+        lambda i: i["users"].append({"name": "reader-2", "site": "public"}),
+        "reader and reader-2 would share",
+    ),
+    "a user with a program's name": (lambda i: i["users"][0].update(name="zads.mirror"), "is no name"),
+    "a group's name that the policy refuses": (
+        lambda i: (i["filter_groups"].update({"a-b": {}}), i["filters"][0].update(group="a-b")),
+        "inventories/local/group_vars/all: filters[0].group (bright_young_transient)",
+    ),
+    "off without quotes": (lambda i: i["filters"][0].update(state=yaml.safe_load("off")), 'write "off" in quotes'),
     "a user with a bad name": (lambda i: i["users"][0].update(name="O'Neil"), "is no name"),
     "a user twice": (lambda i: i["users"][1].update(name="reader"), "reader is named twice"),
     "a filter in no group": (lambda i: i["filters"][0].update(group="none"), "which filter_groups does not name"),
@@ -91,11 +101,6 @@ def test_a_bad_inventory_is_refused_by_name(problems, inventory, spoil, says):
 
 def test_several_mirrors_are_accepted(problems, inventory):
     inventory["groups"]["mirrors"] = ["a", "b"]
-    assert problems(inventory) == []
-
-
-def test_a_filter_that_is_off_is_written_as_yaml_reads_it(problems, inventory):
-    inventory["filters"][0]["state"] = yaml.safe_load("off")
     assert problems(inventory) == []
 
 

@@ -38,23 +38,34 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from zads.access import Policy
+from zads.errors import ZadsError
+
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 SITES = ("origin", "public")
 PROGRAMMES = {"1", "2", "3"}
 STATES = ("shadow", "active", "off")
 ENSEMBLE = (3, 5)
-RESERVED = ("admin", "producer", "mirror")
 
 
 def problems(data: dict) -> list[str]:
     """Everything that is wrong, each as `FILE: VARIABLE what is wrong`."""
     hosts_file = f"inventories/{data['env']}/hosts.yml"
     variables = f"inventories/{data['env']}/group_vars/all"
+    found = [f"{variables}/{file}.yml: {problem}" for check, file in FILES.items() for problem in check(data)]
     return [
         *(f"{hosts_file}: {problem}" for problem in _hosts(data)),
-        *(f"{variables}/{file}.yml: {problem}" for check, file in FILES.items() for problem in check(data)),
+        *(found or _policy(data, variables)),
         *_secrets(data),
     ]
+
+
+def _policy(data: dict, variables: str):
+    """What the deployment's own reading of the same data refuses, and the checks above have passed."""
+    try:
+        Policy.read({**data, "topics_night": data["night_topics"]})
+    except ZadsError as error:
+        yield f"{variables}: {error}"
 
 
 def _hosts(data: dict):
@@ -117,8 +128,6 @@ def _users(data: dict):
         name, site = str(user.get("name", "")), user.get("site")
         if not NAME.fullmatch(name):
             yield f"users: {name!r} is no name (small letters, digits, - and _)"
-        if name in RESERVED or name.startswith("filter-"):
-            yield f"users: {name} is the name of a program"
         if site not in SITES:
             yield f"users: {name} has site {site!r}, none of {', '.join(SITES)}"
             continue
@@ -143,9 +152,10 @@ def _filters(data: dict):
             yield f"filters: {name} is in group {one.get('group')!r}, which filter_groups does not name"
         if one.get("owner") not in users:
             yield f"filters: {name} belongs to {one.get('owner')!r}, whom users does not name"
-        state = {True: "on", False: "off"}.get(one.get("state"), one.get("state"))  # YAML reads off as false
-        if state not in STATES:
-            yield f"filters: {name} has state {state!r}, none of {', '.join(STATES)}"
+        if one.get("state") is False:
+            yield f'filters: {name} has the state false, as YAML reads the bare word off: write "off" in quotes'
+        elif one.get("state") not in STATES:
+            yield f"filters: {name} has state {one.get('state')!r}, none of {', '.join(STATES)}"
         for file in [str(one.get("file", f"{name}.py")).partition(":")[0], *one.get("data", [])]:
             if file not in data["filter_files"]:
                 place = f"inventories/{data['env']}/filters"

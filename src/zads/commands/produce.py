@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zads import kafka, metrics
+from zads import kafka, metrics, principals
 from zads.commands import log_to_stderr
 from zads.errors import ZadsError
 from zads.producer import KEEP_SECONDS, Producer
@@ -27,7 +27,7 @@ class Settings(BaseModel):
 
     spool: Path
     kafka: Path
-    name: str = Field("producer", min_length=1)
+    name: str = Field(principals.program("producer", "manual"), min_length=1)
     metrics_port: int = Field(0, ge=0, le=65535)
     heartbeat: Path | None = None
     keep_hours: float = Field(KEEP_SECONDS / 3600, ge=0)

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from zads import audit, kafka, topics
-from zads.errors import ZadsError
 
 app = typer.Typer(help="List a cluster's nights and filters.")
 
@@ -32,9 +31,7 @@ def list_topics(
     try:
         found = audit.describe(conf, lambda name: _concerns(name, wanted))
     except KafkaException as error:
-        raise ZadsError(
-            f"{conf['bootstrap.servers']} does not answer: {error.args[0].str()}", hint=f"is {properties} up to date?"
-        ) from error
+        raise kafka.failure(conf, error.args[0]) from error
     if as_json:
         typer.echo(json.dumps([vars(state) for state in found], indent=1))
         return

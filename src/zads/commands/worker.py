@@ -22,7 +22,7 @@ def run(
 ) -> None:
     """Run a group of filters on the public stream until SIGTERM; SIGHUP reads configuration and filters again.
 
-    Example: zads worker --config /etc/zads/filters/moving/group.json --kafka filter-moving.properties --name 1
+    Example: zads worker --config /etc/zads/filters/moving/group.json --kafka kafka.properties --name 1
     """
     from zads.filters import worker
 

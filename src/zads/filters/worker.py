@@ -32,7 +32,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zads import kafka, metrics, topics, wholefile
+from zads import kafka, metrics, principals, topics, wholefile
 from zads.errors import ZadsError
 from zads.filters import runtime
 from zads.packet import Packet, PacketError
@@ -287,7 +287,7 @@ class Worker:
         self._path, self._conf, self._name = path, dict(conf), name
         self._stats, self._heartbeat = stats, heartbeat
         self._lineup = Lineup(path)
-        self._group_id = f"filter-{self._lineup.config.group}"
+        self._group_id = principals.filters(self._lineup.config.group)
         self._counts: dict[str, Counts] = {}
         self._letters: dict[tuple[str, str], int] = {}
         self._stop = self._reload = False
@@ -309,7 +309,7 @@ class Worker:
         self._producer = kafka.producer(
             self._conf,
             **{
-                "transactional.id": f"{self._group_id}-{self._name}", "transaction.timeout.ms": TRANSACTION_MS,
+                "transactional.id": f"{self._group_id}.{self._name}", "transaction.timeout.ms": TRANSACTION_MS,
                 "linger.ms": 5,
             },
         )  # fmt: skip

@@ -1,0 +1,39 @@
+"""Names of the system's own programs, brokers and operators: none of them can be a user's.
+
+Each begins with ``zads.``. A user's name has no dot (``access.User``), and what belongs to a user (consumer groups) is
+called NAME or NAME-…: so no name of a user, and no prefix made of one, meets a name made here.
+Parts are joined by dots, and a group of filters has no dot either: the prefix ``zads.filter.a.`` is of one group alone.
+"""
+
+from __future__ import annotations
+
+_ROOT = "zads"
+
+
+def program(*parts: str) -> str:
+    """The name of one of our own, e.g. ``zads.producer`` or ``zads.filter.transients``."""
+    return ".".join((_ROOT, *parts))
+
+
+#: Accounts (SCRAM) of the programs.
+PRODUCER = program("producer")
+MIRROR = program("mirror")
+#: The operators' principal: the certificate of the name ``admin``.
+ADMIN = program("admin")
+
+#: Consumer groups of readers that commit no offset: the producer reading its ledger, and the operators' tools.
+LEDGER_GROUP = program("ledger")
+AUDIT_GROUP = program("audit")
+CANARY_GROUP = program("canary")
+SUBSCRIBER_GROUP = program("subscriber")
+WARM_UP = program("warm-up")
+
+
+def filters(group: str) -> str:
+    """Account and consumer group of the workers of a group of filters."""
+    return program("filter", group)
+
+
+def broker(host: str) -> str:
+    """The principal of a broker, whose certificate names its host."""
+    return program("broker", host)
