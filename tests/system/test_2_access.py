@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from conftest import System, client
+import yaml
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from conftest import STATE, System, client, run
 
 DENIED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+
+
+def program(name: str, like: str) -> dict[str, str]:
+    """How a program connects where a user does."""
+    passwords: dict[str, str] = yaml.safe_load((STATE / "secrets/passwords.yml").read_text())
+    return {**client(like), "sasl.username": name, "sasl.password": passwords[name]}
 
 
 def read_error(conf: dict[str, str], topic: str, group: str) -> KafkaError | None:
@@ -116,3 +130,42 @@ def test_offsets_can_be_rewound_to_the_first_alert(system: System, public_topic:
         assert high > 0
     finally:
         consumer.close()
+
+
+def test_a_reader_sees_the_settings_of_what_they_read_and_of_nothing_else(system: System, public_topic: str) -> None:
+    admin = AdminClient(client("reader"))
+    asked = {name: ConfigResource(ResourceType.TOPIC, name) for name in (public_topic, "zads_rejected")}
+    answers = {name: next(iter(admin.describe_configs([about]).values())) for name, about in asked.items()}
+    assert answers[public_topic].result(20)["retention.ms"].value == "604800000"
+    with pytest.raises(KafkaException) as refused:
+        answers["zads_rejected"].result(20)
+    assert refused.value.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    assert public_topic in run(".venv/bin/zads", "topics", "--kafka", ".zads/local/clients/reader.properties").stdout
+
+
+def test_a_reader_resets_and_deletes_groups_of_their_own_and_no_other(system: System, public_topic: str) -> None:
+    admin = AdminClient(client("reader"))
+    for group, theirs in (("reader", True), ("reader-reset", True), ("alice", False), ("zads.filter.moving", False)):
+        wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(public_topic, 0, 0)])
+        steps = [
+            lambda wanted=wanted: admin.alter_consumer_group_offsets([wanted]),
+            lambda group=group: admin.delete_consumer_groups([group]),
+        ]
+        for step in steps:
+            answer = next(iter(step().values()))
+            if theirs:
+                answer.result(20)
+                continue
+            with pytest.raises(KafkaException) as refused:
+                answer.result(20)
+            assert refused.value.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+
+
+def test_the_mirror_cannot_alter_what_the_public_site_keeps(system: System, public_topic: str) -> None:
+    admin = AdminClient(program("zads.mirror", like="reader"))
+    short = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    change = ConfigResource(ResourceType.TOPIC, public_topic, incremental_configs=[short])
+    answer = next(iter(admin.incremental_alter_configs([change], validate_only=True).values()))
+    with pytest.raises(KafkaException) as refused:
+        answer.result(20)
+    assert refused.value.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
