@@ -34,10 +34,12 @@ def fits(value: float = 1.0) -> bytes:
     return gzip.compress(header + data.ljust(-(-len(data) // 2880) * 2880, b"\0"), 1, mtime=0)
 
 
-def make_record(version: str = "4.01", candid: int = 1, history: int = 2, **candidate: Any) -> dict[str, Any]:
-    """A record of a schema version; keyword arguments set fields of its candidate."""
+def make_record(
+    version: str = "4.01", candid: int = 1, history: int = 2, definition: dict[str, Any] | None = None, **candidate: Any
+) -> dict[str, Any]:
+    """A record of a schema version, or of any other schema; keyword arguments set fields of its candidate."""
     record: dict[str, Any] = {}
-    for field in schemas.resolved(schemas.get(version).definition)["fields"]:
+    for field in schemas.resolved(definition or schemas.get(version).definition)["fields"]:
         record[field["name"]] = _value(field["type"], history)
     record |= {"schemavsn": version, "publisher": "ZTF (test)", "objectId": f"ZTF18test{candid:03d}", "candid": candid}
     record["candidate"] |= {"jd": JD, "programid": 1, "candid": candid, "isdiffpos": "t", **candidate}
@@ -52,6 +54,10 @@ def _value(schema: Any, history: int) -> Any:
     if isinstance(schema, dict):
         if schema["type"] == "array":
             return [_value(schema["items"], history) for _ in range(history)]
+        if schema["type"] == "map":
+            return {"key": _value(schema["values"], history)}
+        if schema["type"] in ("enum", "fixed"):
+            return schema["symbols"][-1] if "symbols" in schema else bytes(schema["size"])
         return {field["name"]: _value(field["type"], history) for field in schema["fields"]}
     return _VALUES[schema]
 

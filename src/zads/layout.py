@@ -68,10 +68,47 @@ def _walk(schema: Any, path: str) -> Walk:
     if isinstance(schema, list):
         return _union(schema, path)
     if isinstance(schema, dict):
-        return _record(schema, path) if schema["type"] == "record" else _array(schema["items"], path)
+        return _compound(schema, path)
     if schema in ("string", "bytes"):
         return _sized(path, text=schema == "string")
     return _run([(path, schema)])
+
+
+def _compound(schema: dict[str, Any], path: str) -> Walk:
+    kind = schema["type"]
+    if kind == "record":
+        return _record(schema, path)
+    if kind == "enum":
+        return _enum(len(schema["symbols"]), path)
+    if kind == "fixed":
+        return _fixed(schema["size"], path)
+    return _array(schema["items"], path) if kind == "array" else _map(schema["values"], path)
+
+
+def _enum(symbols: int, path: str) -> Walk:
+    def walk(data: bytes, start: int, end: int) -> int:
+        number, start = read_long(data, start, end, path)
+        if not 0 <= number < symbols:
+            raise MismatchError(path, f"none of its {symbols} symbols has the number {number}")
+        return start
+
+    return walk
+
+
+def _fixed(size: int, path: str) -> Walk:
+    def walk(_: bytes, start: int, end: int) -> int:
+        if start + size > end:
+            raise MismatchError(path, f"the data end within its {size} bytes")
+        return start + size
+
+    return walk
+
+
+def _map(values: Any, path: str) -> Walk:
+    """As an array of pairs."""
+    return _array(
+        {"type": "record", "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": values}]}, path
+    )
 
 
 def _pattern(schema: Any, *, capture: bool = False) -> bytes | None:

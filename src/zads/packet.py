@@ -2,15 +2,12 @@
 
 A packet's bytes are never encoded anew. ``Packet.parse`` validates them without decoding; ``read`` decodes the fields
 asked for and stops after the last of them: Avro is sequential, so whoever wants only the candidate never touches light
-curve and cutouts. What follows from a header alone (schema, layout, projections) is worked out once and remembered by
-the header's bytes, since a survey writes only a handful of them.
+curve and cutouts. What follows from a header alone is ``zads.header``'s.
 """
 
 from __future__ import annotations
 
-import functools
 import io
-import json
 import math
 import zlib
 from collections.abc import Iterable
@@ -19,25 +16,18 @@ from typing import Any
 import fastavro
 import numpy as np
 import numpy.typing as npt
-from fastavro.schema import SchemaParseException, parse_schema
 
-from zads import layout, projection, schemas, topics
+from zads import header, layout, schemas, topics
 from zads.errors import ZadsError
+from zads.header import PacketError as PacketError
 
-MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
 #: A packet above this is refused: Kafka's limits here are a little higher, real packets are about 75,000 bytes.
 MAX_BYTES = 4_000_000
-#: Real schemas have 27,000 bytes; parsing a far larger one is work that no alert asks for.
-MAX_SCHEMA_BYTES = 512_000
 #: A cutout has 63 x 63 pixels, 20,160 bytes unpacked; no more than this is unpacked.
 MAX_CUTOUT_BYTES = 4_000_000
-#: A reason may quote what it is about, which may be anything: it is cut at so many characters.
-MAX_REASON = 500
-#: Headers that are remembered at a time.
-MAX_HEADERS = 64
-#: Sets of fields whose readers are remembered, of each schema.
-MAX_READERS = 1024
+#: An object's name has 12 characters; people and tables read it.
+MAX_NAME = 64
 #: Any alert's Julian date is between 1968 and 2132.
 JD_RANGE = (2_440_000.0, 2_500_000.0)
 _AXES = ("NAXIS1", "NAXIS2")
@@ -52,18 +42,6 @@ _IDENTITY = (
 )
 
 
-class PacketError(ZadsError):
-    """Bytes that are not a packet: ``field`` is the dotted path of what is wrong (may be empty), ``reason`` why."""
-
-    def __init__(self, reason: str, *, field: str = "", source: str = "") -> None:
-        if len(reason) > MAX_REASON:
-            reason = f"{reason[: MAX_REASON - 3]}..."
-        where = ": ".join(part for part in (source, field) if part)
-        super().__init__(f"{where}: {reason}" if where else reason)
-        self.field = field
-        self.reason = reason
-
-
 class Packet:
     """An alert, by its bytes; made by ``parse`` (validates) or ``trusted`` (does not).
 
@@ -72,65 +50,69 @@ class Packet:
 
     __slots__ = ("_block", "_header", "_identity", "_start", "_stop", "data")
 
-    def __init__(self, data: bytes, header: _Header, block: bytes, start: int, stop: int) -> None:
+    def __init__(self, data: bytes, about: header.Header, block: bytes, start: int, stop: int) -> None:
         self.data = data
-        self._header = header
+        self._header = about
         self._block = block  # what the record is in: `data`, unless that is compressed
         self._start, self._stop = start, stop  # of the record within it
         self._identity: dict[str, Any] | None = None
 
     @classmethod
-    def parse(cls, data: bytes, *, source: str = "") -> Packet:
-        """The packet that these bytes are, all of it validated.
+    def parse(cls, data: bytes, *, source: str = "", admission: schemas.Admission = schemas.REFUSE) -> Packet:
+        """The packet that these bytes are, all of it validated; ``admission`` decides on schemas that are not known.
 
-        Errors: PacketError with the path of the field that is wrong, ``source`` (a file's name, say) in its message.
+        Raises PacketError with the path of the field that is wrong, ``source`` (a file's name, say) in its message.
         """
         try:
-            return cls._parse(data)
+            return cls._parse(data, admission)
         except layout.MismatchError as error:
             raise PacketError(error.reason, field=error.field, source=source) from None
         except PacketError as error:
-            raise PacketError(error.reason, field=error.field, source=source) from None
+            raise error.of(source) from None
 
     @classmethod
-    def _parse(cls, data: bytes) -> Packet:
+    def _parse(cls, data: bytes, admission: schemas.Admission) -> Packet:
         if not data:
             raise PacketError("it is empty")
         if len(data) > MAX_BYTES:
             raise PacketError(f"it has {len(data)} bytes, more than the {MAX_BYTES} that a packet may have")
-        header, packed, position = _header_of(data)
+        about, packed, position = header.read(data)
+        _admit(about, admission)
         block, start, stop = _block(data, packed, position)
-        end = header.walk(block, start, stop)
+        end = about.walk(block, start, stop)
         if end != stop:
             raise PacketError(f"the record ends {stop - end} bytes before its block does", field="block")
-        packet = cls(data, header, block, start, stop)
+        packet = cls(data, about, block, start, stop)
         packet._check_values()
+        if packet._header is not about:
+            _admit(packet._header, admission)
         return packet
 
     @classmethod
     def trusted(cls, data: bytes) -> Packet:
         """The packet that these bytes are, on the word of whoever validated them: only the header is looked at.
 
-        Errors: PacketError if even that is not a packet's.
+        A new schema is taken if it is compatible: whoever published the packet has admitted it.
+        Raises PacketError if even that is not a packet's.
         """
         try:
-            header, packed, position = _header_of(data)
+            about, packed, position = header.read(data)
             block, start, stop = _block(data, packed, position)
         except layout.MismatchError as error:
             raise PacketError(error.reason, field=error.field) from None
-        return cls(data, header, block, start, stop)
+        return cls(data, about, block, start, stop)
 
     def _check_values(self) -> None:
         """What the schema cannot say: an alert's identity is consistent, and its date and programme are possible."""
         identity = self._identify()
         candidate = identity["candidate"]
-        version = self._header.schema.version
+        version = self.schema_version
         if identity["schemavsn"] != version:
             raise PacketError(
                 f"it claims version {identity['schemavsn']!r}, its schema is {version}", field="schemavsn"
             )
-        if not identity["objectId"]:
-            raise PacketError("it is empty", field="objectId")
+        if problem := _name_problem(identity["objectId"]):
+            raise PacketError(problem, field="objectId")
         if identity["candid"] != candidate["candid"]:
             raise PacketError(
                 f"{candidate['candid']} differs from candid {identity['candid']}", field="candidate.candid"
@@ -146,12 +128,26 @@ class Packet:
     def _identify(self) -> dict[str, Any]:
         if self._identity is None:
             self._identity = self.read(_IDENTITY)
+            other = self._header.renumbered
+            if other is not None and self._identity["schemavsn"] == other.schema.version:
+                self._header = other
         return self._identity
+
+    def _about(self) -> header.Header:
+        """What holds for it: its own word on its version decides, where its header leaves that open."""
+        if self._header.renumbered is not None:
+            self._identify()
+        return self._header
 
     @property
     def schema_version(self) -> str:
         """The version of its schema, e.g. "4.02"."""
-        return self._header.schema.version
+        return self._about().schema.version
+
+    @property
+    def new_schema(self) -> schemas.NewSchema | None:
+        """What is different in its schema; None if that is known."""
+        return self._about().new
 
     @property
     def candid(self) -> int:
@@ -221,157 +217,35 @@ class Packet:
         """Whether the packet's schema has a field (a dotted path)."""
         return self._header.has(field)
 
+    def having(self, fields: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of some fields (dotted paths) that the packet's schema has."""
+        return self._header.having(fields)
+
     def __repr__(self) -> str:
         return f"<Packet of {len(self.data)} bytes, schema {self.schema_version}>"
 
 
+def _admit(about: header.Header, admission: schemas.Admission) -> None:
+    """Raises PacketError for a new schema that is not admitted."""
+    if about.new and (refusal := admission.refusal(about.new)):
+        text = f"{header.unknown(about.schema.version)}: {refusal}; {about.new}"
+        raise PacketError(text, field="header", differences=about.new.differences)
+
+
+def _name_problem(name: str) -> str:
+    """Why an object cannot be called so; "" if it can. Names are printed, and are keys: nothing in them is unseen."""
+    if not name:
+        return "it is empty"
+    if len(name) > MAX_NAME:
+        return f"it has {len(name)} characters, more than the {MAX_NAME} that an object's name may have"
+    if not name.isprintable():
+        hidden = next(character for character in name if not character.isprintable())
+        return f"it has the character {hidden!a}, which cannot be printed"
+    return "it begins or ends with a blank" if name != name.strip() else ""
+
+
 def _undecodable(error: Exception) -> PacketError:
     return PacketError(f"it was never validated, and cannot be decoded: {error!r}")
-
-
-class _Header:
-    """Everything that follows from a known schema: worked out once a version, whatever the wording of a header."""
-
-    def __init__(self, schema: schemas.Schema) -> None:
-        self.schema = schema
-        self.resolved = schemas.resolved(schema.definition)
-        self.walk = layout.compile_layout(self.resolved)
-        # Defaults are left out: they are for readers that lack a field, and some of ZTF's are not of their type.
-        self.parsed = parse_schema(_named(self.resolved))
-        self._readers: dict[tuple[str, ...], projection.Reader] = {}
-
-    def has(self, field: str) -> bool:
-        return not projection.missing(self.resolved, _tree((field,)))
-
-    def reader(self, fields: tuple[str, ...]) -> projection.Reader:
-        """What reads these fields. Errors: ZadsError naming one that the schema does not have."""
-        try:
-            return self._readers[fields]
-        except KeyError:
-            pass
-        result = projection.compile_reader(self.resolved, _tree(fields)) if fields else _nothing
-        if len(self._readers) >= MAX_READERS:
-            self._readers = {}
-        self._readers[fields] = result
-        return result
-
-
-def _nothing(_: bytes, __: int, ___: int) -> dict[str, Any]:
-    return {}
-
-
-def _tree(fields: Iterable[str]) -> dict[str, Any]:
-    """Dotted paths as nested dictionaries; an empty one means everything below."""
-    root: dict[str, Any] = {}
-    whole = {field for field in fields if field}
-    for field in sorted(whole):
-        parts = field.split(".")
-        if any(".".join(parts[:count]) in whole for count in range(1, len(parts))):
-            continue  # all of a record that holds it is wanted
-        node = root
-        for part in parts:
-            node = node.setdefault(part, {})
-    return root
-
-
-def _named(schema: Any, path: str = "alert") -> Any:
-    """The schema with each record named by its path.
-
-    Avro knows a type by its name alone and wants it defined once, but here the type that ``cutoutScience`` and
-    ``cutoutTemplate`` share is spelt out at both.
-    """
-    if isinstance(schema, list):
-        return [_named(branch, path) for branch in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if schema["type"] == "array":
-        return {"type": "array", "items": _named(schema["items"], path)}
-    fields = [{"name": f["name"], "type": _named(f["type"], f"{path}.{f['name']}")} for f in schema["fields"]]
-    return {"type": "record", "name": path, "fields": fields}
-
-
-@functools.cache
-def _header(version: str) -> _Header:
-    return _Header(schemas.get(version))
-
-
-#: What is known of a header's bytes: what follows from its schema, and whether the block is compressed.
-#: Never changed in place: threads may be looking.
-_headers: dict[bytes, tuple[_Header, bool]] = {}
-
-
-def _header_of(data: bytes) -> tuple[_Header, bool, int]:
-    """What is known of a container's header, whether its block is compressed, and where its sync marker starts."""
-    global _headers
-    for known, (header, packed) in _headers.items():
-        if data.startswith(known):
-            return header, packed, len(known)
-    position, metadata = _metadata(data)
-    header, packed = _understood(metadata)
-    kept = list(_headers.items())[1 - MAX_HEADERS :]
-    _headers = {**dict(kept), data[:position]: (header, packed)}
-    return header, packed, position
-
-
-def _metadata(data: bytes) -> tuple[int, dict[str, bytes]]:
-    if not data.startswith(MAGIC):
-        raise PacketError("it is not an Avro object container (it does not begin with 'Obj' 1)")
-    metadata: dict[str, bytes] = {}
-    position, end = len(MAGIC), len(data)
-    while True:
-        count, position = layout.read_long(data, position, end, "header")
-        if count < 0:
-            count = -count
-            _, position = layout.read_long(data, position, end, "header")
-        if not count:
-            return position, metadata
-        if count > end - position:
-            raise PacketError(f"it claims {count} entries", field="header")
-        for _ in range(count):
-            key, position = _sized(data, position, end)
-            value, position = _sized(data, position, end)
-            try:
-                value.decode()  # Avro lets it be anything; fastavro, hence most clients, fails when it is no text
-                metadata[key.decode()] = value
-            except UnicodeDecodeError:
-                raise PacketError("an entry is not UTF-8", field="header") from None
-
-
-def _sized(data: bytes, start: int, end: int) -> tuple[bytes, int]:
-    size, first = layout.read_long(data, start, end, "header")
-    if size < 0 or first + size > end:
-        raise PacketError("the data end within it", field="header")
-    return data[first : first + size], first + size
-
-
-def _understood(metadata: dict[str, bytes]) -> tuple[_Header, bool]:
-    text = metadata.get("avro.schema")
-    if text is None:
-        raise PacketError("it has no schema", field="header")
-    if len(text) > MAX_SCHEMA_BYTES:
-        raise PacketError(f"its schema has {len(text)} bytes, more than {MAX_SCHEMA_BYTES}", field="header")
-    codec = metadata.get("avro.codec", b"null")
-    if codec not in (b"null", b"deflate"):
-        raise PacketError(f"it is compressed in a way that is not ours ({codec!r}): null or deflate", field="header")
-    try:
-        definition = json.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise PacketError(f"its schema is not JSON: {error}", field="header") from None
-    try:
-        schema = schemas.identify(definition)
-    except (ZadsError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise PacketError(f"its schema is no Avro schema: {error}", field="header") from None
-    if schema is None:
-        claimed = definition.get("version") if isinstance(definition, dict) else None
-        raise PacketError(
-            f"its schema is none of {', '.join(schemas.known())}, or altered (it says version {claimed!r})",
-            field="header",
-        )
-    try:
-        parse_schema(definition)  # what most clients do first; it refuses some defaults, which identify() ignores
-    except (SchemaParseException, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise PacketError(f"its schema cannot be used by readers: {error}", field="header") from None
-    return _header(schema.version), codec == b"deflate"
 
 
 def _block(data: bytes, packed: bool, position: int) -> tuple[bytes, int, int]:
@@ -389,7 +263,7 @@ def _block(data: bytes, packed: bool, position: int) -> tuple[bytes, int, int]:
     if data[stop : stop + SYNC_BYTES] != sync:
         raise PacketError("the marker after its record is not the one in its header", field="block")
     if stop + SYNC_BYTES != len(data):
-        raise PacketError(f"{len(data) - stop - SYNC_BYTES} bytes follow its end", field="block")
+        raise PacketError(_following(data, stop + SYNC_BYTES, sync), field="block")
     if not packed:
         return data, start, stop
     try:
@@ -400,6 +274,20 @@ def _block(data: bytes, packed: bool, position: int) -> tuple[bytes, int, int]:
     if rest and rest != zlib.adler32(plain).to_bytes(4, "big")[:3]:
         raise PacketError(f"{len(rest)} bytes follow its compressed record", field="block")
     return plain, 0, len(plain)
+
+
+def _following(data: bytes, end: int, sync: bytes) -> str:
+    """What is behind a packet."""
+    if data.startswith(header.MAGIC, end):
+        return f"{len(data) - end} bytes follow its end, where another packet begins: one packet is one file"
+    try:
+        count, first = layout.read_long(data, end, len(data), "block")
+        size, first = layout.read_long(data, first, len(data), "block")
+        if count > 0 and size >= 0 and data[first + size : first + size + SYNC_BYTES] == sync:
+            return f"it has more than one block, the second of {count} records: a packet is one record in one block"
+    except layout.MismatchError:
+        pass
+    return f"{len(data) - end} bytes follow its end"
 
 
 def _inflate(packed: bytes, wbits: int, limit: int) -> tuple[bytes, bytes]:

@@ -50,10 +50,10 @@ def compile_reader(schema: Mapping[str, Any], wanted: Wanted) -> Reader:
 def missing(schema: Any, wanted: Wanted) -> str:
     """The dotted path of a wanted field that the schema does not have; "" if it has all."""
     if isinstance(schema, list):
-        return min(missing(branch, wanted) for branch in schema if branch != "null")
+        return min((missing(branch, wanted) for branch in schema if branch != "null"), default=min(wanted, default=""))
     if isinstance(schema, dict) and schema["type"] == "array":
         return missing(schema["items"], wanted)
-    types = {field["name"]: field["type"] for field in schema["fields"]} if isinstance(schema, dict) else {}
+    types = {field["name"]: field["type"] for field in schema.get("fields", ())} if isinstance(schema, dict) else {}
     for name, below in sorted(wanted.items()):
         if name not in types:
             return name
@@ -68,6 +68,7 @@ def _record_steps(schema: Any, wanted: Wanted, path: str, *, cut: bool) -> tuple
     names = [field["name"] for field in fields if not wanted or field["name"] in wanted]
     steps: list[_Step] = []
     run: list[tuple[str, Any, bool]] = []
+    final = names[-1] if cut and names else ""
     for field in fields:
         name, kind = field["name"], field["type"]
         place, mine = f"{path}.{name}".lstrip("."), name in names
@@ -76,9 +77,9 @@ def _record_steps(schema: Any, wanted: Wanted, path: str, *, cut: bool) -> tuple
         else:
             steps += _run(run)
             run = []
-            last = cut and name == names[-1]
+            last = name == final
             steps.append(_value(kind, wanted.get(name, {}), place, cut=last) if mine else _passed_over(kind, place))
-        if cut and name == names[-1]:
+        if name == final:
             break
     return [*steps, *_run(run)], names
 
@@ -142,12 +143,44 @@ def _value(kind: Any, wanted: Wanted, path: str, *, cut: bool) -> _Step:
     if isinstance(kind, list):
         return _union([_value(branch, wanted, path, cut=cut) for branch in kind], path)
     if isinstance(kind, dict):
-        return _record(kind, wanted, path, cut=cut) if kind["type"] == "record" else _array(kind["items"], wanted, path)
+        return _compound(kind, wanted, path, cut=cut)
     if kind == "null":
         return _null
     if kind in ("string", "bytes"):
         return _sized(path, bytes.decode if kind == "string" else bytes)
     return _run([(path, kind, True)])[0]
+
+
+def _compound(kind: Any, wanted: Wanted, path: str, *, cut: bool) -> _Step:
+    if kind["type"] == "record":
+        return _record(kind, wanted, path, cut=cut)
+    if kind["type"] == "array":
+        return _array(kind["items"], wanted, path)
+    if kind["type"] == "map":
+        return _map(kind["values"], path)
+    walk = layout.compile_layout(kind)
+    symbols = kind.get("symbols")
+
+    def step(data: bytes, start: int, end: int, values: list[Any]) -> int:
+        stop = walk(data, start, end)
+        values.append(symbols[_number(data[start:stop])] if symbols else data[start:stop])
+        return stop
+
+    return step
+
+
+def _map(kind: Any, path: str) -> _Step:
+    """As an array of pairs."""
+    fields = [{"name": "key", "type": "string"}, {"name": "value", "type": kind}]
+    inner = _array({"type": "record", "fields": fields}, {}, path)
+
+    def step(data: bytes, start: int, end: int, values: list[Any]) -> int:
+        pairs: list[Any] = []
+        stop = inner(data, start, end, pairs)
+        values.append({pair["key"]: pair["value"] for pair in pairs[0]})
+        return stop
+
+    return step
 
 
 def _null(_: bytes, start: int, __: int, values: list[Any]) -> int:

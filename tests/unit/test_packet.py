@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import packets
-import zads.packet
+import zads.header
 from zads import layout, projection, schemas
 from zads.errors import ZadsError
-from zads.packet import MAX_BYTES, MAX_CUTOUT_BYTES, MAX_HEADERS, Packet, PacketError, cutout
+from zads.header import MAX_HEADERS
+from zads.packet import MAX_BYTES, MAX_CUTOUT_BYTES, Packet, PacketError, cutout
 
 VERSIONS = sorted(schemas.known())
 SAMPLES = {version: packets.make_packet(version) for version in VERSIONS}
@@ -163,8 +164,8 @@ def test_nothing_is_read_after_the_last_field_that_is_wanted() -> None:
 
 def test_an_unknown_header_is_parsed_once_and_then_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[bytes] = []
-    whole = zads.packet._metadata
-    monkeypatch.setattr(zads.packet, "_metadata", lambda data: parsed.append(data) or whole(data))
+    whole = zads.header._metadata
+    monkeypatch.setattr(zads.header, "_metadata", lambda data: parsed.append(data) or whole(data))
     definition = {**schemas.get("3.3").definition, "doc": "A wording that nobody has met."}
     first, second = (
         packets.encode(packets.make_record("3.3", candid=candid), definition=definition) for candid in (1, 2)
@@ -226,6 +227,26 @@ def test_a_packet_that_is_cut_off_is_refused(version: str, keep: float) -> None:
         Packet.parse(data[: int(keep * len(data))])
 
 
+def of_two() -> bytes:
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, schemas.get("4.01").definition, 2 * [packets.make_record("4.01")])
+    return buffer.getvalue()
+
+
+#: Names that people could not see as they are, and what is said of them.
+UNSEEN = {
+    "Z" * 65: "65 characters, more than the 64",
+    "ZTF\x1b[31mx": r"the character '\x1b'",
+    "ZTF\nx": r"the character '\n'",
+    "ZTF\0x": r"the character '\x00'",
+    "ZTF\u202ex": r"the character '\u202e'",
+    "ZTF\u200bx": r"the character '\u200b'",
+    "ZTF\xa0x": r"the character '\xa0'",
+    "ZTF\ue000x": r"the character '\ue000'",
+    "  ": "begins or ends with a blank",
+    "ZTFx ": "begins or ends with a blank",
+}
+
 BAD: dict[str, tuple[bytes, str, str]] = {
     "empty": (b"", "", "empty"),
     "a picture": (b"\xff\xd8\xff\xe0" + bytes(500), "", "not an Avro object container"),
@@ -243,12 +264,35 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     ),
     "no identity": (packets.make_packet(candid=0), "candid", "not positive"),
     "no object": (packets.encode({**packets.make_record(), "objectId": ""}, "4.01"), "objectId", "empty"),
+    **{
+        f"an object called {name[:9]!a}": (
+            packets.encode({**packets.make_record(), "objectId": name}, "4.01"),
+            "objectId",
+            reason,
+        )
+        for name, reason in UNSEEN.items()
+    },
+    "two packets": (SAMPLES["3.3"] + SAMPLES["4.01"], "block", "another packet begins"),
+    "two blocks": (
+        SAMPLES["3.3"] + SAMPLES["3.3"][SAMPLES["3.3"].index(bytes(range(16))) + 16 :],
+        "block",
+        "more than one block, the second of 1 records",
+    ),
+    "two records": (of_two(), "block", "2 records, not one"),
     "another version than its schema's": (
         packets.encode({**packets.make_record("4.01"), "schemavsn": "4.02"}, "4.01"),
         "schemavsn",
         "claims version '4.02'",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    "name", ["ZTF[/bold]x", "ZTF[red]x", "Z" * 64, "ZTF 18 \u00e9\u03b1\u661f", "<b>&amp;", "=1+1", "x"]
+)
+def test_a_name_that_can_be_seen_is_accepted_as_it_is(name: str) -> None:
+    packet = Packet.parse(packets.encode({**packets.make_record(), "objectId": name}, "4.01"))
+    assert (packet.object_id, packet.key) == (name, name.encode())
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -366,15 +410,23 @@ HOSTILE: dict[str, tuple[dict[str, bytes], str]] = {
         "twice",
     ),
     "a logical type": (
-        {"avro.schema": KNOWN.replace(b'"double"', b'{"type":"long","logicalType":"timestamp-millis"}', 1)},
-        "logical types",
+        {"avro.schema": KNOWN.replace(b'"double"', b'{"type":"double","logicalType":"x"}', 1)},
+        "candidate.jd is x (double), not double",
     ),
-    "a type that alerts do not use": ({"avro.schema": b'{"type":"enum","name":"e","symbols":["a"]}'}, "enum"),
+    "a type that Avro does not have": ({"avro.schema": b'{"type":"tuple"}'}, "tuple"),
+    "a type without a name": ({"avro.schema": b'{"type":"enum","symbols":["a"]}'}, "no 'name'"),
     "a default that readers refuse": (
         {"avro.schema": KNOWN.replace(b'"type": "double"', b'"type": "double", "default": null', 1)},
         "cannot be used by readers",
     ),
-    "another compression": ({"avro.schema": KNOWN, "avro.codec": b"snappy"}, "snappy"),
+    **{
+        f"compressed with {codec}": (
+            {"avro.schema": KNOWN, "avro.codec": codec.encode()},
+            f"compressed with {codec}, which not every reader has",
+        )
+        for codec in ("snappy", "zstandard", "bzip2", "xz")
+    },
+    "another compression": ({"avro.schema": KNOWN, "avro.codec": b"\x1b[31m"}, r"not ours (b'\x1b[31m')"),
     "a name of 400,000 letters": ({"avro.schema": b'"%s"' % (b"x" * 400_000)}, "it uses the type"),
 }
 
@@ -401,7 +453,7 @@ def test_more_headers_than_are_remembered_are_all_understood() -> None:
     for count in range(2 * MAX_HEADERS):
         definition = {**schemas.get("3.3").definition, "doc": f"wording {count}"}
         assert Packet.parse(packets.encode(record, definition=definition)).schema_version == "3.3"
-    assert len(zads.packet._headers) <= MAX_HEADERS
+    assert len(zads.header._headers) <= MAX_HEADERS
 
 
 def test_threads_may_meet_new_headers_at_once() -> None:

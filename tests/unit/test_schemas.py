@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +13,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from zads import schemas
+from zads import avro, schemas
 from zads.errors import ZadsError
 
 
@@ -46,6 +47,24 @@ def test_known_schemas_are_those_of_real_packets_to_their_defaults(real_packets:
 
 def test_four_versions_are_known() -> None:
     assert list(schemas.known()) == ["3.2", "3.3", "4.01", "4.02"]
+    assert {schema.form for schema in schemas.known().values()} == {schemas.FIRST_FORM}
+
+
+def test_a_version_may_have_several_forms() -> None:
+    first, later = (form for form in schemas.forms() if form.version == "3.2")
+    assert (first.name, later.name) == ("3.2", "3.2 (alert_2019)")
+    found = [(one.field, one.breaks) for one in schemas.differences(first, later)]
+    new = ("magzpsci", "magzpsciunc", "magzpscirms", "clrcoeff", "clrcounc")
+    assert found == [(f"prv_candidates.{name}", False) for name in new]
+    assert schemas.identify(later.definition) == later
+
+
+def test_a_fingerprint_is_what_others_work_out_and_knows_no_words() -> None:
+    schema = schemas.get("4.01")
+    worded = schemas.Schema("4.01", {**schema.definition, "doc": "Other words."}, schema.canonical)
+    form = fastavro.schema.to_parsing_canonical_form(schema.definition)
+    assert worded.fingerprint == schema.fingerprint == hashlib.sha256(form.encode()).hexdigest()[:16]
+    assert schema.fingerprint != schemas.get("3.3").fingerprint
 
 
 @pytest.mark.parametrize(("old", "new"), list(pairwise(["3.2", "3.3", "4.01", "4.02"])))
@@ -64,15 +83,17 @@ def test_a_field_that_is_gone_is_named() -> None:
     assert schemas.compatible(schemas.get("4.01"), without) == ["candidate.jd is gone"]
 
 
-def test_a_type_that_cannot_be_promoted_is_named() -> None:
-    wider = changed(lambda fields: fields[0].update(type="string"))
-    assert schemas.compatible(schemas.get("4.01"), wider) == ["candidate.jd: string cannot be read as double"]
-    assert schemas.compatible(schemas.get("4.01"), changed(lambda fields: fields[0].update(type="float"))) == []
+@pytest.mark.parametrize("kind", ["string", "float", "long", {"type": "double", "logicalType": "days"}])
+def test_a_field_of_another_type_is_named_even_if_avro_could_read_it(kind: Any) -> None:
+    other = changed(lambda fields: fields[0].update(type=kind))
+    (reason,) = schemas.compatible(schemas.get("4.01"), other)
+    assert reason.startswith("candidate.jd is ")
+    assert reason.endswith(", not double")
 
 
 def test_a_required_field_must_not_become_optional() -> None:
     optional = changed(lambda fields: fields[0].update(type=["null", "double"]))
-    assert schemas.compatible(schemas.get("4.01"), optional) == ["candidate.jd: null cannot be read as double"]
+    assert schemas.compatible(schemas.get("4.01"), optional) == ["candidate.jd is null or double, not double"]
 
 
 def test_an_unknown_version_is_named_with_those_that_there_are() -> None:
@@ -80,8 +101,198 @@ def test_an_unknown_version_is_named_with_those_that_there_are() -> None:
         schemas.get("5.0")
 
 
+@pytest.mark.parametrize(
+    ("claimed", "found", "new"),
+    [("4.02", "4.02", False), ("3.3", "4.01", False), (None, "4.01", False), ("4.03", "4.01", True)],
+)
+def test_a_known_schema_may_claim_a_number_that_is_new(claimed: Any, found: str, new: bool) -> None:
+    definition = {**schemas.get("4.02").definition, "version": claimed}
+    schema, other = schemas.identify(definition), schemas.renumbered(definition)
+    assert (schema and schema.version) == found
+    assert (other is not None) == new
+    assert other is None or (other.compatible and other.schema.version == "4.03")
+
+
 def test_versions_that_mean_the_same_bytes_are_told_apart_by_what_they_claim() -> None:
     for version in ("4.01", "4.02"):
         found = schemas.identify(schemas.get(version).definition)
         assert found is not None
         assert found.version == version
+
+
+def candidate(definition: dict[str, Any]) -> list[dict[str, Any]]:
+    return next(field for field in definition["fields"] if field["name"] == "candidate")["type"]["fields"]
+
+
+def named(fields: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(field for field in fields if field["name"] == name)
+
+
+OPTIONAL = {"name": "extra", "type": ["null", "float"], "default": None}
+STATES = {"type": "enum", "name": "states", "symbols": ["new", "old"]}
+
+
+def edited(what: str) -> dict[str, Any]:
+    """4.02 with one change, under a version that nobody knows."""
+    definition = copy.deepcopy(schemas.get("4.02").definition) | {"version": "4.03"}
+    fields = candidate(definition)
+    edits: dict[str, Any] = {
+        "nothing but the number": lambda: None,
+        "a new optional field": lambda: fields.append(OPTIONAL),
+        "a new field that must be there": lambda: fields.insert(3, {"name": "extra", "type": "int"}),
+        "a new record": lambda: definition["fields"].append(
+            {"name": "host", "type": ["null", {"type": "record", "name": "host", "fields": [OPTIONAL]}]}
+        ),
+        "a new enum": lambda: fields.append({"name": "state", "type": STATES}),
+        "a new map": lambda: fields.append({"name": "notes", "type": {"type": "map", "values": "string"}}),
+        "a new checksum": lambda: fields.append({"name": "sum", "type": {"type": "fixed", "name": "md5", "size": 16}}),
+        "a new time": lambda: fields.append({"name": "t", "type": {"type": "long", "logicalType": "timestamp-micros"}}),
+        "fields in another order": fields.reverse,
+        "branches in another order": lambda: named(fields, "drb")["type"].reverse(),
+        "a null that never is": lambda: named(fields, "drb").update(type="float", default=0.0),
+        "another default": lambda: named(fields, "drb").update(type=["float", "null"], default=0.0),
+        "another alias": lambda: named(fields, "drb").update(aliases=["deep_rb"]),
+        "another word": lambda: definition.update(doc="What nobody has said."),
+        "a field gone": lambda: fields.remove(named(fields, "ra")),
+        "a field renamed, its old name an alias": lambda: named(fields, "ra").update(name="ra2", aliases=["ra"]),
+        "a field in capitals": lambda: named(fields, "ra").update(name="RA"),
+        "half a date": lambda: named(fields, "jd").update(type="float"),
+        "a wider number": lambda: named(fields, "fid").update(type="long"),
+        "a text for a number": lambda: named(fields, "candid").update(type="string"),
+        "a null where none was": lambda: named(fields, "ra").update(type=["null", "double"]),
+        "a further branch": lambda: named(fields, "drb").update(type=["null", "float", "string"]),
+        "only null": lambda: named(fields, "drb").update(type="null"),
+        "a logical type": lambda: named(fields, "pid").update(type={"type": "long", "logicalType": "timestamp-micros"}),
+        "an array for a value": lambda: named(fields, "ra").update(type={"type": "array", "items": "double"}),
+        "an enum for a text": lambda: named(fields, "isdiffpos").update(type=STATES),
+        "a record renamed": lambda: named(definition["fields"], "candidate")["type"].update(name="candidat"),
+        "another namespace": lambda: definition.update(name="lsst.alert"),
+        "the alert renamed": lambda: definition.update(name="ztf.alarm"),
+    }
+    edits[what]()
+    return definition
+
+
+COMPATIBLE = [
+    "nothing but the number", "a new optional field", "a new field that must be there", "a new record", "a new enum",
+    "a new map", "a new checksum", "a new time", "fields in another order", "branches in another order",
+    "a null that never is", "another default", "another alias", "another word",
+]  # fmt: skip
+INCOMPATIBLE = {
+    "a field gone": "candidate.ra is gone",
+    "a field renamed, its old name an alias": "candidate.ra is gone",
+    "a field in capitals": "candidate.ra is gone",
+    "half a date": "candidate.jd is float, not double",
+    "a wider number": "candidate.fid is long, not int",
+    "a text for a number": "candidate.candid is string, not long",
+    "a null where none was": "candidate.ra is null or double, not double",
+    "a further branch": "candidate.drb is null or float or string, not null or float",
+    "only null": "candidate.drb is null, not null or float",
+    "a logical type": "candidate.pid is timestamp-micros (long), not long",
+    "an array for a value": "candidate.ra is array, not double",
+    "an enum for a text": "candidate.isdiffpos is enum ztf.alert.states, not string",
+    "a record renamed": "candidate is record ztf.alert.candidat, not record ztf.alert.candidate",
+    "another namespace": "the record is record lsst.alert, not record ztf.alert",
+    "the alert renamed": "the record is record ztf.alarm, not record ztf.alert",
+}
+
+
+@pytest.mark.parametrize("what", COMPATIBLE)
+def test_what_takes_nothing_from_a_reader_is_compatible(what: str) -> None:
+    new = schemas.compare(edited(what))
+    assert new.compatible, str(new)
+    assert new.nearest.version == "4.02"
+
+
+@pytest.mark.parametrize("what", INCOMPATIBLE)
+def test_what_a_reader_would_miss_or_mistake_is_incompatible_and_named(what: str) -> None:
+    new = schemas.compare(edited(what))
+    assert not new.compatible
+    assert str(new.differences[0]) == INCOMPATIBLE[what]
+    assert schemas.compatible(schemas.get("4.02"), new.schema)[0] == INCOMPATIBLE[what]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "nearest"),
+    [("3.2", "3.2 (alert_2019)"), ("3.25", "3.3"), ("3.4", "3.3"), ("3.10", "3.3"), ("1.0", "3.2 (alert_2019)")],
+)
+def test_a_new_schema_is_compared_with_what_it_claims_or_the_version_before(claimed: str, nearest: str) -> None:
+    definition = copy.deepcopy(schemas.get("3.3").definition) | {"version": claimed}
+    candidate(definition).append(OPTIONAL)
+    assert schemas.compare(definition).nearest.name == nearest
+
+
+@pytest.mark.parametrize("claimed", [None, 4.03, "", "four", "4.02\n", "4" * 40, "4.٣"])
+def test_a_schema_that_claims_no_version_is_not_compared(claimed: Any) -> None:
+    with pytest.raises(ZadsError, match="which is none"):
+        schemas.compare(copy.deepcopy(schemas.get("4.02").definition) | {"version": claimed})
+
+
+def test_new_schemas_are_taken_if_they_are_compatible_and_up_to_a_number() -> None:
+    admission = schemas.Admission(accepts=True)
+    assert "could not read it" in admission.refusal(schemas.compare(edited("a field gone")))
+    assert "producer_new_schemas" in schemas.REFUSE.refusal(schemas.compare(edited("a new optional field")))
+    many = []
+    for number in range(schemas.MAX_NEW + 1):
+        definition = edited("nothing but the number")
+        candidate(definition).append({"name": f"extra{number}", "type": "int"})
+        many.append(schemas.compare(definition))
+    answers = [admission.refusal(one) for one in [*many, *many]]
+    assert answers[: schemas.MAX_NEW] == [""] * schemas.MAX_NEW
+    assert "16 new schemas" in answers[schemas.MAX_NEW]
+    assert answers == answers[: len(many)] * 2
+
+
+def nested(levels: int) -> dict[str, Any]:
+    inner: Any = "int"
+    for _ in range(levels):
+        inner = {"type": "array", "items": inner}
+    return {"type": "record", "name": "a", "fields": [{"name": "x", "type": inner}]}
+
+
+def record(kind: Any, name: str = "x") -> dict[str, Any]:
+    return {"type": "record", "name": "a", "fields": [{"name": name, "type": kind}]}
+
+
+BAD_SCHEMAS: dict[str, tuple[Any, str]] = {
+    "a record within itself": (record(["null", "a"]), "within itself"),
+    "a record that is its own field": (record("a"), "within itself"),
+    "many levels": (nested(40), "levels"),
+    "many fields": ({**record("int"), "fields": [{"name": f"f{i}", "type": "int"} for i in range(5000)]}, "4000 types"),
+    "items without bytes": (record({"type": "array", "items": "null"}), "no bytes"),
+    "items of empty records": (
+        record({"type": "array", "items": {"type": "record", "name": "e", "fields": []}}),
+        "no bytes",
+    ),
+    "an item of no size": (record({"type": "array", "items": {"type": "fixed", "name": "f", "size": 0}}), "no bytes"),
+    "an empty union": (record([]), "0 branches"),
+    "a union of many": (record([{"type": "fixed", "name": f"f{i}", "size": 1} for i in range(70)]), "70 branches"),
+    "a union in a union": (record(["null", ["int"]]), "within another"),
+    "a branch twice": (record(["int", "int"]), "'int' twice"),
+    "a field twice": ({**record("int"), "fields": 2 * [{"name": "x", "type": "int"}]}, "'x' twice"),
+    "a field with a dot": (record("int", "x.y"), "'x.y' cannot be"),
+    "a field without a name": ({**record("int"), "fields": [{"type": "int"}]}, "no 'name'"),
+    "a field without a type": ({**record("int"), "fields": [{"name": "x"}]}, "no 'type'"),
+    "fields that are none": ({**record("int"), "fields": 3}, "no list"),
+    "a name that is none": ({**record("int"), "name": ["a"]}, "cannot be a type's name"),
+    "a type that is none": (record(7), "not an Avro type"),
+    "a type unknown": (record("b"), "does not define"),
+    "a negative size": (record({"type": "fixed", "name": "f", "size": -1}), "size -1"),
+    "a size that is true": (record({"type": "fixed", "name": "f", "size": True}), "size True"),
+    "a symbol twice": (record({"type": "enum", "name": "e", "symbols": ["a", "a"]}), "symbols"),
+    "an array of nothing": (record({"type": "array"}), "no 'items'"),
+    "a map of nothing": (record({"type": "map"}), "no 'values'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SCHEMAS)
+def test_a_schema_that_could_hurt_a_reader_is_refused(kind: str) -> None:
+    definition, reason = BAD_SCHEMAS[kind]
+    with pytest.raises(ZadsError, match=reason):
+        schemas.resolved(definition)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 2}', '{"a": NaN}', "[" * 100_000, "1" * 5000, "\ud800"])
+def test_what_readers_of_json_could_differ_about_is_no_schema(text: str) -> None:
+    with pytest.raises(ZadsError, match="not JSON"):
+        avro.parse(text)

@@ -1,0 +1,238 @@
+"""An Avro schema made plain: names spelt out, words and defaults left out, and nothing in it that could hurt a reader.
+
+A packet's schema comes with the packet, so it may be anything. What a schema may not be (Avro 1.11, "Names", "Unions")
+is refused here, and so is what only costs time or memory: a type within itself, far too many fields, items without
+bytes. Libraries let much of this pass.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from zads.errors import ZadsError
+
+PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+#: Real schemas, spelt out, have about 700 types in four levels.
+MAX_TYPES = 4_000
+MAX_DEPTH = 24
+#: A branch's number is then one byte.
+MAX_BRANCHES = 63
+MAX_FIXED_BYTES = 4_000_000
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse(text: str) -> Any:
+    """A schema's JSON. Raises ZadsError if it is none, or if readers could differ about what it says."""
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ZadsError(f"its schema is not JSON: {error}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError(f"it has the key {_repeated([key for key, _ in pairs])!r} twice in one object")
+    return result
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+def canonical(definition: Any) -> str:
+    """Names, types and order alone, as JSON text; a named type is spelt out where it is first used, then named.
+
+    As Avro's parsing canonical form, so that its length is at most that of the schema: spelling out every use would
+    let a few lines of schema grow without bound. Raises ZadsError if it is no schema.
+    """
+    return json.dumps(_plain(definition, "", _Names(expand=False, logical=True)), separators=(",", ":"))
+
+
+def resolved(definition: Any, *, logical: bool = False) -> Any:
+    """A schema with every named type spelt out where it is used: lists and dictionaries, no references.
+
+    A logical type is the type beneath it, unless `logical`: then it is a dictionary of both.
+    Raises ZadsError if it is no schema, or one that is too large to be an alert's.
+    """
+    result = _plain(definition, "", _Names(expand=True, logical=logical))
+    _check_size(result)
+    _least_bytes(result)
+    return result
+
+
+class _Names(dict[str, Any]):
+    """The named types that a schema has defined so far; `expand`: a reference becomes what it refers to."""
+
+    def __init__(self, *, expand: bool, logical: bool) -> None:
+        super().__init__()
+        self.expand, self.logical = expand, logical
+
+
+def _plain(node: Any, namespace: str, names: _Names) -> Any:
+    if isinstance(node, str):
+        return _reference(node, namespace, names)
+    if isinstance(node, list):
+        return _union(node, namespace, names)
+    if not isinstance(node, dict):
+        raise ZadsError(f"{node!r} is not an Avro type")
+    logical = node.get("logicalType")
+    if logical is not None and names.logical:
+        beneath = {key: value for key, value in node.items() if key != "logicalType"}
+        return {"type": _plain(beneath, namespace, names), "logicalType": str(logical)}
+    kind = node.get("type")
+    if kind in ("record", "enum", "fixed"):
+        return _named(node, kind, namespace, names)
+    if kind == "array":
+        return {"type": "array", "items": _plain(_of(node, "items"), namespace, names)}
+    if kind == "map":
+        return {"type": "map", "values": _plain(_of(node, "values"), namespace, names)}
+    if isinstance(kind, (str, dict, list)) and kind != "":
+        return _plain(kind, namespace, names)
+    raise ZadsError(f"{kind!r} is not an Avro type")
+
+
+def _of(node: dict[str, Any], key: str) -> Any:
+    """A part that a type cannot do without."""
+    if key not in node:
+        raise ZadsError(f"a type {node.get('type')!r} in it has no {key!r}")
+    return node[key]
+
+
+def _reference(name: str, namespace: str, names: _Names) -> Any:
+    if name in PRIMITIVES:
+        return name
+    full = name if "." in name else f"{namespace}.{name}" if namespace else name
+    if full not in names:
+        raise ZadsError(f"it uses the type {name!r}, which it does not define")
+    return names[full] if names.expand else full
+
+
+def _union(node: list[Any], namespace: str, names: _Names) -> list[Any]:
+    if not 0 < len(node) <= MAX_BRANCHES:
+        raise ZadsError(f"a union in it has {len(node)} branches")
+    if any(isinstance(branch, list) for branch in node):
+        raise ZadsError("a union in it is within another")
+    branches = [_plain(branch, namespace, names) for branch in node]
+    if twice := _repeated([kind(branch) for branch in branches]):
+        raise ZadsError(f"a union in it has the branch {twice!r} twice")
+    return branches
+
+
+def kind(node: Any) -> str:
+    """What a type is, in a few words: "float", "array", "record ztf.alert.candidate", "float or null"."""
+    if isinstance(node, str):
+        return node
+    if isinstance(node, list):
+        return " or ".join(map(kind, node))
+    if "logicalType" in node:
+        return f"{node['logicalType']} ({kind(node['type'])})"
+    return f"{node['type']} {node['name']}" if "name" in node else str(node["type"])
+
+
+def _named(node: dict[str, Any], what: str, namespace: str, names: _Names) -> dict[str, Any]:
+    name = _full_name(node, namespace)
+    if name in names:
+        raise ZadsError(f"it defines {name!r} twice")
+    result: dict[str, Any] = {"type": what, "name": name}
+    names[name] = result
+    if what == "record":
+        result["fields"] = _fields(node, name, names)
+    elif what == "enum":
+        result["symbols"] = _symbols(node, name)
+    else:
+        size = node.get("size")
+        if type(size) is not int or not 0 <= size <= MAX_FIXED_BYTES:
+            raise ZadsError(f"{name} has the size {size!r}")
+        result["size"] = size
+    return result
+
+
+def _full_name(node: dict[str, Any], namespace: str) -> str:
+    name = _of(node, "name")
+    if isinstance(name, str) and "." not in name:
+        space = node.get("namespace", namespace)
+        name = f"{space}.{name}" if space else name
+    if not isinstance(name, str) or not all(map(_NAME.fullmatch, name.split("."))):
+        raise ZadsError(f"{name!r} cannot be a type's name")
+    return name
+
+
+def _fields(node: dict[str, Any], name: str, names: _Names) -> list[dict[str, Any]]:
+    fields = _of(node, "fields")
+    if not isinstance(fields, list) or not all(isinstance(field, dict) for field in fields):
+        raise ZadsError(f"the fields of {name} are no list of fields")
+    called = [_of(field, "name") for field in fields]
+    for one in called:
+        if not isinstance(one, str) or not _NAME.fullmatch(one):
+            raise ZadsError(f"{one!r} cannot be a field's name")
+    if twice := _repeated(called):
+        raise ZadsError(f"{name} has the field {twice!r} twice")
+    inner = name.rpartition(".")[0]
+    return [{"name": field["name"], "type": _plain(_of(field, "type"), inner, names)} for field in fields]
+
+
+def _symbols(node: dict[str, Any], name: str) -> list[str]:
+    symbols = node.get("symbols")
+    right = isinstance(symbols, list) and all(isinstance(one, str) and _NAME.fullmatch(one) for one in symbols)
+    if not symbols or not right or _repeated(symbols):
+        raise ZadsError(f"the symbols of {name} are no list of different names")
+    return list(symbols)
+
+
+def _repeated(words: list[str]) -> str:
+    """The first word that stands in a list twice; "" if none does."""
+    seen: set[str] = set()
+    for word in words:
+        if word in seen:
+            return word
+        seen.add(word)
+    return ""
+
+
+def below(node: Any) -> list[Any]:
+    """The types directly within one that is spelt out."""
+    if isinstance(node, list):
+        return node
+    if not isinstance(node, dict):
+        return []
+    if node["type"] == "record":
+        return [field["type"] for field in node["fields"]]
+    if node["type"] in ("array", "map"):
+        return [node["items"] if node["type"] == "array" else node["values"]]
+    return [node["type"]] if "logicalType" in node else []
+
+
+def _check_size(schema: Any) -> None:
+    """Raises ZadsError for a schema that, spelt out, has too many types or levels: a record within itself has both."""
+    level, count = [schema], 0
+    for _ in range(MAX_DEPTH):
+        deeper: list[Any] = []
+        for node in level:
+            inner = below(node)
+            count += len(inner)
+            if count > MAX_TYPES:
+                raise ZadsError(f"it has more than {MAX_TYPES} types, or one within itself")
+            deeper += inner
+        if not deeper:
+            return
+        level = deeper
+    raise ZadsError(f"it has more than {MAX_DEPTH} levels, or a type within itself")
+
+
+def _least_bytes(node: Any) -> int:
+    """The least that a value takes. Raises ZadsError for items that take none: a few bytes claim any number of them."""
+    if isinstance(node, str):
+        return 0 if node == "null" else {"float": 4, "double": 8}.get(node, 1)
+    least = [_least_bytes(inner) for inner in below(node)]
+    if isinstance(node, list):
+        return 1 + min(least)
+    if node["type"] == "array" and not least[0]:
+        raise ZadsError("an array in it has items that take no bytes")
+    if node["type"] == "record":
+        return sum(least)
+    if node["type"] == "fixed":
+        return int(node["size"])
+    return least[0] if "logicalType" in node else 1
