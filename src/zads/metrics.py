@@ -17,6 +17,11 @@ PRODUCER_REFUSED = Counter("zads_producer_refused", "Files committed to the topi
 PRODUCER_EXPOSURES = Counter(
     "zads_producer_exposures", "Exposures settled.", ["result"]
 )  # published, duplicate, refused
+PRODUCER_NEW_SCHEMAS = Gauge(
+    "zads_producer_new_schema_packets",
+    "Packets published by a schema that was not known and was accepted, as the ledger has them.",
+    ["schema"],
+)
 PRODUCER_ABORTED = Counter("zads_producer_aborted", "Transactions aborted and tried again.")
 PRODUCER_PENDING = Gauge("zads_producer_pending", "Exposures that wait in the spool.")
 PRODUCER_BLOCKED = Gauge("zads_producer_blocked", "1 while the producer waits for a topic or a broker.")
@@ -40,12 +45,15 @@ WORKER_LATENCY = Histogram(
 )
 
 
-def serve(port: int) -> None:
-    """Answer Prometheus on `port`, from a thread; 0 serves nothing. Raises ZadsError if the port cannot be had."""
+def serve(port: int, address: str = "127.0.0.1") -> None:
+    """Answer Prometheus on `port`, from a thread; 0 serves nothing. Raises ZadsError if the port cannot be had.
+
+    Whoever reaches `address` may read: nothing there asks for a password.
+    """
     if not port:
         return
     try:
-        start_http_server(port)
+        start_http_server(port, address)
     except OSError as error:
         raise ZadsError(
             f"cannot serve metrics on port {port}: {error.strerror}", hint="set another metrics_port, 0 for none"

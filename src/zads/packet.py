@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from zads import header, layout, schemas, topics
 from zads.errors import ZadsError
+from zads.header import MAGIC as MAGIC
 from zads.header import PacketError as PacketError
 
 SYNC_BYTES = 16
@@ -278,7 +279,7 @@ def _block(data: bytes, packed: bool, position: int) -> tuple[bytes, int, int]:
 
 def _following(data: bytes, end: int, sync: bytes) -> str:
     """What is behind a packet."""
-    if data.startswith(header.MAGIC, end):
+    if data.startswith(MAGIC, end):
         return f"{len(data) - end} bytes follow its end, where another packet begins: one packet is one file"
     try:
         count, first = layout.read_long(data, end, len(data), "block")

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
-from zads import kafka, metrics, principals, topics
+from zads import kafka, metrics, principals, schemas, topics
 from zads.errors import ZadsError
 from zads.packet import Packet, PacketError
 from zads.sources.files import Item, SourceError
@@ -76,8 +76,8 @@ class _Again(Exception):
 class Entry:
     """What the ledger says of an exposure.
 
-    `read`: files of it that are settled; `digest`: SHA-256 (hex) over them; `published` per topic; `complete`: these
-    are all its files.
+    `read`: files of it that are settled; `digest`: SHA-256 (hex) over them; `published` per topic; `new_schemas`: how
+    many of these by which new schema that was accepted (`Schema.mark`); `complete`: these are all its files.
     """
 
     read: int = 0
@@ -85,10 +85,11 @@ class Entry:
     published: dict[str, int] = field(default_factory=dict)
     refused: int = 0
     complete: bool = False
+    new_schemas: dict[str, int] = field(default_factory=dict)
 
     def copy(self) -> Entry:
         """Independent of this one."""
-        return Entry(**{**asdict(self), "published": dict(self.published)})
+        return Entry(**asdict(self))
 
     def record(self) -> bytes:
         """The value of the ledger's record."""
@@ -106,7 +107,8 @@ class _Record:
 class _Progress:
     """How far one exposure has come in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, admission: schemas.Admission = schemas.REFUSE) -> None:
+        self._admission = admission
         self._hash = hashlib.sha256()
         self._candids: set[int] = set()
         self.entry = Entry(digest=self.digest)
@@ -128,7 +130,7 @@ class _Progress:
         """The packet in a file. Raises PacketError if it is none, or one that the exposure has already had."""
         if item.refused:
             raise _refusal(item.refused)
-        packet = Packet.parse(item.data, source=source)
+        packet = Packet.parse(item.data, source=source, admission=self._admission)
         if packet.candid in self._candids:
             raise _refusal(f"candid {packet.candid} is already in this exposure", "candid")
         self._candids.add(packet.candid)
@@ -146,7 +148,8 @@ class Producer:
     """Publishes what comes into a spool, one exposure after the other, in the order of their names.
 
     `name` is the transactional id: of two producers with one name the older is fenced and ends. `heartbeat` is a file
-    that is touched while the loop goes round; `stop` ends the run at the next opportunity.
+    that is touched while the loop goes round; `stop` ends the run at the next opportunity; `admission` decides what
+    becomes of packets of new schemas.
     """
 
     def __init__(
@@ -158,8 +161,11 @@ class Producer:
         heartbeat: Path | None = None,
         keep_seconds: float = KEEP_SECONDS,
         stop: threading.Event | None = None,
+        admission: schemas.Admission | None = None,
     ) -> None:
         self.spool = spool
+        self._admission = admission or schemas.Admission()
+        self._told: set[str] = set()  # new schemas of which the journal has been told
         self.name = name
         self.ledger: dict[str, Entry] = {}
         self._conf = dict(conf)
@@ -216,7 +222,7 @@ class Producer:
         started, state = time.monotonic(), exposure.state
         if state == "gone":
             return
-        progress = _Progress()
+        progress = _Progress(self._admission)
         known = self.ledger.get(exposure.name)
         before = bool(known and known.complete)
         try:
@@ -313,12 +319,22 @@ class Producer:
             return _rejected(exposure.name, item.data, source, error.reason, error.field)
         topic, published = packet.topic, progress.entry.published
         published[topic] = published.get(topic, 0) + 1
+        if (new := packet.new_schema) is not None:
+            self._note_new(new, source, progress.entry)
         headers = [
             (topics.HEADER_CANDID, str(packet.candid).encode()),
             (topics.HEADER_VISIT, packet.visit.encode()),
             (topics.HEADER_SCHEMA, packet.schema_version.encode()),
         ]
         return _Record(topic, packet.key, item.data, headers)
+
+    def _note_new(self, new: schemas.NewSchema, source: str, entry: Entry) -> None:
+        """Count a packet of a new schema that was accepted; the first of each is told in the journal."""
+        mark = new.schema.mark
+        entry.new_schemas[mark] = entry.new_schemas.get(mark, 0) + 1
+        if mark not in self._told:
+            self._told.add(mark)
+            _log.warning("new schema accepted", schema=mark, source=source, differs=str(new))
 
     def _refuse(self, exposure: Exposure, reason: str, state: str) -> None:
         """Refuse an exposure as a whole, once: what stays in the spool is not refused again after a restart."""
@@ -343,8 +359,11 @@ class Producer:
                 # After a lost answer the new client's ledger tells whether the transaction had been committed.
                 if self.ledger.get(key) == entry:
                     break
+        before = self.ledger.get(key, Entry())
         self.ledger[key] = entry
         self._count(records)
+        for mark, number in entry.new_schemas.items():
+            metrics.PRODUCER_NEW_SCHEMAS.labels(mark).inc(number - before.new_schemas.get(mark, 0))
 
     def _attempt(self, records: Iterable[_Record]) -> None:
         self._began = time.monotonic()
@@ -452,7 +471,18 @@ class Producer:
         self._known_topics.clear()
         self._await_topics({topics.LEDGER})
         self.ledger = self._read_ledger()
+        self._count_new_schemas()
         _log.info("ready", producer=self.name, ledger=len(self.ledger))
+
+    def _count_new_schemas(self) -> None:
+        """What was published by schemas that were accepted as new, since the ledger began; not those known by now."""
+        known = {schema.mark for schema in schemas.forms()}
+        counts: Counter[str] = Counter()
+        for entry in self.ledger.values():
+            counts.update(entry.new_schemas)
+        metrics.PRODUCER_NEW_SCHEMAS.clear()
+        for mark in counts.keys() - known:
+            metrics.PRODUCER_NEW_SCHEMAS.labels(mark).set(counts[mark])
 
     def _read_ledger(self) -> dict[str, Entry]:
         reader = kafka.consumer(

@@ -52,6 +52,11 @@ class Schema:
         """What people call it: "3.2", "3.2 (alert_2019)"."""
         return self.version if self.form in (FIRST_FORM, "") else f"{self.version} ({self.form})"
 
+    @property
+    def mark(self) -> str:
+        """Version and fingerprint, as a new schema is counted and told: "4.03:42460973aa3610bd"."""
+        return f"{self.version}:{self.fingerprint}"
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """The first 16 hexadecimal digits of SHA-256 over Avro's parsing canonical form."""

@@ -19,7 +19,7 @@ import pytest
 from conftest import Broker, await_true
 from prometheus_client import REGISTRY
 
-from zads import metrics, topics
+from zads import metrics, schemas, topics
 from zads.commands.simulate import drop
 from zads.packet import Packet
 from zads.producer import Producer, ProducerError
@@ -118,6 +118,41 @@ def test_every_schema_and_programme_arrives_byte_for_byte_on_its_topic_with_its_
             seen.append(message.value())
     assert Counter(seen) == originals(*night[:2])
     assert {Packet.parse(data).schema_version for data in seen} == {"3.2", "3.3", "4.01", "4.02"}
+
+
+def with_new_field(data: bytes, version: str = "4.03") -> bytes:
+    """A packet of a version that nobody knows: one optional field more."""
+
+    def widen(schema: dict) -> None:
+        schema["version"] = version
+        schema["fields"].append({"name": "host", "type": ["null", "string"], "default": None})
+
+    return reencoded(data, lambda record: record.update(schemavsn=version, host="NGC 1"), widen)
+
+
+def test_a_compatible_new_schema_is_published_if_it_is_to_be_accepted_and_counted_by_its_fingerprint(
+    origin, spool, night
+):
+    name, packets = night[0]
+    latest = [data for _, data in packets if Packet.parse(data).schema_version == "4.02"][:3]
+    changed = [(f"{number}.avro", with_new_field(data)) for number, data in enumerate(latest)]
+    drop(spool.incoming, f"{name}-refused", changed)
+    produce(origin, spool)
+    told = receipt(spool, f"{name}-refused")
+    assert (told["published"], told["refused"], told["new_schemas"]) == ({}, 3, {})
+    assert all("host is new: null or string" in one["reason"] for one in told["refusals"])
+    assert origin.published() == Counter()
+
+    drop(spool.incoming, f"{name}-again", changed)
+    Producer(origin.conf, spool, admission=schemas.Admission(accepts=True)).run(once=True)
+    told = receipt(spool, f"{name}-again")
+    mark = Packet.trusted(changed[0][1]).new_schema.schema.mark
+    assert (sum(told["published"].values()), told["refused"], told["new_schemas"]) == (3, 0, {mark: 3})
+    assert origin.published() == Counter(data for _, data in changed)
+    # A successor counts them from the ledger, whatever it accepts itself.
+    metrics.PRODUCER_NEW_SCHEMAS.clear()
+    produce(origin, spool)
+    assert REGISTRY.get_sample_value("zads_producer_new_schema_packets", {"schema": mark}) == 3
 
 
 def test_a_receipt_says_what_became_of_an_exposure(origin, spool, night):

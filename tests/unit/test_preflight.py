@@ -52,6 +52,10 @@ BAD = {
     "a number twice": (lambda i: i["hosts"][1].__setitem__(2, 1), "node_id 1 is given twice in origin_kafka"),
     "no number": (lambda i: i["hosts"][0].__setitem__(2, 0), "node_id of origin-1"),
     "the other site's host": (lambda i: i["hosts"][0].__setitem__(1, "public"), "origin-1 is in origin_kafka"),
+    "another answer to new schemas": (
+        lambda i: i.update(new_schemas="maybe"),
+        "inventories/local/group_vars/all/main.yml: producer_new_schemas is 'maybe', neither refuse nor accept",
+    ),
     "two producers": (lambda i: i["groups"].update(producers=["a", "b"]), "producers has more than one host"),
     "more replicas than brokers": (
         lambda i: i["night_topics"].update(replication_factor=4),

@@ -6,8 +6,10 @@ import json
 import os
 
 import pytest
+from test_schemas import edited
 
-from zads import metrics, producer
+import packets
+from zads import metrics, producer, schemas
 from zads.cli import run
 from zads.packet import PacketError
 from zads.producer import Entry, _Progress
@@ -38,23 +40,46 @@ def test_a_ledger_entry_survives_its_record():
 
 
 def test_an_exposure_has_a_candid_once():
-    ((_, packets),) = simulate("20181129", 1, 1)
+    ((_, made),) = simulate("20181129", 1, 1)
     progress = _Progress()
-    progress.parse(Item("a", packets[0][1], 0), "a")
+    progress.parse(Item("a", made[0][1], 0), "a")
     with pytest.raises(PacketError, match="already in this exposure"):
-        progress.parse(Item("b", packets[0][1], 0), "b")
+        progress.parse(Item("b", made[0][1], 0), "b")
 
 
 def test_each_transaction_says_what_was_settled_up_to_it_though_the_next_is_validated_meanwhile(tmp_path, monkeypatch):
     monkeypatch.setattr(producer, "CHUNK_PACKETS", 8)
-    ((_, packets),) = simulate("20181129", 1, 20)
+    ((_, made),) = simulate("20181129", 1, 20)
     one = producer.Producer({"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path))
-    items = iter([Item(name, data, number) for number, (name, data) in enumerate(packets)])
+    items = iter([Item(name, data, number) for number, (name, data) in enumerate(made)])
     chunks = list(one._chunks(Exposure("a", tmp_path), items, _Progress()))
     assert [len(records) for records, _ in chunks] == [8, 8, 4]
     assert [(entry.read, sum(entry.published.values()), entry.complete) for _, entry in chunks] == [
         (8, 8, False), (16, 16, False), (20, 20, True),
     ]  # fmt: skip
+
+
+def test_packets_of_a_new_schema_are_counted_by_its_mark_in_ledger_and_metric(tmp_path):
+    definition = edited("a new optional field")
+    record = packets.make_record("4.02", definition=definition) | {"schemavsn": "4.03"}
+    data = packets.encode(record, definition=definition)
+    mark = schemas.compare(definition).schema.mark
+    assert mark.startswith("4.03:")
+    exposure = Exposure("a", tmp_path)
+    for accepts, refused in ((False, 1), (True, 0)):
+        one = producer.Producer(
+            {"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path), admission=schemas.Admission(accepts=accepts)
+        )
+        progress = _Progress(one._admission)
+        ((_, entry),) = one._chunks(exposure, iter([Item("a.avro", data, len(data))]), progress)
+        assert entry.refused == refused
+        assert entry.new_schemas == ({mark: 1} if accepts else {})
+        assert Entry(**json.loads(entry.record())) == entry
+    assert Entry(read=1).new_schemas == {}, "what an earlier release wrote is read"
+    one.ledger = {"a": entry, "b": Entry(new_schemas={mark: 2, schemas.get("4.02").mark: 5})}
+    one._count_new_schemas()
+    samples = metrics.PRODUCER_NEW_SCHEMAS.collect()[0].samples
+    assert [(sample.labels["schema"], sample.value) for sample in samples] == [(mark, 3)]
 
 
 def test_health_is_the_age_of_the_heartbeat(tmp_path):

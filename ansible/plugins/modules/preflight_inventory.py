@@ -18,6 +18,7 @@ options:
   filter_groups: {description: Groups of filters, type: dict, required: true}
   filter_files: {description: Names of the files that filters may be in, type: list, elements: str, required: true}
   night_topics: {description: Settings of every night's topics, type: dict, required: true}
+  new_schemas: {description: The producer's answer to new schemas, type: str, default: refuse}
   survey: {description: First part of topic names, type: str, default: ztf}
   secrets_source: {description: generated or given, type: str, default: generated}
   secrets: {description: Where secrets are kept, type: path, required: true}
@@ -107,6 +108,11 @@ def _topics(data: dict):
         yield "topics_night.partitions must be at least 1"
 
 
+def _new_schemas(data: dict):
+    if (answer := data.get("new_schemas", "refuse")) not in ("refuse", "accept"):
+        yield f"producer_new_schemas is {answer!r}, neither refuse nor accept"
+
+
 def _programmes(data: dict):
     for number, programme in data["programmes"].items():
         if str(number) not in PROGRAMMES:
@@ -176,7 +182,7 @@ def _secrets(data: dict):
 
 
 # Which file of group_vars/all holds what each check reads.
-FILES = {_topics: "main", _programmes: "main", _users: "users", _filters: "filters"}
+FILES = {_topics: "main", _new_schemas: "main", _programmes: "main", _users: "users", _filters: "filters"}
 
 
 def main() -> None:
@@ -191,6 +197,7 @@ def main() -> None:
             "filter_groups": {"type": "dict", "required": True},
             "filter_files": {"type": "list", "elements": "str", "required": True},
             "night_topics": {"type": "dict", "required": True},
+            "new_schemas": {"type": "str", "default": "refuse"},
             "survey": {"type": "str", "default": "ztf"},
             "secrets_source": {"type": "str", "default": "generated", "no_log": False},
             "secrets": {"type": "path", "required": True, "no_log": False},

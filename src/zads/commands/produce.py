@@ -6,12 +6,12 @@ import signal
 import threading
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zads import kafka, metrics, principals
+from zads import kafka, metrics, principals, schemas
 from zads.commands import log_to_stderr
 from zads.errors import ZadsError
 from zads.producer import KEEP_SECONDS, Producer
@@ -29,6 +29,8 @@ class Settings(BaseModel):
     kafka: Path
     name: str = Field(principals.program("producer", "manual"), min_length=1)
     metrics_port: int = Field(0, ge=0, le=65535)
+    metrics_address: str = "127.0.0.1"
+    new_schemas: Literal["refuse", "accept"] = "refuse"
     heartbeat: Path | None = None
     keep_hours: float = Field(KEEP_SECONDS / 3600, ge=0)
 
@@ -42,6 +44,11 @@ def produce(
     ] = None,
     name: Annotated[str | None, typer.Option(help="The producer's name: a second of this name ends the first.")] = None,
     heartbeat: Annotated[Path | None, typer.Option(help="A file that is touched while the producer works.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Answer Prometheus on this port of 127.0.0.1.")] = None,
+    new_schemas: Annotated[
+        Literal["refuse", "accept"] | None,
+        typer.Option(help="What becomes of packets of a new schema that readers of the version it claims can read."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when the spool is empty.")] = False,
     health: Annotated[
         Path | None, typer.Option(help="Only tell, by the exit status, whether the heartbeat FILE is young.")
@@ -50,9 +57,10 @@ def produce(
     """Publish a spool's packets to the origin topics, each once."""
     if health is not None:
         raise typer.Exit(0 if metrics.healthy(health) else 1)
-    settings = _settings(config, {"spool": spool, "kafka": kafka_properties, "name": name, "heartbeat": heartbeat})
+    options = {"spool": spool, "kafka": kafka_properties, "name": name, "heartbeat": heartbeat}
+    settings = _settings(config, {**options, "metrics_port": metrics_port, "new_schemas": new_schemas})
     log_to_stderr()
-    metrics.serve(settings.metrics_port)
+    metrics.serve(settings.metrics_port, settings.metrics_address)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -63,6 +71,7 @@ def produce(
         heartbeat=settings.heartbeat,
         keep_seconds=settings.keep_hours * 3600,
         stop=stop,
+        admission=schemas.Admission(accepts=settings.new_schemas == "accept"),
     ).run(once=once)
 
 
