@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -17,6 +16,7 @@ import typer
 import typer.core
 import typer.main
 
+from zads import shown
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -140,6 +140,10 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(failure, debug)
     except ZadsError as error:
         return _fail(error, debug)
+    except OSError as error:
+        return _fail(_of_system(error), debug)
+    except MemoryError as error:
+        return _fail(ZadsError("there is not enough memory").with_traceback(error.__traceback__), debug)
     return 0
 
 
@@ -150,21 +154,26 @@ def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return [word for word in words[:end] if word != "--debug"] + words[end:], "--debug" in words[:end]
 
 
+def _of_system(error: OSError) -> ZadsError:
+    """What the system refused, and of which file."""
+    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    made = ZadsError(": ".join([*files, error.strerror or str(error) or type(error).__name__]))
+    return made.with_traceback(error.__traceback__)
+
+
 def _fail(error: ZadsError, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    sys.stderr.write(f"zads: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"zads: {shown.plain(' '.join(str(error).split()))}\n")
     return 1
 
 
 def main() -> NoReturn:
     """The entry point of the ``zads`` program."""
+    shown.settle()
     status = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our pipe has left; without this Python complains about it when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if problem := shown.flush():
+        status = _fail(ZadsError(problem), debug=False)
     sys.exit(status)
 
 

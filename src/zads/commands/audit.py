@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from zads import audit, kafka, topics
+from zads import audit, kafka, shown, topics
 
 app = typer.Typer(help="Prove that both sites hold the same night.")
 
@@ -33,7 +31,7 @@ def run(
     nights = [topics.check_night(text) for text in night]
     found = audit.audit(kafka.read_properties(origin), kafka.read_properties(public), nights, programme or [1])
     if as_json:
-        typer.echo(json.dumps(found.as_json(), indent=1))
+        typer.echo(shown.json_text(found.as_json(), indent=1))
     else:
         _print(found)
     if found.disagreements:
@@ -41,23 +39,22 @@ def run(
 
 
 def _print(found: audit.Audit) -> None:
-    console = Console(width=120, highlight=False)
-    table = Table("topic", "origin", "public", "digest at origin", "digest at public", box=None, header_style="bold")
+    rows: list[tuple[str, ...]] = []
     empty = audit.TopicManifest("")
     for name in sorted(found.origin.topics.keys() | found.public.topics.keys()):
         there, here = found.origin.topics.get(name, empty), found.public.topics.get(name)
         at_public = (str(here.records), here.digest[:16]) if here else ("not there", "")
-        table.add_row(name, str(there.records), at_public[0], there.digest[:16], at_public[1])
+        rows.append((name, str(there.records), at_public[0], there.digest[:16], at_public[1]))
     for name, manifest in sorted(found.public.filters.items()):
-        table.add_row(name, "", str(manifest.records), "", manifest.digest[:16])
-    console.print(table)
+        rows.append((name, "", str(manifest.records), "", manifest.digest[:16]))
+    columns = ("topic", "origin", "public", "digest at origin", "digest at public")
+    Console(width=120).print(shown.table(columns, rows))
     for site in (found.origin, found.public):
         for rejection in site.rejections:
             where = f"{rejection.field}: " if rejection.field else ""
-            console.print(
-                f"{site.site} refused {rejection.count}: {where}{rejection.reason} (such as {rejection.source})"
-            )
+            text = f"{site.site} refused {rejection.count}: {where}{rejection.reason} (such as {rejection.source})"
+            typer.echo(shown.plain(text))
     for sentence in found.disagreements:
-        console.print(f"DISAGREES {sentence}", markup=False)
+        typer.echo(shown.plain(f"DISAGREES {sentence}"))
     if not found.disagreements:
-        console.print("both sites agree")
+        typer.echo("both sites agree")

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from zads import schemas, shown
 from zads.errors import ZadsError
 from zads.packet import Packet, PacketError
 from zads.sources import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 app = typer.Typer(no_args_is_help=True, help="Look into alert packets, or validate them.")
 Paths = Annotated[list[Path], typer.Argument(help="Packets, directories of them, or tar archives.", show_default=False)]
+WIDTH = 220
 FACTS = ("schema", "candid", "objectId", "programme", "jd", "night", "visit", "topic", "bytes")
 
 
@@ -43,58 +43,86 @@ def _items(paths: list[Path]) -> Iterator[tuple[str, files.Item]]:
         for item in files.read(path):
             name = item.name if path.name == item.name else f"{path}/{item.name}"
             if item.passed:
-                typer.echo(f"{name}: passed over: {item.passed}", err=True)
+                typer.echo(shown.plain(f"{name}: passed over: {item.passed}"), err=True)
             else:
                 yield name, item
 
 
-def _parse(item: files.Item) -> Packet:
+def _parse(item: files.Item, admission: schemas.Admission) -> Packet:
     if item.refused:
         raise PacketError(item.refused)
-    return Packet.parse(item.data)
+    return Packet.parse(item.data, admission=admission)
 
 
 @app.command()
 def inspect(
     paths: Paths,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line; candid_str is the candid as text.")
+    ] = False,
 ) -> None:
     """Show each packet's schema, candid, object, programme, date, topic and size.
 
     Example: zads packet inspect 697251920115015007.avro
     """
-    table = Table(*FACTS, box=None, header_style="bold")
+    rows = []
+    admission = schemas.Admission(accepts=True)  # to look at a packet is not to publish it
     for name, item in _items(paths):
         try:
-            found = facts(_parse(item))
+            found = facts(_parse(item, admission))
         except PacketError as error:
             raise ZadsError(f"{name}: {error}", hint="zads packet validate lists every refusal") from error
         if as_json:
-            typer.echo(json.dumps({"file": name, **found}))
+            typer.echo(shown.json_text({"file": name, **found, "candid_str": str(found["candid"])}))
         else:
-            table.add_row(*map(str, found.values()))
+            rows.append(found.values())
     if not as_json:
         # Not folded to the terminal's width: a candid in two lines is of no use to anybody.
-        Console(width=160, soft_wrap=True).print(table)
+        Console(width=WIDTH, soft_wrap=True).print(shown.table(FACTS, rows))
 
 
 @app.command()
-def validate(paths: Paths) -> None:
+def validate(
+    paths: Paths,
+    new_schemas: Annotated[
+        Literal["refuse", "accept"],
+        typer.Option(help="What becomes of packets of a new schema that readers of the version it claims can read."),
+    ] = "refuse",
+) -> None:
     """Check packets as the producer does; print each refusal with its field, and exit 1 if there is any.
+
+    Of a new schema every field that differs from the known one is named, whether it is accepted or not.
 
     Example: zads packet validate /data/20181129 night.tar.gz
     """
     accepted = refused = 0
+    admission = schemas.Admission(accepts=new_schemas == "accept")
+    told: set[str] = set()
     for name, item in _items(paths):
         try:
-            _parse(item)
+            packet = _parse(item, admission)
         except PacketError as error:
             refused += 1
-            typer.echo(f"{name}: {f'{error.field}: ' if error.field else ''}{error.reason}")
+            typer.echo(shown.plain(f"{name}: {f'{error.field}: ' if error.field else ''}{error.reason}"))
+            _tell(told, error.differences)
         else:
             accepted += 1
+            if (new := packet.new_schema) is not None and new.schema.mark not in told:
+                told.add(new.schema.mark)
+                typer.echo(
+                    shown.plain(f"{name}: valid by a new schema, {new.schema.mark}, compared with {new.nearest.name}")
+                )
+                _tell(told, new.differences)
     if not accepted + refused:
         raise ZadsError(f"no packets in {', '.join(map(str, paths))}")
     typer.echo(f"{accepted} packets are valid, {refused} are not")
     if refused:
         raise typer.Exit(1)
+
+
+def _tell(told: set[str], differences: Sequence[schemas.Difference]) -> None:
+    """Every field in which a new schema differs, once for all of its packets."""
+    lines = [f"  {difference}" for difference in differences]
+    if lines and (key := "\n".join(lines)) not in told:
+        told.add(key)
+        typer.echo(shown.lines(key))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
-from rich.table import Table
 
-from zads import audit, kafka, topics
+from zads import audit, kafka, shown, topics
 
 app = typer.Typer(help="List a cluster's nights and filters.")
 
@@ -33,13 +31,14 @@ def list_topics(
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error
     if as_json:
-        typer.echo(json.dumps([vars(state) for state in found], indent=1))
+        typer.echo(shown.json_text([vars(state) for state in found], indent=1))
         return
-    table = Table("topic", "partitions", "replicas", "min. in sync", "under-replicated", box=None, header_style="bold")
-    for state in found:
-        figures = (state.partitions, state.replication_factor, state.min_insync_replicas, state.under_replicated)
-        table.add_row(state.topic, *map(str, figures))
-    Console(width=120).print(table)
+    columns = ("topic", "partitions", "replicas", "min. in sync", "under-replicated")
+    rows = [
+        (one.topic, one.partitions, one.replication_factor, one.min_insync_replicas, one.under_replicated)
+        for one in found
+    ]
+    Console(width=120).print(shown.table(columns, rows))
 
 
 def _concerns(name: str, night: str | None) -> bool:

@@ -1,0 +1,105 @@
+"""What is shown to people and programs: names of files and objects may be anything, the terminal must stay itself.
+
+Nothing that is printed moves the cursor, changes colours or turns the direction of a line, whatever it quotes; what
+cannot be printed is shown as Python writes it (``\\x1b``, ``\\u202e``), in any locale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+#: Up to here a number is the same in programs that have only doubles, such as jq 1.6 and JavaScript.
+EXACT = 2**53
+
+
+def plain(text: object) -> str:
+    """A text in one line, everything in it to be seen."""
+    return "".join(one if one.isprintable() else _escaped(one) for one in str(text))
+
+
+def lines(text: object) -> str:
+    """The same for a text of several lines, which stay lines; tabs become blanks."""
+    return "\n".join(map(plain, str(text).expandtabs().split("\n")))
+
+
+def _escaped(character: str) -> str:
+    return ascii(character)[1:-1]
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+    """A table of values as they are: what looks like markup is text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(*columns, box=None, header_style="bold")
+    for row in rows:
+        made.add_row(*(Text(plain(value)) for value in row))
+    return made
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that every program reads alike.
+
+    A number that a double cannot hold is given as text beside it (`candid`, `candid_str`), not a number becomes null.
+    """
+    return json.dumps(_exact(value), indent=indent, allow_nan=False)
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _exact_members(value)
+    if isinstance(value, (list, tuple)):
+        return [_exact(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    # A file's name that is not UTF-8 has surrogates, which programs refuse.
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _exact_members(value: dict[Any, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, one in value.items():
+        key = _exact(str(name))
+        result[key] = _exact(one)
+        if _is_large(one):
+            result[f"{key}_str"] = str(one)
+        elif isinstance(one, (list, tuple)) and any(map(_is_large, one)):
+            result[f"{key}_str"] = [str(number) for number in one]
+    return result
+
+
+def _is_large(value: object) -> bool:
+    return isinstance(value, int) and abs(value) > EXACT
+
+
+def settle() -> None:
+    """Have standard output and error take any text in any locale, and be there though the caller has closed them."""
+    for name in ("stdout", "stderr"):
+        stream: TextIO | None = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush() -> str:
+    """Write what is left for standard output; why it could not be written, or ""."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Without this Python complains once more when it closes stdout. A reader of our pipe may leave when it likes.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "" if isinstance(error, BrokenPipeError) else f"cannot write the output: {error.strerror}"
+    return ""
