@@ -21,12 +21,13 @@ EXAMPLES = r"""
 RETURN = r"""
 ansible_facts:
   description:
-    - C(distribution), C(distribution_major_version), C(architecture), C(getent_passwd), and C(machine) with
-      C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib) and C(clock) (seconds since 1970).
+    - C(distribution), C(distribution_major_version), C(architecture), C(getent_passwd), C(getent_group), and
+      C(machine) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib) and C(clock) (seconds since 1970).
   returned: always
   type: dict
 """
 
+import grp
 import platform
 import pwd
 import shutil
@@ -55,6 +56,11 @@ def users() -> dict[str, list[str]]:
     }
 
 
+def groups() -> dict[str, list[str]]:
+    """Every group of the host, as `getent group` tells it after the name."""
+    return {one.gr_name: ["x", str(one.gr_gid), ",".join(one.gr_mem)] for one in grp.getgrall()}
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     distribution, version = release(Path("/etc/os-release").read_text())
@@ -63,6 +69,7 @@ def main() -> None:
         "distribution_major_version": version,
         "architecture": platform.machine(),
         "getent_passwd": users(),
+        "getent_group": groups(),
         "machine": {
             "container": module.run_command(["systemd-detect-virt", "--container", "--quiet"])[0] == 0,
             "memory_mb": memory_mb(Path("/proc/meminfo").read_text()),

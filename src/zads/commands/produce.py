@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import tomllib
@@ -59,6 +60,7 @@ def produce(
         raise typer.Exit(0 if metrics.healthy(health) else 1)
     options = {"spool": spool, "kafka": kafka_properties, "name": name, "heartbeat": heartbeat}
     settings = _settings(config, {**options, "metrics_port": metrics_port, "new_schemas": new_schemas})
+    os.umask(os.umask(0) | 0o027)  # receipts and copies of packets are for the spool's group, and for nobody else
     log_to_stderr()
     metrics.serve(settings.metrics_port, settings.metrics_address)
     stop = threading.Event()
