@@ -22,11 +22,13 @@ RETURN = r"""
 ansible_facts:
   description:
     - C(distribution), C(distribution_major_version), C(architecture), C(getent_passwd), C(getent_group), and
-      C(machine) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib) and C(clock) (seconds since 1970).
+      C(machine) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib), C(clock) (seconds since 1970)
+      and C(authorities) (SHA-256 of every certificate in each file of authorities that a program of ours reads).
   returned: always
   type: dict
 """
 
+import glob
 import grp
 import platform
 import pwd
@@ -35,6 +37,9 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.certificate_text import fingerprints
+
+AUTHORITIES = ("/etc/kafka/tls/*ca.pem", "/etc/zookeeper/tls/ca.pem", "/etc/zads/*/*ca.crt")
 
 
 def release(text: str) -> tuple[str, str]:
@@ -61,6 +66,12 @@ def groups() -> dict[str, list[str]]:
     return {one.gr_name: ["x", str(one.gr_gid), ",".join(one.gr_mem)] for one in grp.getgrall()}
 
 
+def authorities() -> dict[str, list[str]]:
+    """Whom the programs of this host trust: path -> fingerprints."""
+    paths = sorted(path for pattern in AUTHORITIES for path in glob.glob(pattern))  # noqa: PTH207 absolute patterns
+    return {path: fingerprints(Path(path).read_text()) for path in paths}
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     distribution, version = release(Path("/etc/os-release").read_text())
@@ -75,6 +86,7 @@ def main() -> None:
             "memory_mb": memory_mb(Path("/proc/meminfo").read_text()),
             "disk_gb": shutil.disk_usage("/var/lib").free >> 30,
             "clock": int(time.time()),
+            "authorities": authorities(),
         },
     }
     module.exit_json(changed=False, ansible_facts=facts)
