@@ -84,6 +84,63 @@ def test_a_certificate_is_renewed_before_it_expires_and_its_authority_stays(sett
     assert settle().result()["changed"] is False
 
 
+def test_no_certificate_is_made_to_outlive_its_authority(settle, site_secrets, monkeypatch):
+    """Nor is one made again and again when the authority itself is what ends."""
+    settle()
+    start = site_secrets.now()
+    for days, renewed in ((3250, 3), (3640, 0)):
+        monkeypatch.setattr(site_secrets, "now", lambda days=days: start + datetime.timedelta(days=days))
+        state = settle()
+        assert len(state.result()["renewed"]) == renewed
+        assert {one.days for one in state.ends} == {3649 - days}
+        assert settle().result()["changed"] is False
+
+
+def test_what_nears_its_end_is_told_and_what_is_near_is_a_failure(plugin):
+    ages = plugin("module_utils/ages.py")
+    limits = ages.Limits(authority=365, certificate=30, critical=21, password=730)
+    certificates = [
+        ages.Certificate("origin/kafka-ca", 19),
+        ages.Certificate("origin/zookeeper-ca", 364),
+        ages.Certificate("public/kafka-ca", 366),
+        ages.Certificate("origin/one/kafka", 25, 19),
+        ages.Certificate("public/one/kafka", -2, 366),
+        ages.Certificate("public/admin", 31, 366),
+    ]
+    warnings, failures = ages.report(certificates, {"reader": 731, "alice": 730}, limits)
+    assert warnings == [
+        "the certificate public/one/kafka has expired 2 days ago",
+        "the authority origin/kafka-ca expires in 19 days",
+        "the certificate origin/one/kafka expires in 25 days",
+        "the authority origin/zookeeper-ca expires in 364 days",
+        "origin/one/kafka outlive their authority, and are worth nothing after it",
+        "the password of reader is 731 days old",
+    ]
+    assert failures == warnings[:2]
+    assert ages.report(certificates[2:3], {"reader": 9999}, ages.Limits(password=0)) == ([], [])
+
+
+def test_an_authority_that_ends_soon_is_loud(settle, site_secrets, plugin, monkeypatch):
+    settle()
+    later = site_secrets.now() + datetime.timedelta(days=3650 - 19, hours=-1)
+    monkeypatch.setattr(site_secrets, "now", lambda: later)
+    warnings, failures = settle().nearing(plugin("module_utils/ages.py").Limits())
+    assert "the authority origin/kafka-ca expires in 19 days" in warnings
+    assert "the authority origin/kafka-ca expires in 19 days" in failures
+
+
+def test_a_passwords_age_is_remembered_from_the_day_it_is_made(settle, site_secrets, tmp_path, monkeypatch):
+    settle(users=("reader", "alice"))
+    later = site_secrets.now() + datetime.timedelta(days=800)
+    monkeypatch.setattr(site_secrets, "now", lambda: later)
+    path = tmp_path / "secrets/passwords.yml"
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "alice" not in line))
+    state = settle(users=("reader", "alice"))
+    assert state.ages == {"reader": 800, "alice": 0}
+    assert settle(users=("reader", "alice")).ages == {"reader": 800, "alice": 0}
+    assert settle(users=("reader", "alice"), check=True).result()["changed"] is False
+
+
 def test_a_new_address_renews_that_hosts_certificates_only(settle):
     settle(host("one"), host("two"))
     assert settle(host("one", names=("192.0.2.9",)), host("two")).result()["renewed"] == [
@@ -211,3 +268,15 @@ def test_an_unreadable_key_is_an_error_and_is_not_replaced(settle, tmp_path):
     key.write_text("not a key\n")
     assert "origin/kafka-ca" in settle().problems[0]
     assert key.read_text() == "not a key\n"
+
+
+@pytest.mark.parametrize(("lost", "there"), [("key", "crt"), ("crt", "key")])
+def test_half_an_authority_is_asked_for_and_not_made_again(settle, tmp_path, lost, there):
+    settle()
+    secrets = tmp_path / "secrets"
+    (secrets / f"origin/kafka-ca.{lost}").unlink()
+    (secrets / "passwords.yml").unlink()
+    before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
+    problem = settle().problems[0]
+    assert problem.startswith(f"{secrets}/origin/kafka-ca.{lost} is missing, but origin/kafka-ca.{there} is there")
+    assert {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()} == before

@@ -11,7 +11,8 @@ description:
   - Runs on the control machine, once for all hosts. Each site has two certificate authorities, one for its brokers
     and one for its ensemble, so that only brokers and ensemble can speak to ZooKeeper.
   - A certificate is made again when it is missing, when its names or its authority differ, or when it expires soon.
-    Keys are ECDSA on P-256, authorities last 10 years, certificates 2 years.
+    Keys are ECDSA on P-256, authorities last 10 years, certificates 2 years, but never longer than their authority.
+  - What nears its end is told as a warning, with every run.
   - With O(source=given) nothing is made; what is missing or wrong is an error that names the file. An authority's key
     is not asked for then, and a certificate may vouch for more names than it must.
 options:
@@ -39,6 +40,9 @@ options:
   passwords: {description: Users and programs that need a password, type: list, elements: str, default: []}
   source: {description: Make secrets or demand them, type: str, choices: [generated, given], default: generated}
   renew_days: {description: A certificate with fewer days left is made again, type: int, default: 30}
+  authority_days: {description: An authority with fewer days left is warned of, type: int, default: 365}
+  critical_days: {description: What has fewer days left is in RV(critical), type: int, default: 21}
+  password_days: {description: A password that is older is warned of, 0 for never, type: int, default: 730}
 """
 
 EXAMPLES = r"""
@@ -53,15 +57,19 @@ EXAMPLES = r"""
 RETURN = r"""
 renewed: {description: Certificates made again, returned: always, type: list, elements: str}
 created: {description: Secrets made for the first time, returned: always, type: list, elements: str}
-expires: {description: Days until the first certificate expires, returned: always, type: int}
+expires: {description: Days until the first certificate or authority expires, returned: always, type: int}
+nearing: {description: What nears its end, in words, returned: always, type: list, elements: str}
+critical: {description: Which of it is so near that a system is not well, returned: always, type: list, elements: str}
 """
 
 import datetime
 import ipaddress
+import json
 import secrets
 from pathlib import Path
 
 import yaml
+from ansible.module_utils.ages import Certificate, Limits, report
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.whole_file import replace
 from cryptography import x509
@@ -107,6 +115,7 @@ class Pair:
     def make(cls, path: Path, name: str, *, names=(), issuer: Pair | None = None) -> Pair:
         """A new key and certificate: an authority when nobody issues it, else one for clients and servers."""
         key = ec.generate_private_key(ec.SECP256R1())
+        end = now() + YEAR * (LEAF_YEARS if issuer else CA_YEARS)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (
             x509.CertificateBuilder()
@@ -115,7 +124,7 @@ class Pair:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now() - CLOCK_SKEW)
-            .not_valid_after(now() + YEAR * (LEAF_YEARS if issuer else CA_YEARS))
+            .not_valid_after(min(end, issuer.certificate.not_valid_after_utc) if issuer else end)
             .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None if issuer else 0), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(usage(authority=issuer is None), critical=True)
@@ -166,7 +175,8 @@ class Pair:
             return f"valid for {', '.join(sorted(self.names())) or 'no name'}, not {', '.join(sorted(wanted))}"
         if not self.path.with_suffix(".key").read_bytes().lstrip().startswith(b"-----BEGIN PRIVATE KEY-----"):
             return "its key is not in the form PKCS#8, which Kafka and ZooKeeper read"
-        return f"expires in {self.days} days" if self.days < renew_days else ""
+        # At the end of its authority a new one would last no longer.
+        return f"expires in {self.days} days" if self.days < min(renew_days, issuer.days) else ""
 
 
 def usage(*, authority: bool) -> x509.KeyUsage:
@@ -207,7 +217,8 @@ class Secrets:
         self.written: list[str] = []
         self.removed: list[str] = []
         self.problems: list[str] = []
-        self.days: list[int] = []
+        self.ends: list[Certificate] = []
+        self.ages: dict[str, int] = {}
 
     def settle(self) -> None:
         if not self.check:
@@ -246,6 +257,9 @@ class Secrets:
 
     def _authority(self, name: str, title: str) -> Pair | None:
         pair = self._load(name, keyless=self.given)
+        if pair is None and not self.given and (half := self._half(name)):
+            self.problems.append(half)
+            return None
         if pair is None:
             if self._refuse(f"{name}.crt is missing" if self.given else f"{name}.crt and its .key are missing"):
                 return None
@@ -253,7 +267,16 @@ class Secrets:
             self.created.append(name)
             if not self.check:
                 pair.save()
+        self.ends.append(Certificate(name, pair.days))
         return pair
+
+    def _half(self, name: str) -> str:
+        """What to say of an authority of which one file is there: who lost the other wants it back, not a new one."""
+        there = [kind for kind in ("crt", "key") if (self.directory / f"{name}.{kind}").exists()]
+        if len(there) != 1:
+            return ""
+        lost = "key" if there == ["crt"] else "crt"
+        return f"{self.directory}/{name}.{lost} is missing, but {name}.{there[0]} is there: restore it from the backup"
 
     def _certificate(self, name: str, title: str, names: list[str], issuer: Pair | None) -> None:
         pair = self._load(name)
@@ -270,7 +293,7 @@ class Secrets:
             if not self.check:
                 pair.save()
         if pair:
-            self.days.append(pair.days)
+            self.ends.append(Certificate(name, pair.days, issuer.days))
 
     def _refuse(self, problem: str) -> bool:
         """Whether secrets are given, so that a lack is the operator's to mend."""
@@ -303,11 +326,33 @@ class Secrets:
         if self.given:
             self.problems += [f"{path} has no password for {user}" for user in self.users if not there.get(user)]
             return
+        if self.problems:
+            return
         wanted = {user: there.get(user) or secrets.token_urlsafe(24) for user in sorted(self.users)}
-        self.created += [f"password of {user}" for user in wanted if user not in there]
+        new = [user for user in wanted if not there.get(user)]
+        self._ages(path, sorted(wanted), new)
+        self.created += [f"password of {user}" for user in new]
         self.removed += [f"password of {user}" for user in there if user not in wanted]
         if wanted != there and not self.check:
             write(path, ("# Made by the deployment; a line removed is made anew.\n" + yaml.safe_dump(wanted)).encode())
+
+    def _ages(self, path: Path, users: list[str], new: list[str]) -> None:
+        """Remember the day on which each password was made; of one from before this was kept, the file's own day."""
+        memory = path.with_name("passwords-made.json")
+        there = json.loads(memory.read_text()) if memory.exists() else {}
+        today = now().date()
+        earlier = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC).date() if path.exists() else today
+        made = {user: str(today if user in new else there.get(user, earlier)) for user in users}
+        self.ages = {user: (today - datetime.date.fromisoformat(day)).days for user, day in made.items()}
+        if made == there:
+            return
+        self.written.append(memory.name)
+        if not self.check:
+            write(memory, (json.dumps(made, indent=1, sort_keys=True) + "\n").encode())
+
+    def nearing(self, limits: Limits) -> tuple[list[str], list[str]]:
+        """What to warn of, and what of it is a failure."""
+        return report(self.ends, self.ages, limits)
 
     def result(self) -> dict:
         before = [f"{name}" for name in self.renewed + self.removed]
@@ -318,7 +363,7 @@ class Secrets:
             "changed": bool(before or after),
             "renewed": [name.partition(" (")[0] for name in self.renewed],
             "created": self.created,
-            "expires": min(self.days, default=0),
+            "expires": min((one.days for one in self.ends), default=0),
             "diff": {"before": "".join(f"{x}\n" for x in before), "after": "".join(f"{x}\n" for x in after)},
         }
 
@@ -341,6 +386,9 @@ def main() -> None:
             "passwords": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "source": {"type": "str", "choices": ["generated", "given"], "default": "generated"},
             "renew_days": {"type": "int", "default": 30},
+            "authority_days": {"type": "int", "default": 365},
+            "critical_days": {"type": "int", "default": 21},
+            "password_days": {"type": "int", "default": 730, "no_log": False},
         },
         supports_check_mode=True,
     )
@@ -348,7 +396,12 @@ def main() -> None:
     state.settle()
     if state.problems:
         module.fail_json(msg="; ".join(state.problems))
-    module.exit_json(**state.result())
+    days = module.params
+    limits = Limits(days["authority_days"], days["renew_days"], days["critical_days"], days["password_days"])
+    nearing, critical = state.nearing(limits)
+    for line in nearing:
+        module.warn(f"{line} ({state.directory})")
+    module.exit_json(**state.result(), nearing=nearing, critical=critical)
 
 
 if __name__ == "__main__":
