@@ -55,6 +55,47 @@ def test_no_listener_is_without_encryption(system: System, name: str) -> None:
         assert re.search(r"^subject=.*CN", answer, re.M), f"{name}:{port} does not speak TLS"
 
 
+GOOD = "ECDHE+AESGCM:ECDHE+CHACHA20"
+#: Of TLS 1.2 and before: all that a client could offer but these, with CBC, SHA-1, or no forward secrecy.
+WEAK = "ALL:COMPLEMENTOFALL:-ECDHE+AESGCM:-ECDHE+CHACHA20:@SECLEVEL=0"
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_every_listener_takes_authenticated_encryption_only(system: System, name: str) -> None:
+    """By real handshakes; a client that has no certificate is refused after the suite has been chosen."""
+    listening = host(name).check_output("ss -Hltn | awk '{print $4}'").split("\n")
+    ports = {address.rpartition(":")[2] for address in listening if not address.startswith(("127.", "[::1]"))}
+
+    def chosen(port: str, *options: str) -> str:
+        command = f"timeout 10 openssl s_client -connect 127.0.0.1:{port} {' '.join(options)} </dev/null 2>&1"
+        (found,) = re.findall(r"^New, .*, Cipher is (.*)$", host(name).run(command).stdout, re.M)
+        return str(found)
+
+    for port in sorted(ports - {"22"}):
+        assert chosen(port, "-tls1_3").startswith("TLS_"), port
+        assert re.match("ECDHE.*(GCM|POLY1305)", chosen(port, "-tls1_2", "-cipher", f"{GOOD}")), port
+        for version in ("-tls1_2", "-tls1_1", "-tls1"):
+            assert chosen(port, version, "-cipher", WEAK) == "(NONE)", (port, version)
+
+
+#: The most that `systemd-analyze security` may find exposed, of 10. Java writes memory that it runs, and must reach the
+#: network; the programs' units are clients of the container engine, and run as root for its socket.
+EXPOSED = {"kafka": 1.5, "zookeeper": 1.5, "zads-producer": 2.0, "zads-mirrormaker": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [(name, unit) for name in ("origin-1", "public-3") for unit in ("kafka", "zookeeper")]
+    + [("apps-1", "zads-producer"), ("apps-1", "zads-mirrormaker")],
+)
+def test_units_have_what_systemd_can_take_from_them(system: System, name: str, unit: str) -> None:
+    """On both releases of Debian."""
+    told = host(name).run(f"systemd-analyze security --no-pager {unit}.service").stdout
+    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
+    assert score is not None, told[-500:]
+    assert float(score[1]) <= EXPOSED[unit], [line for line in told.splitlines() if line.startswith("\u2717")]
+
+
 def test_both_debian_releases_and_both_ways_of_reaching_a_host_are_here(system: System) -> None:
     assert {host(name).system_info.codename for name in BROKERS} == {"bookworm", "trixie"}
     connections = {variables["ansible_connection"] for variables in system.inventory.hosts.values()}
