@@ -1,6 +1,7 @@
 """Build images and the Kafka distribution: images.py [NAME ...]; all that an inventory needs when none is named.
 
-NAME is host (of both Debian releases), kafka, producer, mirrormaker or filter-worker. `--remove` removes them all.
+NAME is host (of both Debian releases), kafka, producer, mirrormaker or filter-worker (with it go those of inventories
+that add packages for their filters). `--remove` removes them all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 from zads.errors import ZadsError
-from zads.lab.images import DEPLOYED, HOST_PACKAGES, Builder
+from zads.lab.images import DEPLOYED, HOST_PACKAGES, Builder, own_packages
 
 
 def main(names: list[str]) -> None:
@@ -26,6 +27,8 @@ def main(names: list[str]) -> None:
                 builder.host(suite)
         elif name in DEPLOYED:
             builder.export(name)
+            for env in own_packages(builder.root) if name == "filter-worker" else ():
+                builder.export(name, env)
         else:
             raise ZadsError(f"no image {name!r}", hint=f"there are kafka, host, {', '.join(DEPLOYED)}")
 

@@ -28,7 +28,7 @@ def inventory(tmp_path):
             "groups": {f"{site}_{kind}": names[site] for site in names for kind in ("zookeeper", "kafka")},
             "night_topics": variables["topics_night"],
             "secrets": str(tmp_path),
-            "filter_files": [path.name for path in (ROOT / "src/zads/filters/builtin").glob("*.py")],
+            "filter_files": [str(path) for path in (ROOT / "src/zads/filters/builtin").glob("*.py")],
             **{key: variables[key] for key in ("programmes", "users", "filters", "filter_groups", "secrets_source")},
         }
     )
@@ -44,6 +44,15 @@ BAD = {
         "bright_young_transient needs mine.py, which is neither in inventories/local/filters nor built in",
     ),
     "a catalogue that is nowhere": (lambda i: i["filters"][0].update(data=["stars.csv"]), "needs stars.csv"),
+    "a module that is nowhere": (
+        lambda i: i["filters"][0].update(modules=["near.py"]),
+        "needs near.py, which is neither",
+    ),
+    "a module of Python's name": (
+        lambda i: i["filters"][0].update(modules=["random.py"]),
+        "the module 'random.py': it must be NAME.py, and none of Python's own",
+    ),
+    "a module with a path": (lambda i: i["filters"][0].update(modules=["../a.py"]), "the module '../a.py': it must be"),
     "an even ensemble": (
         lambda i: i["groups"].update(origin_zookeeper=["origin-1", "origin-2"]),
         "inventories/local/hosts.yml: origin_zookeeper has 2 hosts",

@@ -16,7 +16,7 @@ options:
   users: {description: Users and what they read, type: list, elements: dict, required: true}
   filters: {description: Filters, type: list, elements: dict, required: true}
   filter_groups: {description: Groups of filters, type: dict, required: true}
-  filter_files: {description: Names of the files that filters may be in, type: list, elements: str, required: true}
+  filter_files: {description: Paths of files that filters may be in, type: list, elements: str, required: true}
   night_topics: {description: Settings of every night's topics, type: dict, required: true}
   new_schemas: {description: The producer's answer to new schemas, type: str, default: refuse}
   survey: {description: First part of topic names, type: str, default: ztf}
@@ -34,6 +34,7 @@ problems: {description: What to change and where, returned: failure, type: list,
 """
 
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -41,7 +42,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from zads.access import Policy
 from zads.errors import ZadsError
+from zads.filters import modules
 
+MODULE = re.compile(r"[A-Za-z_]\w*\.py")
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 SITES = ("origin", "public")
 PROGRAMMES = {"1", "2", "3"}
@@ -162,13 +165,23 @@ def _filters(data: dict):
             yield f'filters: {name} has the state false, as YAML reads the bare word off: write "off" in quotes'
         elif one.get("state") not in STATES:
             yield f"filters: {name} has state {one.get('state')!r}, none of {', '.join(STATES)}"
-        for file in [str(one.get("file", f"{name}.py")).partition(":")[0], *one.get("data", [])]:
-            if file not in data["filter_files"]:
-                place = f"inventories/{data['env']}/filters"
-                yield f"filters: {name} needs {file}, which is neither in {place} nor built in"
+        yield from _files(one, name, {Path(path).name: Path(path) for path in data["filter_files"]}, data["env"])
     for group in data["filter_groups"]:
         if not NAME.fullmatch(str(group)):
             yield f"filter_groups: {group!r} is no name (small letters, digits, - and _)"
+
+
+def _files(one: dict, name: str, there: dict, env: str):
+    """What is wrong with the files that a filter names, and the modules that it imports without naming them."""
+    own, listed = str(one.get("file", f"{name}.py")).partition(":")[0], list(one.get("modules", []))
+    for file in [own, *listed, *one.get("data", [])]:
+        if file not in there:
+            yield f"filters: {name} needs {file}, which is neither in inventories/{env}/filters nor built in"
+    for file in listed:
+        if not MODULE.fullmatch(file) or file[:-3] in sys.stdlib_module_names:
+            yield f"filters: {name} has the module {file!r}: it must be NAME.py, and none of Python's own modules"
+    if own in there and (unlisted := [file for file in modules.beside(there[own]) if file not in listed]):
+        yield f"filters: {name} imports {', '.join(unlisted)}: say so by modules: [{', '.join(listed + unlisted)}]"
 
 
 def _secrets(data: dict):

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from zads.filters import plugin, sandbox, wire
+from zads.filters import packages, plugin, sandbox, wire
 from zads.packet import Packet
 
 TICK_SECONDS = 0.1
@@ -479,6 +479,7 @@ def main(arguments: Sequence[str]) -> None:
     """Serve a worker: descriptors of commands, answers and shared memory, and the memory limit in bytes."""
     commands, answers, shared, memory = map(int, arguments)
     sandbox.die_with_parent()
+    packages.prepare()
     view = memoryview(mmap.mmap(shared, wire.SHARED_BYTES))
     words, end = view[: wire.PAGE].cast("I"), wire.PAGE + wire.AREA_BYTES
     results = wire.Results(words, view[end:])

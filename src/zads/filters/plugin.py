@@ -17,11 +17,13 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from zads.errors import ZadsError
+from zads.filters import modules
 from zads.topics import PROGRAMMES
 
 DEFAULT_CAP = 20  # alerts a visit: what the survey's own filter service allows
 DEFAULT_TIME_LIMIT = 1.0  # seconds of one call
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_PACKAGES = "docs/filters.md says which packages the workers have, and how to add one or a module of your own"
 _HOW = 'fields = ("candidate.magpsf", "prv_candidates.jd")'
 
 
@@ -433,27 +435,19 @@ def load(path_or_name: str | Path) -> Filter:
     Raises FilterError naming the file and, where there is one, the line.
     """
     path, wanted = locate(path_or_name)
-    source = _source(path)
-    module = types.ModuleType(f"zads_filter_{path.stem}")
-    module.__file__ = str(path)
     try:
-        code = compile(source, str(path), "exec")
-        exec(code, module.__dict__)  # noqa: S102  a filter is code; the worker does this in a sandboxed process
+        module = modules.execute(path)
+    except OSError as error:
+        raise FilterError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
     except SyntaxError as error:
-        raise FilterError(f"{path}, line {error.lineno}: {error.msg}", hint="the file is not valid Python") from error
+        where = f"{error.filename or path}, line {error.lineno or 1}"
+        raise FilterError(f"{where}: {error.msg}", hint="the file is not valid Python") from error
     except ImportError as error:
-        raise FilterError(f"{path}, line {_line(error, path)}: {error}", hint="a worker has numpy and zads") from error
+        raise FilterError(f"{path}, line {_line(error, path)}: {error}", hint=_PACKAGES) from error
     except Exception as error:
         where = f"{path}, line {_line(error, path)}"
         raise FilterError(f"{where}: {type(error).__name__} while it was loaded: {error}") from error
     return _instance(_choose(module, path, wanted), path)
-
-
-def _source(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FilterError(f"cannot read the filter {path}: {error}") from error
 
 
 def _line(error: BaseException, path: Path) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zads.errors import ZadsError
-from zads.filters import wire
+from zads.filters import packages, wire
 from zads.packet import PacketError
 
 FAILURES_IN_A_ROW = 10  # exceptions, after which a circuit opens
@@ -29,7 +29,8 @@ BATCH_SECONDS = 5.0  # of one filter, for a batch
 KILL_GRACE = 1.0  # beyond a filter's limit, in which Python may stop it
 LOAD_SECONDS = 20.0  # of one filter's file, imports included
 START_SECONDS = 60.0  # of the process itself, on a busy machine
-MEMORY_BYTES = 256_000_000
+# Of address space beyond what the process begins with: astropy and scipy take 200 MB of it, and 110 MB of memory.
+MEMORY_BYTES = 400_000_000
 
 
 @dataclass(frozen=True)
@@ -308,7 +309,9 @@ class _Child:
         self._reader = wire.Reader(answers)
         # One thread each: many small filters gain nothing from more, and the sandbox forbids new ones. No credentials.
         environment = {
-            name: os.environ[name] for name in ("PATH", "LANG", "TZ", "ZADS_NO_SECCOMP") if name in os.environ
+            name: os.environ[name]
+            for name in ("PATH", "LANG", "TZ", "ZADS_NO_SECCOMP", packages.VARIABLE)
+            if name in os.environ
         }
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         environment["PYTHONDONTWRITEBYTECODE"] = "1"

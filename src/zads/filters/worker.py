@@ -78,6 +78,7 @@ class Entry(BaseModel):
     cap: int | None = Field(default=None, ge=1)
     programmes: list[int] | None = None
     data: list[str] = []
+    modules: list[str] = []
     description: str = ""
 
 
@@ -88,7 +89,7 @@ class Configuration(BaseModel):
     group: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
     programmes: list[int] = [1]
     filters: list[Entry] = []
-    memory_mb: int = Field(default=256, ge=64)
+    memory_mb: int = Field(default=runtime.MEMORY_BYTES // 1_000_000, ge=64)
 
     @classmethod
     def read(cls, path: Path) -> Configuration:

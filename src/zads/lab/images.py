@@ -27,6 +27,7 @@ import docker.errors
 
 from zads import wholefile
 from zads.errors import ZadsError
+from zads.filters import packages
 
 #: Label of everything that this project creates in the container engine.
 LABEL = "zads"
@@ -36,7 +37,9 @@ HOST_PACKAGES = {
     "trixie": "docker.io docker-cli openjdk-21-jre-headless",
 }
 #: The release that the programs' images are made of, and the Python that it has (wheels are chosen for it).
-BASE_SUITE, BASE_PYTHON = "bookworm", "3.11"
+BASE_SUITE, BASE_PYTHON = "bookworm", packages.PYTHON
+#: Digits of the hash that an image's tag is.
+HASH_DIGITS = 12
 #: Images that are deployed to hosts, and the directory below ``images`` that each is made of.
 DEPLOYED = {"producer": "zads", "mirrormaker": "mirrormaker", "filter-worker": "zads"}
 #: Names beside kafka-run-class.sh in the distribution's bin/, all links to it.
@@ -81,28 +84,32 @@ class Builder:
         parent = self.debian(suite)
         return self._image(f"host-{suite}", [directory], {"ROOT": parent, "PACKAGES": HOST_PACKAGES[suite]}, directory)
 
-    def base(self) -> str:
-        """The tag of the image that every program's image starts from."""
+    def base(self, name: str = "base", lists: Sequence[Path] = ()) -> str:
+        """The tag of the image that a program's image starts from, with the packages of some lists (the runtime's)."""
         directory = self.root / "images" / "base"
-        requirements = self.root / "requirements" / "runtime.txt"
+        wanted = list(lists) or [self.root / "requirements" / "runtime.txt"]
         with tempfile.TemporaryDirectory(prefix="zads-base-") as temporary:
             context = Path(temporary)
 
             def fill() -> None:
-                shutil.copy(requirements, context / "runtime.txt")
-                shutil.copytree(self._wheels(requirements), context / "wheels")
+                (context / "lists").mkdir()
+                for number, path in enumerate(wanted):
+                    shutil.copy(path, context / "lists" / f"{number}.txt")
+                shutil.copytree(self._wheels(wanted), context / "wheels")
 
-            return self._image(
-                "base", [directory, requirements], {"ROOT": self.debian(BASE_SUITE)}, directory, context, fill
-            )
+            return self._image(name, [directory, *wanted], {"ROOT": self.debian(BASE_SUITE)}, directory, context, fill)
 
-    def program(self, name: str) -> str:
-        """The tag of a deployed image: producer, mirrormaker or filter-worker."""
+    def program(self, name: str, env: str = "") -> str:
+        """The tag of a deployed image: producer, mirrormaker or filter-worker.
+
+        With `env` it is the filter-worker of an inventory that adds packages.
+        """
         directory = self.root / "images" / DEPLOYED[name]
         inputs = [directory]
         kafka = self.kafka() if name == "mirrormaker" else None
         if kafka is None:
             inputs += [self.root / "src", self.root / "schemas", self.root / "pyproject.toml"]
+        base = self.base("base-filters", self._lists(env)) if name == "filter-worker" else self.base()
         with tempfile.TemporaryDirectory(prefix=f"zads-{name}-") as temporary:
             context = Path(temporary)
 
@@ -116,11 +123,19 @@ class Builder:
                     next(context.glob("kafka_*")).rename(context / "kafka")
 
             distribution = kafka.sha256 if kafka else ""
-            return self._image(name, inputs, {"BASE": self.base()}, directory, context, fill, extra=distribution)
+            return self._image(_named(name, env), inputs, {"BASE": base}, directory, context, fill, extra=distribution)
 
-    def export(self, name: str) -> Archive:
-        """The deployed image as a zstd archive beside its record ``.zads/cache/images/NAME.json``."""
-        tag = self.program(name)
+    def _lists(self, env: str) -> list[Path]:
+        """The packages of a filter worker: those of every one, and what an inventory adds."""
+        own = own_packages(self.root)
+        return [self.root / "requirements" / "filters.txt", *([own[env]] if env else [])]
+
+    def export(self, program: str, env: str = "") -> Archive:
+        """A deployed image as a zstd archive beside its record ``.zads/cache/images/NAME.json``.
+
+        NAME is the program's, with ``-ENV`` for the filter-worker of an inventory that adds packages.
+        """
+        name, tag = _named(program, env), self.program(program, env)
         record = self.cache / "images" / f"{name}.json"
         archive = self.cache / "images" / f"{name}-{tag.rpartition(':')[2]}.tar.zst"
         if record.exists() and archive.exists():
@@ -129,7 +144,7 @@ class Builder:
                 return known
         self.say(f"archive of {tag}")
         archive.parent.mkdir(parents=True, exist_ok=True)
-        for old in archive.parent.glob(f"{name}-*.tar.zst*"):
+        for old in archive.parent.glob(f"{name}-{'?' * HASH_DIGITS}.tar.zst*"):
             old.unlink()
         partial = archive.with_suffix(".partial")
         with partial.open("wb") as target:
@@ -245,22 +260,23 @@ class Builder:
                 hint="is a Maven repository reachable (~/.m2/settings.xml)? or set kafka_archive in the inventory",
             )
 
-    def _wheels(self, requirements: Path) -> Path:
-        """A directory with exactly the pinned wheels for the images' Python."""
-        house = self.cache / "wheels" / _inputs_hash([requirements])
+    def _wheels(self, lists: Sequence[Path]) -> Path:
+        """A directory with exactly the pinned wheels of some lists for the images' Python."""
+        house = self.cache / "wheels" / _inputs_hash(lists)
         if house.exists():
             return house
-        self.say("wheels of the runtime")
+        names = ", ".join(str(path.relative_to(self.root)) for path in lists)
+        self.say(f"wheels of {names}")
         partial = house.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         platforms = ["manylinux_2_36_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"]
         command = [str(self.root / ".venv/bin/python"), "-m", "pip", "download", "--quiet", "--require-hashes"]
         command += ["--no-deps", "--only-binary", ":all:", "--python-version", BASE_PYTHON]
         command += [word for platform in platforms for word in ("--platform", platform)]
-        command += ["--dest", str(partial), "--requirement", str(requirements)]
+        command += ["--dest", str(partial), *(word for path in lists for word in ("--requirement", str(path)))]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise ZadsError(f"fetching the runtime's wheels failed: {_tail(result.stderr)}")
+            raise ZadsError(f"fetching the wheels of {names} failed: {_tail(result.stderr)}")
         partial.rename(house)
         return house
 
@@ -304,6 +320,15 @@ class Builder:
         return count
 
 
+def own_packages(root: Path) -> dict[str, Path]:
+    """Inventories that add packages to their filter workers' image, and each one's list."""
+    return {path.parents[1].name: path for path in sorted(root.glob(f"inventories/*/filters/{packages.OWN}"))}
+
+
+def _named(program: str, env: str) -> str:
+    return f"{program}-{env}" if env else program
+
+
 def _in_own_group(command: list[str]) -> list[str]:
     """Under `sg docker` the group is docker's, and mmdebstrap's user namespace refuses it: go back to the own one."""
     if os.geteuid() == 0:
@@ -317,7 +342,7 @@ def _passwd_gid() -> int:
 
 
 def _inputs_hash(inputs: Iterable[Path], *words: str) -> str:
-    """Twelve hex digits that follow from names, modes and contents of all files below the inputs, and the words."""
+    """HASH_DIGITS hex digits that follow from names, modes and contents of all files below inputs, and the words."""
     digest = hashlib.sha256()
     for given in inputs:
         for path in sorted([given] if given.is_file() else given.rglob("*")):
@@ -328,7 +353,7 @@ def _inputs_hash(inputs: Iterable[Path], *words: str) -> str:
             digest.update(head.encode() + content)
     for word in words:
         digest.update(f"\0{word}".encode())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()[:HASH_DIGITS]
 
 
 def _check_jars(directory: Path, pins: Path) -> None:
