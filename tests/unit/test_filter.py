@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import weakref
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from zads.commands import filter as command
+from zads.errors import ZadsError
 from zads.filters import Columns, FilterError, UndeclaredField, bench, load
 from zads.filters.plugin import MissingField, View, builtin_names, union
 from zads.filters.worker import REMEMBERED_NIGHTS, Configuration, Counts
@@ -138,7 +142,7 @@ def test_every_built_in_filter_loads_and_runs_on_all_schemas(name: str) -> None:
         for file, data in members
     ]
     outcome = bench.run(name, recorded)
-    assert outcome.failed == {}
+    assert outcome.failures == []
     assert outcome.offered == sum(one.packet.programid == 1 for one in recorded)
 
 
@@ -216,14 +220,13 @@ def test_fields_that_need_not_be_declared_are_told(body: str, told: list[str], t
     path = tmp_path / "cut.py"
     path.write_text(f'{HEAD}class A(Filter):\n    "Doc."\n    fields = ("candidate", "candid")\n    def {body}\n')
     outcome = bench.run(str(path), bench.night(night))
-    assert outcome.failed == {}
+    assert outcome.failures == []
     assert len(outcome.advice) == len(told)
     assert all(any(part in line for line in outcome.advice) for part in told)
 
 
 def test_an_alert_that_fails_is_told_with_its_candid_and_reason(tmp_path: Path, night: Path) -> None:
-    recorded = bench.night(night)
-    third = [one for one in recorded if one.packet.programid == 1][2].packet.candid
+    third = [one for one in bench.night(night) if one.packet.programid == 1][2].packet.candid
     path = tmp_path / "picky.py"
     path.write_text(HEAD + GOOD.replace("return True", f"return 1 / (alert['candid'] - {third}) > 2"))
     page = tmp_path / "page.html"
@@ -248,8 +251,88 @@ def test_the_figures_are_of_each_visit_and_the_cap_cuts(tmp_path: Path, night: P
     outcome = bench.run(str(path), recorded, cap=3)
     offered = Counter(one.packet.visit for one in recorded if one.packet.programid == 1)
     assert outcome.visits == {visit: (number, 3, number - 3) for visit, number in offered.items()}
-    assert len(outcome.cut) == sum(offered.values()) - 3 * len(offered)
+    assert outcome.cut == sum(offered.values()) - 3 * len(offered)
     assert outcome.microseconds > 0
+
+
+def test_the_cap_keeps_the_earliest_of_a_visit_whatever_the_order_of_the_source(tmp_path: Path, night: Path) -> None:
+    path = tmp_path / "all.py"
+    path.write_text(HEAD + GOOD)
+    recorded = list(bench.night(night))
+    inorder, reversed_ = (bench.run(str(path), one, cap=3) for one in (recorded, recorded[::-1]))
+    assert inorder.passed == reversed_.passed
+    assert inorder.visits == reversed_.visits
+    mine = sorted((one.packet.jd, one.packet.candid) for one in recorded if one.packet.programid == 1)
+    first = mine[0]
+    assert (inorder.passed[0].jd, inorder.passed[0].candid) == first
+
+
+def test_a_night_is_never_held(tmp_path: Path, night: Path) -> None:
+    path = tmp_path / "all.py"
+    path.write_text(HEAD + GOOD)
+    packets = list(bench.night(night))
+    alive: weakref.WeakSet[bench.Recorded] = weakref.WeakSet()
+    most = 0
+
+    def long() -> Iterator[bench.Recorded]:
+        nonlocal most
+        for number in range(40):
+            for one in packets:
+                again = bench.Recorded(f"{number}/{one.name}", one.packet)
+                alive.add(again)
+                yield again
+                most = max(most, len(alive))
+
+    told: list[tuple[int, int]] = []
+    outcome = bench.run(str(path), long(), progress=lambda read, passed: told.append((read, passed)))
+    assert outcome.offered == 40 * sum(one.packet.programid == 1 for one in packets)
+    assert most <= 2 * bench.BATCH
+    assert told[-1] == (40 * len(packets), outcome.offered)
+
+
+def test_what_a_producer_refuses_is_offered_to_no_filter_and_told(tmp_path: Path, night: Path) -> None:
+    path = tmp_path / "all.py"
+    path.write_text(HEAD + GOOD)
+    (night / "0.avro").write_bytes(b"Obj\x01 and no more")
+    recorded = bench.night(night)
+    assert bench.run(str(path), recorded).offered > 0
+    assert recorded.refusals == 1
+    assert recorded.refused[0].startswith("0.avro: ")
+    result = CliRunner().invoke(command.app, ["test", str(path), "--night", str(night)])
+    assert "1 packets would be refused, no filter sees them; the first: 0.avro" in result.output
+
+
+def test_a_night_without_packets_is_refused_with_the_first_reason(tmp_path: Path) -> None:
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "a.avro").write_bytes(b"nothing")
+    with pytest.raises(ZadsError, match=r"night has no packets; a\.avro: "):
+        list(bench.night(tmp_path / "night"))
+
+
+def test_a_sample_is_fair_and_the_same_for_the_same_seed() -> None:
+    night = [bench.Recorded(str(number), None) for number in range(200)]  # type: ignore[arg-type]
+    counts: Counter[str] = Counter()
+    for seed in range(400):
+        taken = bench.sample(night, 20, seed)
+        assert taken.of == 200
+        names = [one.name for one in taken]
+        assert names == sorted(names, key=int)
+        assert len(set(names)) == 20
+        counts.update(names)
+    assert bench.sample(night, 20, 7) == bench.sample(night, 20, 7)
+    # 40 of 400 each, with a standard deviation of 6.
+    assert min(counts[str(number)] for number in range(200)) > 10
+    assert max(counts.values()) < 70
+    assert len(bench.sample(night, 1000).packets) == 200
+
+
+def test_a_filter_can_be_tried_on_a_sample(tmp_path: Path, night: Path) -> None:
+    options = ["test", "asteroid", "--night", str(night), "--sample", "20", "--html", str(tmp_path / "page.html")]
+    told = [CliRunner().invoke(command.app, [*options, *seed]).output for seed in ([], [], ["--seed", "2"])]
+    assert f"a sample of 20 of {len(list(night.iterdir()))} packets" in told[0]
+    assert "asteroid: " in told[0]
+    same, again, other = (re.sub(r"[\d.]+ us an alert", "", text) for text in told)
+    assert same == again != other
 
 
 def test_a_change_gains_and_loses_alerts(tmp_path: Path, night: Path) -> None:
@@ -263,7 +346,7 @@ def test_a_change_gains_and_loses_alerts(tmp_path: Path, night: Path) -> None:
         for one in recorded
         if one.packet.programid == 1
     }
-    compared = bench.compare(*(bench.run(str(path), recorded, cap=1000) for path in (bright, faint)), recorded)
+    compared = bench.compare(*bench.run_all([str(bright), str(faint)], recorded, cap=1000))
     assert compared["gains"] == sorted(candid for candid, mag in mags.items() if mag <= 17)
     assert compared["losses"] == sorted(candid for candid, mag in mags.items() if mag >= 18)
     assert compared["gains"] or compared["losses"]

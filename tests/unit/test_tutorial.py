@@ -24,7 +24,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_filter_is_begun_and_tried_as_the_tutorial_says(checkout: Path) -> None:
-    begin, look, compare = (tutorial.run(block, checkout, 120) for block in tutorial.commands(1, 2))
+    begin, look, compare, sample = (tutorial.run(block, checkout, 120) for block in tutorial.commands(1, 2))
     assert "wrote inventories/local/filters/bright_novae.py" in begin
     assert "3 passed" in begin
     assert "300 packets in 3 exposures" in look
@@ -32,6 +32,7 @@ def test_a_filter_is_begun_and_tried_as_the_tutorial_says(checkout: Path) -> Non
     assert (checkout / ".zads/tutorial/novae.html").read_text().count("data:image/png;base64,") >= 4
     assert "gains: " in compare
     assert "losses: " in compare
+    assert "a sample of 200 of 300 packets" in sample
     written = (checkout / "inventories/local/filters/bright_novae.py").read_text()
     assert tutorial.python()[0] in written.replace('"""One line on what this file is about."""\n\n', "")
 

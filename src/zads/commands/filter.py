@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from zads import topics, wholefile
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from zads.filters import bench
 
 app = typer.Typer(no_args_is_help=True, help="List filters, begin one, or test one on a recorded night.")
@@ -59,6 +64,10 @@ def test(
     html: Annotated[Path | None, typer.Option(help="Write a page with light curves and cutouts here.")] = None,
     cap: Cap = None,
     client: Client = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, max=5_000, help="Try a fair sample of so many packets, not the whole night.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another sample.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Run a filter over a recorded night as the worker would; exit 1 if it may not go live.
@@ -68,20 +77,37 @@ def test(
     from zads.filters import bench
 
     recorded = _recorded(night, client)
-    outcome = bench.run(place, recorded, cap=cap)
-    compared = bench.compare(outcome, bench.run(compare, recorded, cap=cap), recorded) if compare else None
-    if html is not None:
-        wholefile.write(html, bench.page(outcome, recorded, compared))
+    with _progress() as progress:
+        alerts = recorded if sample is None else bench.sample(recorded, sample, seed, progress)
+        outcome, *others = bench.run_all([place, *([compare] if compare else [])], alerts, cap=cap, progress=progress)
+        compared = bench.compare(outcome, others[0]) if others else None
+        if html is not None:
+            wholefile.write(html, bench.page(outcome, alerts, compared))
     if as_json:
-        typer.echo(json.dumps(outcome.report(recorded) | ({"compare": compared} if compared else {})))
+        typer.echo(json.dumps(outcome.report() | ({"compare": compared} if compared else {})))
     else:
+        if isinstance(alerts, bench.Sample):
+            typer.echo(f"a sample of {len(alerts.packets)} of {alerts.of} packets")
         typer.echo(bench.describe(outcome))
         _tell(outcome, recorded, compared)
     if reasons := outcome.refusals():
         raise ZadsError(f"{outcome.name} may not go live: {'; '.join(reasons)}")
 
 
-def _recorded(night: Path, client: Path | None) -> list[bench.Recorded]:
+@contextmanager
+def _progress() -> Iterator[bench.Progress]:
+    """A line on the terminal, if there is one, that says how far it is."""
+    begun = time.monotonic()
+    with Console(stderr=True).status("reading") as status:
+
+        def tell(read: int, passed: int) -> None:
+            rate = read / max(1e-3, time.monotonic() - begun)
+            status.update(f"{read:,} alerts, {passed:,} passed, {rate:,.0f} alerts/s")
+
+        yield tell
+
+
+def _recorded(night: Path, client: Path | None) -> bench.Night:
     """The night's packets: from files, or from a topic when there are none of that name."""
     from zads.filters import bench
 
@@ -92,8 +118,12 @@ def _recorded(night: Path, client: Path | None) -> list[bench.Recorded]:
     return bench.night_of_topic(str(night), client)
 
 
-def _tell(outcome: bench.Outcome, recorded: list[bench.Recorded], compared: dict[str, list[int]] | None) -> None:
-    for failure in outcome.failures(recorded)[:5]:
+def _tell(outcome: bench.Outcome, recorded: bench.Night, compared: dict[str, list[int]] | None) -> None:
+    if recorded.refusals:
+        typer.echo(
+            f"{recorded.refusals} packets would be refused, no filter sees them; the first: {recorded.refused[0]}"
+        )
+    for failure in outcome.failures[:5]:
         typer.echo(f"failed on candid {failure['candid']} ({failure['file']}):\n{failure['reason']}")
     for what, candids in (compared or {}).items():
         typer.echo(f"{what}: {len(candids)} {' '.join(map(str, candids[:20]))}")
@@ -107,7 +137,7 @@ def run(place: Place, night: Night, cap: Cap = None, client: Client = None) -> N
     """
     from zads.filters import bench
 
-    recorded = _recorded(night, client)
-    for index, text in bench.run(place, recorded, cap=cap).passed.items():
-        packet = recorded[index].packet
-        typer.echo(f"{packet.candid} {packet.object_id} {packet.visit} {text or '{}'}")
+    with _progress() as progress:
+        outcome = bench.run(place, _recorded(night, client), cap=cap, progress=progress)
+    for one in outcome.passed:
+        typer.echo(f"{one.candid} {one.object_id} {one.visit} {one.annotations or '{}'}")
