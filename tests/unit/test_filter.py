@@ -294,12 +294,15 @@ def test_what_a_producer_refuses_is_offered_to_no_filter_and_told(tmp_path: Path
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)
     (night / "0.avro").write_bytes(b"Obj\x01 and no more")
+    for leftover in (".DS_Store", "._1.avro"):
+        (night / leftover).write_bytes(b"\0\5\x16\7")
     recorded = bench.night(night)
     assert bench.run(str(path), recorded).offered > 0
     assert recorded.refusals == 1
     assert recorded.refused[0].startswith("0.avro: ")
     result = CliRunner().invoke(command.app, ["test", str(path), "--night", str(night)])
     assert "1 packets would be refused, no filter sees them; the first: 0.avro" in result.output
+    assert "2 files passed over: " in result.output
 
 
 def test_a_night_without_packets_is_refused_with_the_first_reason(tmp_path: Path) -> None:

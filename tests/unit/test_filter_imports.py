@@ -99,6 +99,13 @@ def test_the_list_is_the_one_that_the_image_is_made_from() -> None:
     assert {"numpy", "astropy", "scipy"} <= packages.pinned([path]).keys()
 
 
+def test_what_filters_import_and_what_runs_them_are_of_the_same_versions() -> None:
+    runtime_pins, filters, control = (
+        packages.pinned([ROOT / f"requirements/{name}.txt"]) for name in ("runtime", "filters", "control")
+    )
+    assert runtime_pins.items() <= filters.items() <= control.items()
+
+
 ASTRONOMY = '''
 import numpy as np
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord

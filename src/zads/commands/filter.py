@@ -119,6 +119,8 @@ def _recorded(night: Path, client: Path | None) -> bench.Night:
 
 
 def _tell(outcome: bench.Outcome, recorded: bench.Night, compared: dict[str, list[int]] | None) -> None:
+    for why, count in recorded.passed_over.items():
+        typer.echo(f"{count} files passed over: {why}")
     if recorded.refusals:
         typer.echo(
             f"{recorded.refusals} packets would be refused, no filter sees them; the first: {recorded.refused[0]}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -42,16 +43,18 @@ class Night:
     """A recorded night: its packets, validated, in the order of their source; each iteration reads them anew.
 
     `refused` has the reasons for packets that a producer would refuse, which no filter is offered: at most TOLD of
-    `refusals`. Iterating raises ZadsError if the source cannot be read or has no packet.
+    `refusals`; `passed_over` counts files that are neither read nor refused, by reason. Iterating raises ZadsError if
+    the source cannot be read or has no packet.
     """
 
     def __init__(self, where: str, read: Callable[[], Iterable[files.Item]]) -> None:
         self._where, self._read = where, read
         self.refused: list[str] = []
         self.refusals = 0
+        self.passed_over: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Recorded]:
-        self.refused, self.refusals = [], 0
+        self.refused, self.refusals, self.passed_over = [], 0, Counter()
         found = False
         for item in self._read():
             if (packet := self._packet(item)) is not None:
@@ -62,6 +65,9 @@ class Night:
             raise ZadsError("; ".join([f"{self._where} has no packets", *self.refused[:1]]), hint=hint)
 
     def _packet(self, item: files.Item) -> Packet | None:
+        if item.passed:
+            self.passed_over[item.passed] += 1
+            return None
         why = item.refused
         if not why:
             try:
