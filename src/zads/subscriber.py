@@ -84,7 +84,8 @@ class Subscriber(threading.Thread):
     def close(self) -> None:
         """End the reading."""
         self._stop_reading.set()
-        self.join()
+        if self.ident is not None:  # it was started
+            self.join()
 
 
 def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:

@@ -6,10 +6,11 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import NewTopic
@@ -60,7 +61,7 @@ echo "$ZOOKEEPER" > /data/zookeeper.properties
 echo "$BROKER" | sed "s/ADDRESS/$(hostname -i)/" > /data/broker.properties
 export KAFKA_LOG4J_OPTS=-Dlog4j.configuration=file:/opt/kafka/config/tools-log4j.properties
 KAFKA_HEAP_OPTS=-Xmx64m /opt/kafka/bin/zookeeper-server-start.sh /data/zookeeper.properties &
-KAFKA_HEAP_OPTS=-Xmx384m exec timeout "$LIFE" /opt/kafka/bin/kafka-server-start.sh /data/broker.properties
+KAFKA_HEAP_OPTS="-Xmx$HEAP" exec timeout "$LIFE" /opt/kafka/bin/kafka-server-start.sh /data/broker.properties
 """
 
 
@@ -121,14 +122,15 @@ def await_true(
 
 
 @contextmanager
-def running() -> Iterator[Broker]:
-    """Start a broker, and remove it. Errors: ZadsError when its image has not been built."""
+def running(heap: str = "384m", settings: Mapping[str, object] = MappingProxyType({})) -> Iterator[Broker]:
+    """Start a broker with further settings, and remove it. Errors: ZadsError when its image has not been built."""
     if not IMAGE.exists():
         raise ZadsError("the image of Kafka has not been built", hint="run `make images`")
     container = (
         DockerContainer(json.loads(IMAGE.read_text())["tag"])
         .with_env("ZOOKEEPER", ZOOKEEPER)
-        .with_env("BROKER", BROKER)
+        .with_env("BROKER", BROKER + "".join(f"{name}={value}\n" for name, value in settings.items()))
+        .with_env("HEAP", heap)
         .with_env("LIFE", str(LIFE_SECONDS))
         .with_tmpfs_mount("/data", "size=3g,mode=1777")
         .with_kwargs(labels={"zads": "streams"}, auto_remove=True, healthcheck={"test": ["NONE"]}, init=True)
