@@ -237,6 +237,9 @@ def _kept(policy: Policy, name: str, partitions: int, days: float) -> Topic:
     config = {
         **_durable(policy),
         "cleanup.policy": "delete",
+        # A record's age counts from its arrival, by the clock of the broker that leads: by a producer's that is a week
+        # slow acknowledged alerts would be deleted at once. The producer's own time is in the header `produced`.
+        "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(round(days * _DAY_MS)),
         "segment.ms": str(_SEGMENT_MS),
     }
