@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import statistics
@@ -12,11 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from matplotlib.figure import Figure
 from rich.table import Table
 
 from bench.result import Result, Series, Verdict
+from zads import pages
 
 PAGE = Path(__file__).with_name("page.html")
 COLOURS = {"met": "green", "short": "yellow", "worse": "bold red", "measured": None}
@@ -99,7 +98,7 @@ class Report:
 
     def html(self) -> str:
         """All of it as a page that needs no other file."""
-        template = jinja2.Template(PAGE.read_text(), autoescape=True)
+        template = pages.environment().from_string(PAGE.read_text())
         ratios = [row for row in self.results if row.peer and row.sense == "at least"]
         rows = [
             {
@@ -150,33 +149,28 @@ def _round(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _svg(drawn: Figure) -> str:
-    buffer = io.StringIO()
-    drawn.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
+@pages.drawing()
 def _bars(rows: Sequence[Result]) -> str:
     """How many times as fast as each peer, with the range of the rounds and the goal."""
     drawn = Figure(figsize=(10, 0.9 + 0.5 * len(rows)), layout="constrained")
     axes = drawn.add_subplot()
     for place, row in enumerate(reversed(rows)):
-        axes.barh(place, row.median, color="#1f5fa8", height=0.5)
-        axes.plot([row.low, row.high], [place, place], color="black", lw=1.2)
+        axes.barh(place, row.median, color="#3a7bc8", height=0.5)
+        axes.plot([row.low, row.high], [place, place], color=pages.INK, lw=1.2)
         if row.goal is not None:
-            axes.plot([row.goal] * 2, [place - 0.36, place + 0.36], color="#b3261e", lw=2)
+            axes.plot([row.goal] * 2, [place - 0.36, place + 0.36], color="#d9544a", lw=2)
     axes.set_yticks(range(len(rows)), [_label(row) for row in reversed(rows)], fontsize=8)
     axes.set_xscale("log")
     axes.axvline(1, color="grey", lw=0.8)
-    axes.set_xlabel("times the peer\n(blue: the median, black: the range over the rounds, red: the goal)")
-    return _svg(drawn)
+    axes.set_xlabel("times the peer\n(blue: the median, thin line: the range over the rounds, red: the goal)")
+    return pages.svg(drawn)
 
 
 def _label(row: Result) -> str:
     return f"{row.name}\n{textwrap.shorten(f'beside {row.peer}', 60, placeholder=' ...')}"
 
 
+@pages.drawing()
 def _curves(series: Series) -> str:
     drawn = Figure(figsize=(8, 4), layout="constrained")
     axes = drawn.add_subplot()
@@ -192,5 +186,5 @@ def _curves(series: Series) -> str:
     axes.set_xlabel(series.xlabel)
     axes.set_ylabel(series.ylabel)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    return _svg(drawn)
+    axes.legend(fontsize=8, frameon=False)
+    return pages.svg(drawn)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import html
+import io
 import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
 
+from bench.report import Report
+from bench.result import Result, Series
 from zads import pages, report
+from zads.errors import ZadsError
+from zads.filters import bench
 from zads.packet import Packet
 from zads.sources import simulator
 
@@ -22,8 +34,16 @@ def packets() -> list[Packet]:
     return [Packet.parse(data) for _, data in made]
 
 
+def passed(packets: list[Packet], note: str = "") -> report.Passed:
+    return report.Passed(len(packets), [(packet, note) for packet in packets])
+
+
 @pytest.fixture
 def figures() -> dict[str, Any]:
+    return _figures()
+
+
+def _figures() -> dict[str, Any]:
     row = {"night": "20240101", "programme": 1, "read": 3, "origin": 3, "origin_digest": "ab" * 32}
     replicas = {"partitions": 16, "replication_factor": 3, "min_insync_replicas": 2, "under_replicated": 0}
     return {
@@ -46,6 +66,9 @@ def figures() -> dict[str, Any]:
         "latency_seconds": {"p50": 0.1, "p95": 0.2, "p99": 0.3, "max": 0.4},
         "hops": {"origin": {"p50": 0.01, "p95": 0.02, "p99": 0.03, "max": 0.05}},
         "latency_of": "this run",
+        "latency_target_seconds": 2.0,
+        "visit_seconds": 1.0,
+        "object_page": "https://www.example.org/object/{object}",
         "replication": {"origin": 3, "public": 3},
         "under_replicated": 0,
         "replicas": [{"site": "origin", "topic": "ztf_20240101_programid1", "leaderless": 0, **replicas}],
@@ -54,7 +77,7 @@ def figures() -> dict[str, Any]:
 
 
 def test_the_page_needs_nothing_else(figures: dict[str, Any], packets: list[Packet]) -> None:
-    page = report.render(figures, [0.1, 0.2, 0.4], {"bright": packets})
+    page = report.render(figures, [0.1, 0.2, 0.4], {"bright": passed(packets)})
     assert "<svg" in page
     assert page.count("data:image/png;base64,") >= len(packets)
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -107,18 +130,171 @@ def test_an_alert_of_every_schema_can_be_shown(real_packets: list[Path]) -> None
             continue
         seen.add(packet.schema_version)
         shown = pages.show(packet)
-        assert packet.object_id in shown.title
-        assert shown.light_curve.startswith("data:image/png")
-        assert [label for label, _ in shown.cutouts] == ["Science", "Template", "Difference"]
-        assert all(picture for _, picture in shown.cutouts)
+        assert packet.object_id == shown.object_id
+        assert shown.light_curve.startswith("data:image/svg+xml")
+        assert [label for label, _, _ in shown.cutouts] == ["Science", "Template", "Difference"]
+        assert all(size == "64″" for _, size, _ in shown.cutouts)
+        assert {name for name, _ in shown.facts} >= {"time", "RA", "Dec"}
+        assert {name for name, _ in shown.facts} & {"rb", "drb"}
     assert seen
 
 
 def test_a_cutout_of_nothing_is_left_out() -> None:
-    assert pages.picture(b"no picture") == ""
+    assert pages.picture(b"no picture") is None
 
 
 def test_latencies_are_drawn_whatever_their_order() -> None:
     rng = np.random.default_rng(1)
     latencies = rng.gamma(2.0, 0.2, 100)
-    assert report.latency_plot(latencies.tolist()) == report.latency_plot(sorted(latencies.tolist()))
+    assert report.latency_plot(latencies.tolist(), 2.0) == report.latency_plot(sorted(latencies.tolist()), 2.0)
+
+
+def test_passed_alerts_are_counted_and_their_annotations_shown(figures: dict[str, Any], packets: list[Packet]) -> None:
+    some = report.Passed(6, [(packet, json.dumps({"why": NASTY})) for packet in packets])
+    page = report.render(figures, [], {"bright": some, "all_of_them": passed(packets), "none": report.Passed()})
+    assert re.search(r"Passed by bright <span[^>]*>3 of 6 shown<", page)
+    assert re.search(r"Passed by all_of_them <span[^>]*>3<", page)
+    assert "Passed by none" not in page
+    assert page.count("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;") >= 3
+    assert NASTY not in page
+
+
+def test_an_objects_name_is_linked_to_where_it_can_be_looked_up(figures: dict[str, Any], packets: list[Packet]) -> None:
+    name = packets[0].object_id
+    link = f'<a href="https://www.example.org/object/{name}"'
+    assert link not in report.render(figures, [], {"bright": passed(packets)}), "no page knows a simulated object"
+    assert link in report.render(figures | {"source": "20181129.tar"}, [], {"bright": passed(packets)})
+    assert "<a " not in report.render(figures | {"source": "a.tar", "object_page": ""}, [], {"bright": passed(packets)})
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("ZTF18abc", "ZTF18abc"), ('a"b c/d?e#<f>', "a%22b%20c%2Fd%3Fe%23%3Cf%3E"), ("ü\x1b[1m", "%C3%BC%1B%5B1m")],
+)
+def test_an_objects_name_is_escaped_in_its_address(name: str, wanted: str) -> None:
+    assert pages.address("https://www.example.org/o/{object}", name) == f"https://www.example.org/o/{wanted}"
+
+
+@pytest.mark.parametrize("template", ["javascript:alert({object})", "https://www.example.org/", "{object}"])
+def test_a_template_that_is_no_web_address_is_refused(template: str) -> None:
+    with pytest.raises(ZadsError, match=r"object_page is .*: no web address"):
+        pages.address(template, "ZTF18abc")
+
+
+@pytest.mark.parametrize(
+    ("jd", "wanted"), [(2458451.71875, "2018-11-29 05:15:00 UTC"), (1e18, ""), (float("nan"), ""), (-1e300, "")]
+)
+def test_the_time_of_an_alert_is_in_utc(jd: float, wanted: str) -> None:
+    assert pages.moment(jd) == wanted
+
+
+def test_an_empty_topic_has_no_digest(figures: dict[str, Any]) -> None:
+    figures["topics"] += [{**figures["topics"][0], "origin": 0, "origin_digest": "0" * 64, "public": 0,
+                           "public_digest": "0" * 64}]  # fmt: skip
+    page = report.render(figures, [], {})
+    assert "000000000000" not in page
+    assert page.count(">empty<") == 2
+
+
+def test_the_target_stands_beside_the_latency(figures: dict[str, Any]) -> None:
+    page = report.render(figures, [0.1, 0.2], {})
+    assert "The target is 99 % within" in page
+    assert "target of 99 %: 2 s" in page
+
+
+def test_upper_limits_are_in_the_legend() -> None:
+    point = {"jd": 2458451.7, "fid": 1, "magpsf": 18.0, "sigmapsf": 0.1, "diffmaglim": 20.5}
+    limit = {**point, "jd": 2458450.7, "magpsf": None}
+    for earlier, there in (([limit], True), ([], False)):
+        shown = pages.light_curve({"candidate": point, "prv_candidates": earlier})
+        assert (b"upper limit" in base64.b64decode(shown.partition(",")[2])) is there
+
+
+def test_north_is_up_and_east_left() -> None:
+    """A stamp's first row is its north: of real packets' positions, see PIXEL_ARCSEC."""
+    rows = np.zeros((63, 63), dtype=np.float32)
+    rows[:5, :] = 1.0
+    header = [f"{key:<8}= {value:>20}" for key, value in
+              {"SIMPLE": "T", "BITPIX": -32, "NAXIS": 2, "NAXIS1": 63, "NAXIS2": 63}.items()]  # fmt: skip
+    text = "".join(f"{card:<80}" for card in [*header, "END"]).ljust(2880).encode()
+    found = pages.picture(gzip.compress((text + rows.astype(">f4").tobytes()).ljust(2880 * 7, b"\0")))
+    assert found is not None
+    size, address = found
+    assert size == "64″"
+    drawn = matplotlib.image.imread(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+    assert drawn[2, 40, 0] == 1.0
+    assert drawn[-3, 40, 0] == 0.0
+
+
+STATIC = {
+    "a viewport of the device's width": r'<meta name="viewport" content="width=device-width, initial-scale=1">',
+    "both schemes": r"@media screen and \(prefers-color-scheme: ?dark\)",
+    "a style for paper": r"@media print",
+    "plots no wider than the page": r"svg \{ max-width: 100%",
+}
+
+
+@pytest.mark.parametrize("pattern", STATIC.values(), ids=STATIC)
+def test_every_page_has(pattern: str, every_page: dict[str, str]) -> None:
+    for name, page in every_page.items():
+        assert re.search(pattern, page), name
+
+
+def test_every_table_scrolls_in_its_own_box_and_has_headers(every_page: dict[str, str]) -> None:
+    for name, page in every_page.items():
+        assert page.count("<table>") == len(
+            re.findall(r'<div class="scroll"[^>]*aria-label="[^"{]+"[^>]*>\s*<table>', page)
+        )
+        assert re.search(r"<th(?! scope)\b", page) is None, name
+        assert re.search(r"<img(?![^>]* alt=\"[^\"]+\")", page) is None, name
+
+
+@pytest.fixture(scope="module")
+def every_page(packets: list[Packet]) -> dict[str, str]:
+    """Each page that is made, as HTML, with long words where there may be some."""
+    figures = json.loads(json.dumps(_figures()))
+    figures["refused"][0]["reason"] = "a" * 300
+    wide = report.Passed(9, [(packet, json.dumps({"word": "w" * 200})) for packet in packets])
+    recorded = [bench.Recorded(f"{packet.candid}.avro", packet) for packet in packets]
+    return {
+        "report": report.render(figures, [0.1, 0.2, 0.4], {"bright": wide}),
+        "filter": bench.page(bench.run("asteroid", recorded), recorded, {"gains": [packets[0].candid]}),
+        "bench": _bench_page(),
+    }
+
+
+def _bench_page() -> str:
+    made = Report("simulated", "about it", {"cores": 2, "processor": "p" * 60})
+    made.add(Result("cuts", (2.0,), "µs", "loop", (20.0,), "peer/ours", 15.0, note="read " * 30))
+    made.add(Series("Scaling", "filters", "µs", {"group": [(1, 2, 1, 3), (10, 20, 18, 22)]}, logarithmic=True))
+    return made.html()
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this computer: apt-get install chromium")
+def test_no_page_is_wider_than_a_phone(every_page: dict[str, str], tmp_path: Path) -> None:
+    """In a frame of 375 px: a window of Chromium cannot be as narrow."""
+    frames = ""
+    for name, page in every_page.items():
+        (tmp_path / f"{name}.html").write_text(page)
+        frames += f'<iframe src="{name}.html" title="{name}" width="375" height="800" style="border:0"></iframe>'
+    script = (
+        "onload = () => document.body.dataset.beyond = JSON.stringify(Object.fromEntries([...document.querySelectorAll("
+        "'iframe')].map(f => [f.title, beyond(f.contentDocument.documentElement)])));"
+        "const beyond = page => page.scrollWidth - page.clientWidth"
+    )
+    (tmp_path / "all.html").write_text(f"<!doctype html><body>{frames}<script>{script}</script>")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    options += [
+        "--allow-file-access-from-files",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=20000",
+    ]
+    command = [str(CHROMIUM), *options, "--dump-dom", (tmp_path / "all.html").as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    match = re.search(r'data-beyond="([^"]*)"', result.stdout)
+    assert match, result.stderr[-2000:]
+    assert json.loads(html.unescape(match[1])) == dict.fromkeys(every_page, 0)

@@ -68,6 +68,9 @@ def test(
         int | None, typer.Option(min=1, max=5_000, help="Try a fair sample of so many packets, not the whole night.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another sample.")] = 1,
+    object_page: Annotated[
+        str | None, typer.Option(help="Address of an object's page, with {object} in it; '' for none.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Run a filter over a recorded night as the worker would; exit 1 if it may not go live.
@@ -82,7 +85,7 @@ def test(
         outcome, *others = bench.run_all([place, *([compare] if compare else [])], alerts, cap=cap, progress=progress)
         compared = bench.compare(outcome, others[0]) if others else None
         if html is not None:
-            wholefile.write(html, bench.page(outcome, alerts, compared))
+            wholefile.write(html, bench.page(outcome, alerts, compared, object_page))
     if as_json:
         typer.echo(json.dumps(outcome.report() | ({"compare": compared} if compared else {})))
     else:

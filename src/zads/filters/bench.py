@@ -347,22 +347,33 @@ def _advice(declared: Sequence[str], read: Collection[str], looked: int) -> list
     return advice
 
 
-def page(outcome: Outcome, recorded: Iterable[Recorded], compared: dict[str, list[int]] | None = None) -> str:
+def page(
+    outcome: Outcome,
+    recorded: Iterable[Recorded],
+    compared: dict[str, list[int]] | None = None,
+    object_page: str | None = None,
+) -> str:
     """An HTML page that needs nothing else: the figures, and alerts with light curves, cutouts and annotations.
 
-    `compared` are lists of candids (see `compare`), shown as well. The night is read again, as far as it takes to find
-    the alerts that are shown.
+    `compared` are lists of candids (see `compare`), shown as well; `object_page` is where an object can be looked up
+    (see `pages.OBJECT_PAGE`). The night is read again, as far as it takes to find the alerts that are shown.
     """
     from zads import pages
 
+    where = pages.OBJECT_PAGE if object_page is None else object_page
     received = outcome.passed[:SHOWN]
     wanted = {one.candid for one in received}.union(*(candids[:SHOWN] for candids in (compared or {}).values()))
     found = _find(recorded, wanted)
+    notes = {one.candid: one.annotations for one in outcome.passed}
     lists = [
-        (title.capitalize(), len(candids), [pages.show(found[candid]) for candid in candids[:SHOWN]])
+        (
+            title.capitalize(),
+            len(candids),
+            [pages.show(found[candid], notes.get(candid, ""), where) for candid in candids[:SHOWN]],
+        )
         for title, candids in (compared or {}).items()
     ]
-    shown = [pages.show(found[one.candid], one.annotations) for one in received]
+    shown = [pages.show(found[one.candid], one.annotations, where) for one in received]
     lists.append(("Received", len(outcome.passed), shown))
     return pages.render(
         "filter.html", outcome=outcome, refusals=outcome.refusals(), lists=lists, failures=outcome.failures[:SHOWN],
