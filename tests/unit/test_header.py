@@ -15,6 +15,7 @@ from test_schemas import COMPATIBLE, INCOMPATIBLE, OPTIONAL, candidate, edited
 import packets
 import zads.header
 from zads import schemas
+from zads.filters.child import Decoded
 from zads.header import MAX_HEADERS, MAX_REFUSALS
 from zads.packet import Packet, PacketError
 
@@ -173,3 +174,20 @@ def test_an_entry_that_stands_twice_is_refused() -> None:
     both = data[:4] + bytes([data[4] + 2]) + data[5:at] + entry + entry + data[end:]
     with pytest.raises(PacketError, match="twice"):
         Packet.parse(both)
+
+
+def test_a_filter_reads_each_packet_by_the_form_that_it_has_though_both_say_one_version() -> None:
+    fields = {"": ("candidate.jd",), "prv_candidates": ("prv_candidates.jd", "prv_candidates.magzpsci")}
+    later = next(form for form in schemas.forms() if form.form == "alert_2019")
+    new = copy.deepcopy(later.definition)
+    candidate(new).append(OPTIONAL)
+    made = [
+        packets.make_record("3.2", definition=one) for one in (schemas.get("3.2").definition, later.definition, new)
+    ]
+    coded = [
+        packets.encode(record, definition=one)
+        for record, one in zip(made, (schemas.get("3.2").definition, later.definition, new), strict=True)
+    ]
+    for order in (coded, coded[::-1]):
+        seen = {one: Decoded(memoryview(one), fields).fetch("prv_candidates") for one in order}
+        assert [sorted(seen[one][0]) for one in coded] == [["jd"], ["jd", "magzpsci"], ["jd", "magzpsci"]]

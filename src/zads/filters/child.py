@@ -96,8 +96,6 @@ class Decoded:
     Its packet stays in the shared memory: kept copies of a batch's packets would cost more than all else that is done.
     """
 
-    _known: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}  # noqa: RUF012  what a schema has of some fields
-
     def __init__(self, data: memoryview, fields: Mapping[str, tuple[str, ...]]) -> None:
         self._data: memoryview | bytes = data
         self._fields = fields
@@ -119,10 +117,7 @@ class Decoded:
 
     def _read(self, fields: tuple[str, ...]) -> dict[str, Any]:
         packet = Packet.trusted(bytes(self._data))
-        key = (packet.schema_version, fields)
-        if key not in self._known:
-            self._known[key] = tuple(field for field in fields if packet.has(field))
-        return packet.read(self._known[key])
+        return packet.read(packet.having(fields))
 
 
 class Chosen:
