@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from zads import wholefile
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def read_properties(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = wholefile.read(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ZadsError(
             f"cannot read the Kafka client configuration {path}: {error}",

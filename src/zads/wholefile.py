@@ -1,11 +1,22 @@
-"""A file that is written whole: whoever reads it sees what was there before, or all of what is new."""
+"""A file as a whole: written so that nobody sees half of it, and read so that nothing of any size or kind hurts."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import select
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+#: What people and programs write for us is far smaller.
+MOST_BYTES = 32_000_000
+#: A pipe may be given in place of a file (`<(command)` in a shell): within this it has to say all.
+PIPE_SECONDS = 10.0
+_PART = 1_000_000
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -14,3 +25,33 @@ def write(path: Path, content: str | bytes) -> Path:
     hidden = path.with_name(f".{path.name}.part")
     hidden.write_bytes(content.encode() if isinstance(content, str) else content)
     return hidden.replace(path)
+
+
+def read(path: Path, most: int = MOST_BYTES) -> bytes:
+    """All of a file, or of what a pipe says. Raises OSError, also if it is larger than ``most`` or never ends."""
+    until = time.monotonic() + PIPE_SECONDS
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    content = bytearray()
+    try:
+        while part := _part(handle, until):
+            content += part
+            if len(content) > most:
+                raise OSError(errno.EFBIG, f"it has more than {most} bytes", str(path))
+    except TimeoutError:
+        raise OSError(errno.ETIMEDOUT, f"nothing more came within {PIPE_SECONDS:.0f} s", str(path)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(handle)
+    return bytes(content)
+
+
+def _part(handle: int, until: float) -> bytes:
+    """What can be read next, b"" at the end. Raises TimeoutError if that is not known in time."""
+    # A pipe that nobody has opened to write reads as empty, which it is not; to wait for it tells the two apart.
+    ready = select.poll()
+    ready.register(handle, select.POLLIN)
+    while ready.poll(max(0.0, 1000 * (until - time.monotonic()))):
+        with contextlib.suppress(BlockingIOError):
+            return os.read(handle, _PART)
+    raise TimeoutError

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zads import kafka, metrics, principals, schemas
+from zads import kafka, metrics, principals, schemas, wholefile
 from zads.commands import log_to_stderr
 from zads.errors import ZadsError
 from zads.producer import KEEP_SECONDS, Producer
@@ -82,7 +82,7 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     found: dict[str, Any] = {}
     if config is not None:
         try:
-            found = tomllib.loads(config.read_text("utf-8"))
+            found = tomllib.loads(wholefile.read(config).decode())
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ZadsError(f"cannot read the settings {config}: {error}") from error
     found |= {key: value for key, value in options.items() if value is not None}

@@ -95,7 +95,7 @@ class Configuration(BaseModel):
     def read(cls, path: Path) -> Configuration:
         """The configuration in a JSON file. Raises ZadsError naming the file and the key."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(wholefile.read(path))
         except OSError as error:
             raise ZadsError(f"cannot read the group's configuration {path}: {error.strerror}") from error
         except ValidationError as error:
