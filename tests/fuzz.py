@@ -221,7 +221,7 @@ class Inputs:
                 member = tarfile.TarInfo(f"{number}.avro")
                 data = self.packet()
                 if self.chance.random() < 0.2:
-                    member.name = self.chance.choice(ODD_TEXTS).encode("utf-8", "replace").decode() or "x"
+                    member.name = self.chance.choice(ODD_TEXTS).encode("utf-8", "replace").decode()[:90] or "x"
                     member.type = self.chance.choice(
                         [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE, tarfile.REGTYPE]
                     )

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaException
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from zads import access, audit, kafka, pages, principals, topics, warmup
+from zads import access, audit, kafka, pages, principals, shown, topics, warmup
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.liveview import Hop, LiveView
@@ -551,7 +551,7 @@ def console_lines(console: Console) -> Callable[[str], None]:
     started = time.monotonic()
 
     def say(line: str) -> None:
-        stamp = f"[dim]{time.monotonic() - started:6.1f} s[/dim]"
-        console.print(f"{stamp}  {escape(line)}", highlight=False, soft_wrap=True)
+        stamp = (f"{time.monotonic() - started:6.1f} s  ", "dim")
+        console.print(Text.assemble(stamp, shown.plain(line)), soft_wrap=True)
 
     return say

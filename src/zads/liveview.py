@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
+
+from zads.shown import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,14 +89,14 @@ class LiveView:
 
 def table(doing: str, hops: Sequence[Hop], rates: Sequence[float]) -> Table:
     """One row a hop."""
-    shown = Table(title=doing, title_justify="left")
-    shown.add_column("hop")
+    made = Table(title=Text(plain(doing)), title_justify="left")
+    made.add_column("hop")
     for heading in ("alerts", "a second", "still to come", "median age", "99 % within"):
-        shown.add_column(heading, justify="right")
+        made.add_column(heading, justify="right")
     for hop, rate in zip(hops, rates, strict=True):
         ages = [f"{hop.latency[name]:.2f} s" for name in ("p50", "p99")] if hop.latency else ["", ""]
-        shown.add_row(hop.name, str(hop.alerts), f"{rate:.1f}", str(hop.behind or ""), *ages)
-    return shown
+        made.add_row(Text(plain(hop.name)), str(hop.alerts), f"{rate:.1f}", str(hop.behind or ""), *ages)
+    return made
 
 
 def line(doing: str, hops: Sequence[Hop], rates: Sequence[float]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from zads import demo, report, topics, warmup
+from zads import demo, report, topics, warmup, wholefile
 from zads.errors import ZadsError
 from zads.inventory import Inventory, repository
 from zads.liveview import LiveView
@@ -45,13 +45,13 @@ def play(
     console = Console()
     say = demo.console_lines(console)
     topics.check_night(night)
+    target = report_to or inventory.state / "reports" / "demo"
+    earlier = _earlier(target.with_suffix(".json"))
     given = demo.recorded(alerts) if alerts else demo.simulated(night, visits, alerts_per_visit)
     say(f"{given.alerts} alerts of {len(given.exposures)} visits in {', '.join(given.nights)}")
     play = demo.Play(inventory, given, demo.RemoteDrop(inventory), say, LiveView(console))
     found = play.run(40.0 / speed, warm_seconds)
-    target = report_to or inventory.state / "reports" / "demo"
-    earlier = target.with_suffix(".json")
-    figures = play.report(found, json.loads(earlier.read_text()) if earlier.exists() else {})
+    figures = play.report(found, earlier)
     passed = {name: demo.passed_alerts(play.public, name, given.nights) for name in figures["filters"]}
     page = report.write(target, figures, play.readers["public"].latencies, passed)
     counts, latency = figures["alerts"], figures["latency_seconds"]
@@ -63,3 +63,16 @@ def play(
     typer.echo(demo.ending(inventory, figures, page, play.reader["sasl.username"]))
     if figures["disagreements"] or figures["duplicates"]:
         raise ZadsError(f"the sites disagree: {'; '.join(figures['disagreements'])}")
+
+
+def _earlier(report: Path) -> dict[str, Any]:
+    """The figures of an earlier demo. Raises ZadsError before anything is played if they cannot be read."""
+    try:
+        figures = json.loads(wholefile.read(report)) if report.exists() else {}
+        if not isinstance(figures, dict):
+            raise ValueError("it is no report")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ZadsError(
+            f"cannot read the earlier report {report}: {error}", hint="remove it, or say --report"
+        ) from error
+    return figures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from zads import topics, wholefile
+from zads import shown, topics, wholefile
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def list_filters() -> None:
 
     for name in plugin.builtin_names():
         path, _ = plugin.locate(name)
-        typer.echo(f"{name:24} {plugin.summary(path)}")
+        typer.echo(shown.plain(f"{name:24} {plugin.summary(path)}"))
 
 
 @app.command()
@@ -53,7 +52,7 @@ def new(
     from zads.filters import bench
 
     for path in bench.new(name, directory):
-        typer.echo(f"wrote {path}")
+        typer.echo(shown.plain(f"wrote {path}"))
 
 
 @app.command()
@@ -87,11 +86,11 @@ def test(
         if html is not None:
             wholefile.write(html, bench.page(outcome, alerts, compared, object_page))
     if as_json:
-        typer.echo(json.dumps(outcome.report() | ({"compare": compared} if compared else {})))
+        typer.echo(shown.json_text(outcome.report() | ({"compare": compared} if compared else {})))
     else:
         if isinstance(alerts, bench.Sample):
             typer.echo(f"a sample of {len(alerts.packets)} of {alerts.of} packets")
-        typer.echo(bench.describe(outcome))
+        typer.echo(shown.lines(bench.describe(outcome)))
         _tell(outcome, recorded, compared)
     if reasons := outcome.refusals():
         raise ZadsError(f"{outcome.name} may not go live: {'; '.join(reasons)}")
@@ -123,13 +122,13 @@ def _recorded(night: Path, client: Path | None) -> bench.Night:
 
 def _tell(outcome: bench.Outcome, recorded: bench.Night, compared: dict[str, list[int]] | None) -> None:
     for why, count in recorded.passed_over.items():
-        typer.echo(f"{count} files passed over: {why}")
+        typer.echo(shown.plain(f"{count} files passed over: {why}"))
     if recorded.refusals:
-        typer.echo(
-            f"{recorded.refusals} packets would be refused, no filter sees them; the first: {recorded.refused[0]}"
-        )
+        first = shown.plain(recorded.refused[0])
+        typer.echo(f"{recorded.refusals} packets would be refused, no filter sees them; the first: {first}")
     for failure in outcome.failures[:5]:
-        typer.echo(f"failed on candid {failure['candid']} ({failure['file']}):\n{failure['reason']}")
+        typer.echo(f"failed on candid {failure['candid']} ({shown.plain(failure['file'])}):")
+        typer.echo(shown.lines(failure["reason"]))
     for what, candids in (compared or {}).items():
         typer.echo(f"{what}: {len(candids)} {' '.join(map(str, candids[:20]))}")
 
@@ -145,4 +144,4 @@ def run(place: Place, night: Night, cap: Cap = None, client: Client = None) -> N
     with _progress() as progress:
         outcome = bench.run(place, _recorded(night, client), cap=cap, progress=progress)
     for one in outcome.passed:
-        typer.echo(f"{one.candid} {one.object_id} {one.visit} {one.annotations or '{}'}")
+        typer.echo(shown.plain(f"{one.candid} {one.object_id} {one.visit} {one.annotations or '{}'}"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zads import kafka
+from zads import kafka, schemas
 from zads.errors import ZadsError
 from zads.filters import modules, packages, runtime
 from zads.filters.plugin import DEFAULT_CAP, locate
@@ -49,6 +49,8 @@ class Night:
 
     def __init__(self, where: str, read: Callable[[], Iterable[files.Item]]) -> None:
         self._where, self._read = where, read
+        # What a producer was told to accept, a worker reads.
+        self._admission = schemas.Admission(accepts=True)
         self.refused: list[str] = []
         self.refusals = 0
         self.passed_over: Counter[str] = Counter()
@@ -71,7 +73,7 @@ class Night:
         why = item.refused
         if not why:
             try:
-                return Packet.parse(item.data)
+                return Packet.parse(item.data, admission=self._admission)
             except ZadsError as error:
                 why = str(error)
         self.refusals += 1
