@@ -492,6 +492,8 @@ def repository(root: Path) -> None:
 def fuzz(seconds: float, seed: int, keep: Path | None, say: Callable[[str], None]) -> int:
     """Try command lines for so long; returns how many findings there were."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for verb in cli.COMMANDS:
+        cli.load(verb)  # what importing takes is not the input's doing
     findings = tried = 0
     ends: Counter[str] = Counter()
     until = time.monotonic() + seconds
