@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 from zads.commands import filter as command
 from zads.errors import ZadsError
 from zads.filters import Columns, FilterError, UndeclaredField, bench, load
+from zads.filters.counts import REMEMBERED_NIGHTS, Counts
 from zads.filters.plugin import MissingField, View, builtin_names, union
-from zads.filters.worker import REMEMBERED_NIGHTS, Configuration, Counts
+from zads.filters.worker import Configuration
 from zads.sources.simulator import simulate
 
 DECODED = {"objectId": "ZTF18a", "candidate": {"rb": 0.5, "magpsf": 18.0}, "prv_candidates": [{"jd": 1.0, "fid": 1}]}

@@ -18,6 +18,9 @@ def run(
     name: Annotated[str, typer.Option(help="This worker's name; the same after a restart, another for another.")] = "",
     stats: Annotated[Path | None, typer.Option(help="Write the filters' figures here as JSON.")] = None,
     heartbeat: Annotated[Path | None, typer.Option(help="Touch this file at each turn of the loop.")] = None,
+    sandbox: Annotated[
+        Path | None, typer.Option(help="Socket of the nursery that has the filters run; without it, they run here.")
+    ] = None,
     metrics_port: Annotated[int, typer.Option(help="Answer Prometheus on this port; 0: do not.")] = 0,
 ) -> None:
     """Run a group of filters on the public stream until SIGTERM; SIGHUP reads configuration and filters again.
@@ -27,4 +30,4 @@ def run(
     from zads.filters import worker
 
     name = name or f"{socket.gethostname()}-1"
-    worker.main(config, kafka, name, stats=stats, heartbeat=heartbeat, port=metrics_port)
+    worker.main(config, kafka, name, stats=stats, heartbeat=heartbeat, port=metrics_port, nursery=sandbox)

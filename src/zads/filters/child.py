@@ -1,8 +1,11 @@
-"""The process in which a group's filters run: fenced in, told what to run, and killed when it does not answer.
+"""The process in which an owner's filters run: fenced in, told what to run, and killed when it does not answer.
 
-1. it loads the filters, each on its own, and says what they declare;
+1. it closes the fence, loads the filters, each on its own, and says what they declare;
 2. for each batch it decodes, once an alert, what any filter declares, and runs filter after filter;
 3. each filter's verdicts are told as soon as it is done, so that a later one's death takes nothing away.
+
+The worker checks all that is told (`zads.filters.verdicts`), so that what a filter makes of this process harms nobody
+but its owner.
 
 Faults that Python can stop (an exception, a loop in Python code, SystemExit) are stopped here; for all others the
 worker kills this process.
@@ -20,18 +23,19 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zads import schemas
+from zads.errors import ZadsError
 from zads.filters import packages, plugin, sandbox, wire
+from zads.filters.wire import MAX_ANNOTATIONS, MAX_DEPTH, MAX_DOC, MAX_FIELDS, MAX_NAME, MAX_OUTPUT, MAX_REASON
 from zads.packet import Packet
 
 TICK_SECONDS = 0.1
-MAX_REASON = 2_000
-MAX_ANNOTATIONS = 4_096  # bytes of one alert's, as JSON
-KEPT_OUTPUT = 2_000
-EAGER = ("schemavsn", "publisher", "objectId", "candid", "candidate")  # all else is decoded when it is looked at
+SPARE_DESCRIPTORS = 16  # that loading a filter has to leave, for the others' modules and data
 
 
 class Overrun(BaseException):
@@ -50,8 +54,8 @@ class Bounded(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Keep or drop."""
-        if len(self.kept) < KEPT_OUTPUT:
-            self.kept += text[: KEPT_OUTPUT - len(self.kept)]
+        if len(self.kept) < MAX_OUTPUT:
+            self.kept += text[: MAX_OUTPUT - len(self.kept)]
         return len(text)
 
     def writable(self) -> bool:
@@ -184,6 +188,15 @@ class Runner:
         self._reserve = bytes(2_000_000)  # let go when there is no memory left, to say so
         self.output = Bounded()
 
+    def fence(self, memory_bytes: int, directories: Sequence[str]) -> None:
+        """Close the fence, or end: no filter's code has run before."""
+        try:
+            sandbox.close(memory_bytes, map(Path, directories))
+        except (OSError, ValueError, ZadsError) as error:
+            self._send({"fenced": _text(str(error))})
+            os._exit(1)
+        self._send({"fenced": ""})
+
     def load(self, wanted: Sequence[tuple[int, str]], trace: bool, seconds: float) -> None:
         """Load filters by number and place, and say of each what it declares or why it cannot be loaded."""
         self._trace = trace
@@ -191,7 +204,11 @@ class Runner:
         for number, place in wanted:
             self._mark(number, wire.NO_ALERT)
             before = sandbox.address_space()
-            self._send({"loaded": number, **self._load(number, place, seconds)})
+            told = self._load(number, place, seconds)
+            if not _can_open(SPARE_DESCRIPTORS):
+                told = {"error": f"{place}: it opens too many files while it is loaded", "spoilt": True}
+            np.seterr(**_ERROR_STATE)
+            self._send({"loaded": number, **told})
             self._grown[number] = sandbox.address_space() - before
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._mark(wire.NOBODY, 0)
@@ -202,25 +219,26 @@ class Runner:
         try:
             loaded = plugin.load(place)
         except plugin.FilterError as error:
-            return {"error": str(error)[:MAX_REASON]}
+            return {"error": _text(str(error))}
         except BaseException as error:  # SystemExit and Overrun among them
-            return {"error": f"{place}: {type(error).__name__} while it was loaded: {error}"[:MAX_REASON]}
+            return {"error": _text(f"{place}: {type(error).__name__} while it was loaded: {_said(error)}")}
         finally:
             self._clock.stop()
         self._filters[number] = loaded
         kind = type(loaded)
         return {
-            "class": kind.__name__, "doc": (kind.__doc__ or "").strip(), "owner": kind.owner,
+            "class": _text(kind.__name__, MAX_NAME), "doc": _text((kind.__doc__ or "").strip(), MAX_DOC),
+            "owner": _text(str(kind.owner), MAX_NAME),
             "programmes": sorted(kind.programmes), "fields": list(kind.fields), "cap": kind.cap,
-            "time_limit": kind.time_limit, "batches": kind.in_batches(),
+            "time_limit": float(kind.time_limit), "batches": kind.in_batches(),
         }  # fmt: skip
 
     def _late_fields(self) -> None:
         every = plugin.union(kind.fields for kind in self._filters.values())
         tops = {field.partition(".")[0] for field in every}
-        self._late = tuple(sorted(tops - set(EAGER)))
+        self._late = tuple(sorted(tops - set(plugin.EAGER)))
         self._fields = {name: tuple(field for field in every if field.partition(".")[0] == name) for name in self._late}
-        self._fields[""] = tuple(field for field in every if field.partition(".")[0] in EAGER)
+        self._fields[""] = tuple(field for field in every if field.partition(".")[0] in plugin.EAGER)
         self._views: dict[int, plugin.View] = {}
         by_fields: dict[tuple[str, ...], plugin.View] = {}
         for number, loaded in self._filters.items():
@@ -253,7 +271,7 @@ class Runner:
 
     def _decode(self, lengths: Sequence[int]) -> list[Decoded | None]:
         decoded: list[Decoded | None] = []
-        errors: dict[int, str] = {}
+        wrong: list[int] = []
         start = 0
         for number, length in enumerate(lengths):
             self._mark(wire.NOBODY, number)
@@ -261,12 +279,12 @@ class Runner:
                 decoded.append(Decoded(self._area[start : start + length], self._fields))
             except MemoryError:
                 self.out_of_memory(None)
-            except Exception as error:  # whatever decoding says of bytes that are no packet
-                errors[number] = f"{type(error).__name__}: {error}"[:MAX_REASON]
+            except Exception:  # whatever decoding says of bytes that are no packet: the worker looks for itself
+                wrong.append(number)
                 decoded.append(None)
             start += length
-        if errors:
-            self._tell({"undecodable": errors})
+        if wrong:
+            self._send({"undecodable": wrong})
         return decoded
 
     def _judge(self, batch: Batch, jobs: Sequence[Mapping[str, Any]], batch_seconds: float) -> None:
@@ -351,7 +369,8 @@ class _Job:
         runner._grown[number] = runner._grown.get(number, 0) + sandbox.address_space() - before
         told: dict[str, Any] = {
             "passed": self._passed, "failed": self._failed, "skipped": self._skipped, "overrun": self._overrun,
-            "output": runner.output.kept, "read": sorted(runner._read.get(number, ())),
+            "output": _text(runner.output.kept, MAX_OUTPUT),
+            "read": [_text(path, MAX_NAME) for path in sorted(runner._read.get(number, ()))][:MAX_FIELDS],
         }  # fmt: skip
         self.result = {name: value for name, value in told.items() if value}
         self.result |= {"filter": number, "row": self._row, "seconds": seconds}
@@ -424,7 +443,7 @@ class _Job:
         self._row = self._row + 1 if place == self._last + 1 else 1
         self._last = place
         reason = str(error) if isinstance(error, Overrun) else _told(error)
-        self._failed.append((index, reason[-MAX_REASON:]))
+        self._failed.append((index, _text(reason[-MAX_REASON:])))
 
 
 def _told(error: BaseException) -> str:
@@ -440,14 +459,60 @@ def _told(error: BaseException) -> str:
         return type(error).__name__
 
 
+def _text(text: str, most: int = MAX_REASON) -> str:
+    """As it can be told: not too long, and nothing in it that is no Unicode."""
+    return text[:most].encode("utf-8", "replace").decode()
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception whose text raises
+        return ""
+
+
+_ERROR_STATE = np.geterr()
+
+
+def _can_open(count: int) -> bool:
+    """Whether so many files could still be opened."""
+    opened: list[int] = []
+    try:
+        opened.extend(os.dup(0) for _ in range(count))
+    except OSError:
+        pass
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return len(opened) == count
+
+
 def _annotations(verdict: dict[str, Any]) -> str:
     try:
         text = json.dumps(verdict, default=_plain, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"its annotations are not JSON: {error}") from None
+    if "\\ud" in text or text.count("[") + text.count("{") > MAX_DEPTH:
+        _check(json.loads(text))
     if len(text) > MAX_ANNOTATIONS:
         raise ValueError(f"its annotations have {len(text)} characters, at most {MAX_ANNOTATIONS} are kept")
     return text
+
+
+def _check(annotations: Any) -> None:
+    """Refuse what JSON can say and most readers cannot take. Raises ValueError."""
+    if _depth(annotations) > MAX_DEPTH:
+        raise ValueError(f"its annotations are nested more than {MAX_DEPTH} deep")
+    try:
+        json.dumps(annotations, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("its annotations have half a character (a lone surrogate)") from None
+
+
+def _depth(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
 def _plain(value: Any) -> Any:
@@ -470,28 +535,46 @@ def _passes(result: Any, count: int) -> list[tuple[int, bool | dict[str, Any]]]:
     return [(place, {name: values[place] for name, values in columns.items()}) for place in places]
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Serve a worker: descriptors of commands, answers and shared memory, and the memory limit in bytes."""
-    commands, answers, shared, memory = map(int, arguments)
-    sandbox.die_with_parent()
+def prepare() -> None:
+    """What every such process needs, done before it is copied: later there may be no descriptor left to open a file."""
+    schemas.known()
+
+
+def serve(commands: int, answers: int, packets: int, told: int) -> None:
+    """Serve a worker over two pipes and two pieces of shared memory, until it is gone."""
     packages.prepare()
-    view = memoryview(mmap.mmap(shared, wire.SHARED_BYTES))
-    words, end = view[: wire.PAGE].cast("I"), wire.PAGE + wire.AREA_BYTES
-    results = wire.Results(words, view[end:])
-    runner = Runner(words, view[wire.PAGE : end], results, lambda message: wire.send(answers, message))
+    area = memoryview(mmap.mmap(packets, wire.AREA_BYTES, prot=mmap.PROT_READ))
+    mine = memoryview(mmap.mmap(told, wire.TOLD_BYTES))
+    os.close(packets)
+    os.close(told)
+    words = mine[: wire.PAGE].cast("I")
+    results = wire.Results(words, mine[wire.PAGE :])
+    runner = Runner(words, area, results, lambda message: wire.send(answers, message))
     sys.stdout = sys.stderr = runner.output
-    fenced = sandbox.limit(memory)
-    wire.send(answers, {"ready": True, "fenced": fenced})
-    reader = wire.Reader(commands)
-    while (message := reader.receive()) is not None:
-        if "load" in message:
-            runner.load(message["load"], message["trace"], message["seconds"])
-        else:
-            runner.run(message["lengths"], message["selections"], message["jobs"], message["seconds"])
+    reader = wire.Reader(commands, wire.MAX_COMMAND_BYTES)
+    try:
+        wire.send(answers, {"ready": True})
+        while True:
+            message = reader.receive()
+            if "load" in message:
+                runner.fence(message["memory"], message["directories"])
+                runner.load(message["load"], message["trace"], message["seconds"])
+            else:
+                runner.run(message["lengths"], message["selections"], message["jobs"], message["seconds"])
+    except wire.Broken:
+        return
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the worker whose child this is: descriptors of commands, answers, packets, and what is told."""
+    sandbox.die_with_parent()
+    sandbox.hide()
+    prepare()
+    serve(*map(int, arguments))
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (wire.Broken, KeyboardInterrupt):
+    except KeyboardInterrupt:
         os._exit(0)

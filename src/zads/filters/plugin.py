@@ -18,9 +18,11 @@ import numpy as np
 
 from zads.errors import ZadsError
 from zads.filters import modules
+from zads.filters.wire import MAX_CAP, MAX_FIELDS, MAX_NAME
 from zads.topics import PROGRAMMES
 
 DEFAULT_CAP = 20  # alerts a visit: what the survey's own filter service allows
+EAGER = ("schemavsn", "publisher", "objectId", "candid", "candidate")  # all else is decoded when it is looked at
 DEFAULT_TIME_LIMIT = 1.0  # seconds of one call
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _PACKAGES = "docs/filters.md says which packages the workers have, and how to add one or a module of your own"
@@ -501,13 +503,17 @@ def _check_declarations(kind: type[Filter], where: str) -> None:
     declared: object = kind.fields
     if not isinstance(declared, tuple | list) or not declared:
         raise FilterError(f"{where} declares no fields as a tuple", hint=f"for example {_HOW}")
+    if len(kind.fields) > MAX_FIELDS or any(len(str(field)) > MAX_NAME for field in kind.fields):
+        hint = f"at most {MAX_FIELDS} of at most {MAX_NAME} characters"
+        raise FilterError(f"{where} declares too many fields, or too long ones", hint=hint)
     for field in kind.fields:
         if not isinstance(field, str) or not _DOTTED.fullmatch(field):
             raise FilterError(f"{where} declares the field {field!r}, which is no dotted path", hint=f"as in {_HOW}")
     if not set(kind.programmes) or not set(kind.programmes) <= set(PROGRAMMES):
         raise FilterError(f"{where} declares programmes {set(kind.programmes)}", hint="they are 1, 2 and 3")
-    if isinstance(kind.cap, bool) or not isinstance(kind.cap, int) or kind.cap < 1:
-        raise FilterError(f"{where} declares the cap {kind.cap!r}", hint="a whole number of alerts a visit, at least 1")
+    if isinstance(kind.cap, bool) or not isinstance(kind.cap, int) or not 1 <= kind.cap <= MAX_CAP:
+        hint = f"a whole number of alerts a visit, from 1 to {MAX_CAP}"
+        raise FilterError(f"{where} declares the cap {kind.cap!r:.40}", hint=hint)
     if not isinstance(kind.time_limit, int | float) or not 0 < kind.time_limit <= 10:
         raise FilterError(f"{where} declares the time limit {kind.time_limit!r}", hint="seconds, above 0, at most 10")
 

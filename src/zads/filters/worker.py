@@ -3,7 +3,7 @@
 A turn of the loop:
 
 1. read a batch of alerts, committed ones only;
-2. run the group's filters over it, in their own process (`zads.filters.runtime`);
+2. run the group's filters over it, in processes of their own (`zads.filters.runtime`);
 3. begin a transaction; write what passed (original bytes, headers), what failed (to the topic of refused input), and
    each filter's counts with the visits that its cap still has to remember;
 4. add the consumer's offsets to the transaction and commit it; only then do the counts in memory change.
@@ -17,24 +17,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zads import kafka, metrics, principals, topics, wholefile
 from zads.errors import ZadsError
-from zads.filters import runtime
+from zads.filters import runtime, sandbox
+from zads.filters.counts import Counts, Stopped, restore
+from zads.filters.launcher import Nursery
+from zads.filters.watchdog import Watchdog
 from zads.packet import Packet, PacketError
 
 TRANSACTION_MS = 10_000
@@ -46,12 +46,7 @@ BATCH_BYTES = 40_000_000
 #: How long the first alert of a batch waits for more. A turn of a hundred filters costs 10 ms, and its transaction some
 #: thirty appends that every replica fetches, however few alerts are in it.
 GATHER_SECONDS = 1.0
-REMEMBERED_VISITS = (
-    50  # whose caps are kept: exposures are 30 s apart, an alert that is later by 25 minutes starts anew
-)
-REMEMBERED_NIGHTS = 8  # whose counts are kept: a night's topics last seven days
 LETTERS_A_VISIT = 20  # failed alerts of one filter that are kept in the topic of refused input
-COMMITTED_WAIT = 15.0
 
 # What a consumer does not get over: another process has taken its name, or it has no right to read.
 _END = (
@@ -105,7 +100,11 @@ class Configuration(BaseModel):
 
     def specs(self, directory: Path) -> list[runtime.Spec]:
         """Where each filter is: a file beside the configuration, else a built-in one."""
-        return [runtime.Spec(entry.name, _place(entry, directory)) for entry in self.filters if entry.state != "off"]
+        return [
+            runtime.Spec(entry.name, _place(entry, directory), entry.owner)
+            for entry in self.filters
+            if entry.state != "off"
+        ]
 
 
 def _place(entry: Entry, directory: Path) -> str:
@@ -114,48 +113,6 @@ def _place(entry: Entry, directory: Path) -> str:
     if file.is_file():
         return f"{file}{colon}{kind}"
     return f"{Path(named).stem}{colon}{kind}"
-
-
-@dataclass
-class Counts:
-    """What became of the alerts that one filter was offered by one worker, ever and night by night; and its caps."""
-
-    seen: int = 0
-    passed: int = 0
-    capped: int = 0
-    failed: int = 0
-    skipped: int = 0  # its circuit was open
-    visits: dict[str, int] = field(default_factory=dict)
-    nights: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    def copy(self) -> Counts:
-        """Independent of this one."""
-        nights = {night: dict(row) for night, row in self.nights.items()}
-        return Counts(self.seen, self.passed, self.capped, self.failed, self.skipped, dict(self.visits), nights)
-
-    def add(self, what: Literal["seen", "passed", "capped", "failed"], night: str, number: int = 1) -> None:
-        """Count alerts of a night, for ever and for it."""
-        setattr(self, what, getattr(self, what) + number)
-        row = self.nights.setdefault(night, {"seen": 0, "passed": 0, "capped": 0, "failed": 0})
-        row[what] += number
-        while len(self.nights) > REMEMBERED_NIGHTS:
-            del self.nights[next(iter(self.nights))]
-
-    def admit(self, visit: str, cap: int, night: str = "") -> bool:
-        """Whether one more alert of a visit may pass; counts it as passed or capped."""
-        number = self.visits.get(visit, 0)
-        if number >= cap:
-            self.add("capped", night)
-            return False
-        self.visits[visit] = number + 1
-        while len(self.visits) > REMEMBERED_VISITS:
-            del self.visits[next(iter(self.visits))]
-        self.add("passed", night)
-        return True
-
-    def summary(self) -> dict[str, int]:
-        """The numbers alone."""
-        return {name: value for name, value in vars(self).items() if name not in ("visits", "nights")}
 
 
 @dataclass(frozen=True)
@@ -210,46 +167,21 @@ class Aborted(Exception):
     """The transaction came to nothing; the batch is read again."""
 
 
-class Watchdog:
-    """Ends the process when a call into the Kafka client does not come back: the service manager starts it anew."""
-
-    def __init__(self, seconds: float = STUCK_SECONDS) -> None:
-        self._seconds = seconds
-        self._deadline = float("inf")
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
-
-    @contextlib.contextmanager
-    def limits(self) -> Iterator[None]:
-        """What happens inside must end in time."""
-        self._deadline = time.monotonic() + self._seconds
-        try:
-            yield
-        finally:
-            self._deadline = float("inf")
-
-    def _watch(self) -> None:
-        while True:
-            time.sleep(0.5)
-            if time.monotonic() > self._deadline:
-                sys.stderr.write(f"zads: the Kafka client hung for {self._seconds:g} s; ending to be started again\n")
-                sys.stderr.flush()
-                os._exit(1)
-
-
 class Lineup:
-    """The filters that run now: configuration, process, and what follows from both. Raises ZadsError."""
+    """The filters that run now: configuration, processes, and what follows from both. Raises ZadsError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, nursery: Path | None, beat: Callable[[], object]) -> None:
         self.config = Configuration.read(path)
-        self.group = runtime.Group(self.config.specs(path.parent), memory_bytes=self.config.memory_mb * 1_000_000)
+        self.group = runtime.Group(
+            self.config.specs(path.parent), memory_bytes=self.config.memory_mb * 1_000_000, beat=beat,
+            launcher=Nursery(nursery) if nursery is not None else None,
+        )  # fmt: skip
         self.entries = {entry.name: entry for entry in self.config.filters if entry.state != "off"}
         self.caps = {name: entry.cap or self.declared(name, "cap", 20) for name, entry in self.entries.items()}
         self.programmes = {name: self._programmes(entry) for name, entry in self.entries.items()}
         for name, declared in self.group.declared.items():
             if "error" in declared:
                 _log.error("filter cannot be loaded", filter=name, reason=declared["error"])
-        if not self.group.fenced:
-            _log.warning("this kernel does not filter system calls: filters could start processes")
 
     def declared(self, name: str, what: str, default: Any) -> Any:
         """What the filter's code says."""
@@ -273,7 +205,8 @@ class Lineup:
 class Worker:
     """One worker of a group; `run` returns when it is told to stop.
 
-    `name` tells it from the group's others, and must stay the same over restarts. Raises ZadsError.
+    `name` tells it from the group's others, and must stay the same over restarts. `nursery` is the socket of the one
+    that has the filters run; without one they run as this user. Raises ZadsError.
     """
 
     def __init__(
@@ -284,17 +217,18 @@ class Worker:
         *,
         stats: Path | None = None,
         heartbeat: Path | None = None,
+        nursery: Path | None = None,
     ) -> None:
         self._path, self._conf, self._name = path, dict(conf), name
-        self._stats, self._heartbeat = stats, heartbeat
-        self._lineup = Lineup(path)
+        self._stats, self._nursery = stats, nursery
+        self._watchdog = Watchdog(STUCK_SECONDS, heartbeat=heartbeat)
+        self._lineup = Lineup(path, nursery, self._watchdog.beat)
         self._group_id = principals.filters(self._lineup.config.group)
         self._counts: dict[str, Counts] = {}
         self._letters: dict[tuple[str, str], int] = {}
         self._stop = self._reload = False
         self._refused: KafkaError | None = None
         self._gathered: list[Taken] = []
-        self._watchdog = Watchdog()
         self._states: dict[str, str] = {}
 
     def stop(self, *_: object) -> None:
@@ -315,7 +249,13 @@ class Worker:
             },
         )  # fmt: skip
         self._initialise()
-        self._counts = restore(self._conf, self._group_id, self._name)
+        try:
+            self._counts = restore(
+                self._conf, self._group_id, self._name, stopped=lambda: self._stop, beat=self._watchdog.beat
+            )
+        except Stopped:
+            self._lineup.group.close()
+            return
         self._consumer = kafka.consumer(
             self._conf,
             self._group_id,
@@ -334,6 +274,7 @@ class Worker:
                 self._turn()
         finally:
             self._lineup.group.close()
+            self._watchdog.rest()
             with self._watchdog.limits():
                 self._consumer.close()
         _log.info("worker stopped", group=self._group_id, worker=self._name)
@@ -341,7 +282,7 @@ class Worker:
     def _initialise(self) -> None:
         """End what a predecessor left open, and fence it; a coordinator that is not there yet is waited for."""
         while True:
-            metrics.beat(self._heartbeat)
+            self._watchdog.beat()
             try:
                 self._producer.init_transactions(STUCK_SECONDS)
                 return
@@ -364,7 +305,7 @@ class Worker:
         self._gathered.clear()
 
     def _turn(self) -> None:
-        metrics.beat(self._heartbeat)
+        self._watchdog.beat()
         if self._reload:
             self._reload = False
             self._load_again()
@@ -374,7 +315,7 @@ class Worker:
             self._tell()
             return
         outputs, counts = self._judge(batch)
-        metrics.beat(self._heartbeat)
+        self._watchdog.beat()
         try:
             with self._watchdog.limits():
                 self._publish(batch, outputs)
@@ -388,7 +329,7 @@ class Worker:
     def _load_again(self) -> None:
         """Take up a changed configuration between two batches, or go on with the old one if it is no good."""
         try:
-            lineup = Lineup(self._path)
+            lineup = Lineup(self._path, self._nursery, self._watchdog.beat)
             if lineup.config.group != self._lineup.config.group:
                 lineup.group.close()
                 raise ZadsError("a running worker cannot change its group", hint="restart it")
@@ -601,57 +542,21 @@ def _letter(alert: Taken, name: str, reason: str) -> Output:
     return Output(topics.REJECTED, _key(alert), alert.data, headers)
 
 
-def restore(conf: Mapping[str, str], group_id: str, name: str) -> dict[str, Counts]:
-    """The counts that this worker has committed, by filter; from the compacted topic of counts.
-
-    Other workers' open transactions may hold back what is committed behind them: it is waited for, as long as they can
-    last. Raises ZadsError if the topic cannot be read.
-    """
-    with contextlib.closing(kafka.consumer(conf, group_id, **{"enable.partition.eof": True})) as consumer:
-        known = consumer.list_topics(topics.FILTER_COUNTS, timeout=STUCK_SECONDS).topics[topics.FILTER_COUNTS]
-        if known.error is not None:
-            if known.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                raise ZadsError(f"there is no topic {topics.FILTER_COUNTS}", hint="a deployment makes it")
-            raise ZadsError(f"cannot read {topics.FILTER_COUNTS}: {known.error.str()}")
-        ends = _ends(conf, group_id, sorted(known.partitions))
-        consumer.assign([TopicPartition(topics.FILTER_COUNTS, number, 0) for number in ends])
-        return _read_counts(consumer, ends, name)
-
-
-def _ends(conf: Mapping[str, str], group_id: str, numbers: Sequence[int]) -> dict[int, int]:
-    """The end offsets of partitions of the topic of counts, uncommitted records included."""
-    over = {"isolation.level": "read_uncommitted"}
-    with contextlib.closing(kafka.consumer(conf, group_id, **over)) as consumer:
-        return {
-            number: consumer.get_watermark_offsets(TopicPartition(topics.FILTER_COUNTS, number), STUCK_SECONDS)[1]
-            for number in numbers
-        }
-
-
-def _read_counts(consumer: Consumer, ends: Mapping[int, int], name: str) -> dict[str, Counts]:
-    counts: dict[str, Counts] = {}
-    waiting = {number for number, end in ends.items() if end > 0}
-    until = time.monotonic() + COMMITTED_WAIT
-    while waiting and time.monotonic() < until:
-        message = consumer.poll(0.2)
-        if message is None:
-            continue
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ends[message.partition() or 0]:
-                waiting.discard(message.partition() or 0)
-            continue
-        value = json.loads(message.value() or b"{}")
-        if value.get("worker") == name:
-            numbers = {key: int(value.get(key, 0)) for key in Counts().summary()}
-            counts[value["filter"]] = Counts(**numbers, visits=dict(value["visits"]), nights=value.get("nights", {}))
-    return counts
-
-
-def main(path: Path, properties: Path, name: str, *, stats: Path | None, heartbeat: Path | None, port: int) -> None:
+def main(
+    path: Path,
+    properties: Path,
+    name: str,
+    *,
+    stats: Path | None,
+    heartbeat: Path | None,
+    port: int,
+    nursery: Path | None = None,
+) -> None:
     """Run a worker as a service does: SIGTERM stops it, SIGHUP has it read its filters again. Raises ZadsError."""
+    sandbox.hide()
     metrics.serve(port)
-    worker = Worker(path, kafka.read_properties(properties), name, stats=stats, heartbeat=heartbeat)
+    conf = kafka.read_properties(properties)
+    worker = Worker(path, conf, name, stats=stats, heartbeat=heartbeat, nursery=nursery)
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGINT, worker.stop)
     signal.signal(signal.SIGHUP, worker.reload)

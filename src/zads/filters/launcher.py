@@ -1,0 +1,149 @@
+"""How processes for filters come to be: by the nursery in its own container, or here where there is none.
+
+A deployment has a nursery (`zads.filters.nursery`). `zads filter test` and unit tests on anybody's computer start the
+same process with the same fence themselves; there it is the same user's as everything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from zads.errors import ZadsError
+from zads.filters import packages
+
+CONNECT_SECONDS = 60.0  # in which a nursery that is being started comes to be
+ANSWER_SECONDS = 30.0  # it answers within milliseconds; its machine may be busy
+GRACE_SECONDS = 0.2  # in which a process that has closed its pipe comes to its end
+MAX_MESSAGE = 4096
+
+
+class Running(Protocol):
+    """A process that was started."""
+
+    def end(self, grace: float) -> int | None:
+        """End it; the status (below 0: minus the signal) if it ended by itself within `grace` seconds, else None."""
+
+
+class Launcher(Protocol):
+    """Starts processes for filters."""
+
+    def start(self, commands: int, answers: int, packets: int, told: int) -> Running:
+        """A process with these descriptors. Raises ZadsError."""
+
+    def close(self) -> None:
+        """End all that were started."""
+
+
+class Local:
+    """Starts them on this computer, as this user."""
+
+    def start(self, commands: int, answers: int, packets: int, told: int) -> Running:
+        """A process of its own with nothing of this one but the descriptors. Raises ZadsError."""
+        given = (commands, answers, packets, told)
+        environment = {
+            name: os.environ[name] for name in ("PATH", "LANG", "TZ", packages.VARIABLE) if name in os.environ
+        }
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "zads.filters.child", *map(str, given)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=environment | SINGLE, pass_fds=given, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise ZadsError(f"the process of the filters does not start: {error.strerror}") from error
+        return _LocalProcess(process)
+
+    def close(self) -> None:
+        """Each process is ended by whoever started it."""
+
+
+#: One thread each: many small filters gain nothing from more, and the sandbox forbids new ones.
+SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {
+    "PYTHONDONTWRITEBYTECODE": "1"
+}
+
+
+class _LocalProcess:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def end(self, grace: float) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(grace)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        return None
+
+
+class Nursery:
+    """Has them started by the nursery that listens at a socket; all of them end when the connection does.
+
+    Raises ZadsError if it does not come to be within CONNECT_SECONDS, and whenever it does not answer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = self._connected()
+
+    def _connected(self) -> socket.socket:
+        until = time.monotonic() + CONNECT_SECONDS
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            connection.settimeout(ANSWER_SECONDS)
+            try:
+                connection.connect(str(self._path))
+                return connection
+            except OSError as error:
+                connection.close()
+                if time.monotonic() > until:
+                    raise ZadsError(
+                        f"nobody starts processes for filters at {self._path}: {error.strerror or error}",
+                        hint="see what the unit zads-sandbox-GROUP@N says",
+                    ) from error
+            time.sleep(0.1)
+
+    def start(self, commands: int, answers: int, packets: int, told: int) -> Running:
+        """A process of another user, in the nursery's container. Raises ZadsError."""
+        number = self._ask({"start": True}, (commands, answers, packets, told))
+        return _NurserysProcess(self, number or 0)
+
+    def end(self, number: int, grace: float) -> int | None:
+        """End a process; see `Running.end`."""
+        return self._ask({"end": number, "grace": grace})
+
+    def _ask(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> int | None:
+        try:
+            socket.send_fds(self._socket, [json.dumps(message).encode()], descriptors)
+            answer = json.loads(self._socket.recv(MAX_MESSAGE))
+        except (OSError, ValueError) as error:
+            raise ZadsError(
+                f"the nursery at {self._path} does not answer: {error}",
+                hint="its unit starts it again",
+            ) from error
+        if "error" in answer:
+            raise ZadsError(f"the nursery at {self._path} starts no process: {answer['error']}")
+        found: int | None = answer["answer"]
+        return found
+
+    def close(self) -> None:
+        """End all that were started."""
+        self._socket.close()
+
+
+class _NurserysProcess:
+    def __init__(self, nursery: Nursery, number: int) -> None:
+        self._nursery, self._number = nursery, number
+
+    def end(self, grace: float) -> int | None:
+        return self._nursery.end(self._number, grace)

@@ -1,0 +1,197 @@
+"""Starts the processes of filters, and ends them: the one trusted process in the container where filters run.
+
+It reads nothing that filters write, and speaks to the worker alone, over one socket that only the worker's user may
+use. Numpy and the package are imported here, once: a process for an owner is a copy of this one, there in milliseconds.
+
+1. a worker connects; each of its requests is one message: to start a process (with the descriptors of its pipes and
+   memory), or to end one;
+2. a new process closes whatever it was not given, becomes a user of its own, and can then be killed by nobody but this
+   process, nor see or signal any other; its fence (`zads.filters.sandbox`) is closed before it loads a filter;
+3. when the connection ends, so do the processes that were started for it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+from zads.errors import ZadsError
+from zads.filters import child, sandbox
+from zads.filters.launcher import MAX_MESSAGE
+
+FIRST_USER = 0x7000_0000  # far above what systems, containers and directories of users hand out
+USERS = 0x1_0000
+DESCRIPTORS = 4  # commands, answers, packets, what is told
+MAX_PROCESSES = 256
+LONGEST_GRACE = 1.0
+_CREDENTIALS = struct.Struct("iii")
+
+
+class Nursery:
+    """Listens at a socket for one user; `serve` returns when it is told to stop. Raises ZadsError."""
+
+    def __init__(self, path: Path, user: int) -> None:
+        self._user = user
+        self._next = 0
+        self._living: dict[int, int] = {}  # processes, and the number of their user
+        self._owners: dict[socket.socket, set[int]] = {}
+        self._stop = False
+        path.unlink(missing_ok=True)
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        before = os.umask(0)  # who may come near is said by the directory, who may talk by the peer's credentials
+        try:
+            self._listening.bind(str(path))
+        except OSError as error:
+            raise ZadsError(f"cannot listen at {path}: {error.strerror}") from error
+        finally:
+            os.umask(before)
+        self._listening.listen(4)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listening, selectors.EVENT_READ)
+
+    def stop(self, *_: object) -> None:
+        """End all processes, and then this one."""
+        self._stop = True
+
+    def serve(self) -> None:
+        """Answer requests until told to stop."""
+        while not self._stop:
+            for key, _ in self._selector.select(0.5):
+                if key.fileobj is self._listening:
+                    self._accept()
+                elif isinstance(key.fileobj, socket.socket) and not self._answer(key.fileobj):
+                    self._drop(key.fileobj)
+        for connection in list(self._owners):
+            self._drop(connection)
+
+    def _accept(self) -> None:
+        connection, _ = self._listening.accept()
+        _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if user != self._user:
+            sys.stderr.write(f"nursery: refused a connection of user {user}\n")
+            connection.close()
+            return
+        connection.settimeout(1.0)
+        self._owners[connection] = set()
+        self._selector.register(connection, selectors.EVENT_READ)
+
+    def _answer(self, connection: socket.socket) -> bool:
+        """Do what a worker asks; False when it is gone."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE, DESCRIPTORS)
+        except OSError:
+            return False
+        if not data:
+            return False
+        try:
+            answer: dict[str, object] = {"answer": self._do(connection, json.loads(data), descriptors)}
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        try:
+            connection.send(json.dumps(answer).encode())
+        except OSError:
+            return False
+        return True
+
+    def _do(self, connection: socket.socket, request: dict[str, object], descriptors: list[int]) -> int | None:
+        mine = self._owners[connection]
+        if "start" in request:
+            if len(descriptors) != DESCRIPTORS or len(self._living) >= MAX_PROCESSES:
+                raise ValueError(f"{len(descriptors)} descriptors, {len(self._living)} processes")
+            process = self._start(descriptors)
+            mine.add(process)
+            return process
+        process, grace = int(str(request["end"])), float(str(request["grace"]))
+        if process not in mine:
+            raise ValueError(f"no process {process}")
+        mine.discard(process)
+        return self._end(process, min(grace, LONGEST_GRACE))
+
+    def _start(self, descriptors: list[int]) -> int:
+        taken = set(self._living.values())
+        while (number := self._next % USERS) in taken:
+            self._next += 1
+        self._next += 1
+        parent, process = os.getpid(), os.fork()
+        if process == 0:
+            _become(FIRST_USER + number, descriptors, parent)  # never returns
+        self._living[process] = number
+        return process
+
+    def _end(self, process: int, grace: float) -> int | None:
+        """End a process; its status if it ended by itself within `grace` seconds. Its user is free only then."""
+        until = time.monotonic() + grace
+        while not (ended := os.waitpid(process, os.WNOHANG))[0] and (left := until - time.monotonic()) > 0:
+            signal.sigtimedwait({signal.SIGCHLD}, left)
+        status = os.waitstatus_to_exitcode(ended[1]) if ended[0] else None
+        if status is None:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+        del self._living[process]
+        return status
+
+    def _drop(self, connection: socket.socket) -> None:
+        """A worker is gone, and so is all that was started for it."""
+        self._selector.unregister(connection)
+        connection.close()
+        for process in self._owners.pop(connection):
+            self._end(process, 0.0)
+
+
+def _become(user: int, descriptors: list[int], parent: int) -> None:
+    """Turn this copy of the nursery into a process for filters; ends with it."""
+    status = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        # Kept are standard input and outputs (all to nowhere) and what the worker gave, as 3, 4, 5 and 6.
+        nowhere = os.open("/dev/null", os.O_RDWR)
+        high = [os.dup2(given, 100 + place) for place, given in enumerate(descriptors)]
+        for standard in range(3):
+            os.dup2(nowhere, standard)
+        given = [os.dup2(descriptor, 3 + place) for place, descriptor in enumerate(high)]
+        os.closerange(3 + DESCRIPTORS, os.sysconf("SC_OPEN_MAX"))
+        # When memory is short, this process goes before the nursery.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        sandbox.die_with_parent()
+        os.environ.clear()
+        if os.getppid() == parent:
+            child.serve(*given)
+            status = 0
+    finally:
+        os._exit(status)
+
+
+def main(path: Path, user: int) -> None:
+    """Serve at a socket for a user until SIGTERM. Raises ZadsError."""
+    sandbox.hide()
+    nursery = Nursery(path, user)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, nursery.stop)
+    child.prepare()
+    gc.collect()
+    gc.freeze()  # collections in the copies do not touch, and so not copy, what all share
+    nursery.serve()
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), int(sys.argv[2]))
+    except ZadsError as problem:
+        sys.exit(f"nursery: {problem}")
