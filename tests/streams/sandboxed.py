@@ -1,0 +1,66 @@
+"""The sandbox's container, run with the very flags of the role's unit, without a host that systemd runs on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "roles/filter_worker/templates/zads-sandbox@.service.j2"
+IMAGE = ROOT / ".zads/cache/images/filter-worker.json"
+OWNERS, OWNER_MB = 8, 256
+
+
+@dataclass
+class Sandbox:
+    """A container that runs; filters lie in `directory`/filters, and the nursery listens at `socket`."""
+
+    name: str
+    directory: Path
+    socket: Path
+
+    def users(self) -> list[int]:
+        """The users of all processes in the container."""
+        lines = subprocess.check_output(["docker", "top", self.name, "-o", "pid,uid"], text=True).splitlines()
+        return [int(line.split()[1]) for line in lines[1:]]
+
+    def state(self) -> str:
+        """Whether it runs, since when, and how often it was started."""
+        form = "{{.State.Running}} {{.State.StartedAt}} {{.State.OOMKilled}}"
+        return subprocess.check_output(["docker", "inspect", "--format", form, self.name], text=True).strip()
+
+
+def command(directory: Path, socket: Path, name: str, user: int) -> list[str]:
+    """The unit's command, with a directory and a name of our own."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    unit = environment.from_string(TEMPLATE.read_text()).render(
+        group="attacked", directory=directory, owners=OWNERS, memory=192 + 2 * OWNERS * (OWNER_MB + 64),
+        worker_user=user, _filter_worker_image=json.loads(IMAGE.read_text())["tag"],
+    )  # fmt: skip
+    (line,) = [one for one in unit.replace("\\\n", " ").splitlines() if one.startswith("ExecStart=")]
+    line = line.removeprefix("ExecStart=").replace("/run/zads-sandbox-attacked-%i/socket", str(socket.parent))
+    return shlex.split(line.replace("zads-sandbox-attacked-%i", name))
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Sandbox]:
+    """Start one over a directory, and remove it."""
+    (directory / "filters").mkdir(exist_ok=True)
+    socket = directory / "run" / "socket"
+    socket.parent.mkdir()
+    socket.parent.chmod(0o777)  # without capabilities, root may write only where everybody may: here we are no root
+    name = f"zads-sandbox-test-{os.getpid()}"
+    process = subprocess.Popen(command(directory, socket, name, os.getuid()))
+    try:
+        yield Sandbox(name, directory, socket)
+    finally:
+        subprocess.run(["docker", "rm", "--force", name], check=False, stdout=subprocess.DEVNULL)
+        process.wait(30)

@@ -1,0 +1,87 @@
+"""A hostile filter harms nobody but its owner: each of tests/attacks, in the container of a deployment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sandboxed
+from conftest import await_true
+from sandboxed import Sandbox
+
+import attacking
+from attacking import ATTACKS, SECRET
+from zads.errors import ZadsError
+from zads.filters import launcher, owner
+from zads.filters.launcher import Nursery
+from zads.filters.nursery import FIRST_USER
+from zads.filters.runtime import Group
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One container for all attacks: what one leaves behind, the next ones meet."""
+    with sandboxed.running(tmp_path_factory.mktemp("sandbox")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[int, str]]]:
+    """What the honest filters pass when nobody disturbs them, and no container is around them."""
+    with Group(attacking.specs(tmp_path_factory.mktemp("undisturbed"), None)) as group:
+        return attacking.judged(group)[0]
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that are shorter than a deployment's, so that the tests are."""
+    for name, seconds in (("ATTEMPT_SECONDS", 6.0), ("LOAD_SECONDS", 6.0), ("KILL_GRACE", 0.5)):
+        monkeypatch.setattr(owner, name, seconds)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_changes_nothing_for_others(
+    attack: str, undisturbed: dict[str, list[dict[int, str]]], sandbox: Sandbox
+) -> None:
+    with Group(attacking.specs(sandbox.directory, attack), launcher=Nursery(sandbox.socket)) as group:
+        before = sandbox.state()
+        passed, said = attacking.judged(group)
+        users = [user for user in sandbox.users() if user >= FIRST_USER]
+        assert len(set(users)) == len(users) >= 2, "each owner's process is another user's"
+    assert passed == undisturbed
+    assert SECRET not in said
+    assert sandbox.state() == before
+    await_true(lambda: set(sandbox.users()) == {0}, "the end of all processes of filters", 10)
+
+
+def test_what_filters_could_read_is_theirs(sandbox: Sandbox) -> None:
+    with Group(attacking.specs(sandbox.directory, "reads_secrets"), launcher=Nursery(sandbox.socket)) as group:
+        verdicts, _ = group.run(attacking.ALERTS)
+    found = "".join(verdicts["attack"].passed.values())
+    assert verdicts["attack"].passed
+    for name in ("kafka.properties", "ca.crt", "sasl", "zads-filters", "heartbeat"):
+        assert name not in found
+
+
+def test_a_nursery_serves_nobody_but_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandboxed.os, "getuid", lambda: 12345)  # whom the nursery is told to serve
+    monkeypatch.setattr(launcher, "ANSWER_SECONDS", 5.0)
+    with (
+        sandboxed.running(tmp_path) as other,
+        pytest.raises(ZadsError, match="does not answer"),
+        Group(attacking.specs(tmp_path, None), launcher=Nursery(other.socket)),
+    ):
+        pass
+
+
+def test_a_worker_whose_nursery_ends_says_so_at_once(tmp_path: Path) -> None:
+    with sandboxed.running(tmp_path) as other:
+        group = Group(attacking.specs(tmp_path, None), launcher=Nursery(other.socket))
+        group.run(attacking.ALERTS)
+    begun = time.monotonic()
+    with pytest.raises(ZadsError, match="does not answer"):
+        group.run(attacking.ALERTS)
+    group.close()
+    assert time.monotonic() - begun < 10
