@@ -16,7 +16,7 @@ import jinja2
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "roles/filter_worker/templates/zads-sandbox@.service.j2"
 IMAGE = ROOT / ".zads/cache/images/filter-worker.json"
-OWNERS, OWNER_MB = 8, 256
+OWNERS, OWNER_MB = 8, 400
 
 
 @dataclass

@@ -64,7 +64,11 @@ class Bounded(io.TextIOBase):
 
 
 class Clock:
-    """Interrupts a filter's Python code when one call, or all its calls of a batch, take too long."""
+    """Interrupts a filter's Python code when one call, or all its calls of a batch, take too long.
+
+    What counts is processor time, since others' work must not make a filter late; one that waits is late as well, in
+    the end.
+    """
 
     def __init__(self, words: memoryview) -> None:
         self._words = words
@@ -74,7 +78,7 @@ class Clock:
     def start(self, call_seconds: float, batch_seconds: float) -> None:
         """Watch a filter from now on."""
         self._call, self._batch = call_seconds, batch_seconds
-        self._begun = self._since = time.monotonic()
+        self._begun = self._since = (time.process_time(), time.monotonic())
         self._last = -1
         self._armed = True
 
@@ -85,12 +89,12 @@ class Clock:
     def _tick(self, *_: object) -> None:
         if not self._armed:
             return
-        now = time.monotonic()
+        now = (time.process_time(), time.monotonic())
         if (alert := self._words[wire.ALERT]) != self._last:
             self._last, self._since = alert, now
-        if now - self._begun > self._batch:
+        if wire.late(self._begun, now, self._batch):
             raise Overrun(f"it took more than {self._batch:g} s for a batch of alerts", whole=True)
-        if now - self._since > self._call:
+        if wire.late(self._since, now, self._call):
             raise Overrun(f"it took more than {self._call:g} s for one call", whole=False)
 
 

@@ -33,12 +33,14 @@ from zads.packet import Packet, PacketError
 BATCH_SECONDS = 5.0  # of one filter, for a batch
 KILL_GRACE = 1.0  # beyond a filter's limit, in which Python may stop it
 ATTEMPT_SECONDS = 15.0  # of all of an owner's filters for a batch, in one process
-OWNER_SECONDS = 60.0  # the same with all restarts
+OWNER_SECONDS = 60.0  # the same with all restarts, by the clock on the wall
 LOAD_SECONDS = 20.0  # of one filter's file, imports included
 START_SECONDS = 60.0  # of the process itself, on a busy machine
 # Of address space beyond what the process begins with: astropy and scipy take 200 MB of it, and 110 MB of memory.
 MEMORY_BYTES = 400_000_000
 TOLD_BYTES = 32_000_000  # that an owner's filters may say of one batch
+LOOK_SECONDS = 0.05  # most batches end before anybody has to look what a process is at
+SHORT_SECONDS = 0.5  # not worth asking how much of it was the processor's
 SPARE_FRAMES = 4  # beside one for each filter: what cannot be decoded, and the end
 
 Steps = Generator[None, None, None]
@@ -153,9 +155,15 @@ class Owner:
         yield from self._run(batch, told, undecodable)
         self._deadline = float("inf")
         self.spent = time.monotonic() - begun
-        if not self._account.settle(len(batch.alerts), self.spent):
+        if not self._account.settle(len(batch.alerts), self._taken()):
             slowest = max((spec.name for spec in self.specs.values()), key=lambda one: told[one].seconds - before[one])
             self._circuits[slowest].fatal("its owner's filters take more time than the stream leaves them")
+
+    def _taken(self) -> float:
+        """Seconds that the batch took, of the processor's time if there was much waiting: others may have had it."""
+        if self._process is None or self.spent < SHORT_SECONDS:
+            return self.spent
+        return min(self.spent, max(self._process.since_asked(), self.spent / wire.PATIENCE))
 
     def _run(self, batch: Batch, told: Mapping[str, Verdicts], undecodable: dict[int, str]) -> Steps:
         todo = {number: _Todo() for number in self.specs}
@@ -207,7 +215,6 @@ class Owner:
         undecodable: dict[int, str],
     ) -> Steps:
         """Steps 1 and 2. Raises Gone."""
-        deadline = min(self._deadline, time.monotonic() + ATTEMPT_SECONDS)
         left, frames = self._told, len(jobs) + SPARE_FRAMES
         gone: Gone | None = None
 
@@ -222,10 +229,10 @@ class Owner:
                     "lengths": [len(data) for data in batch.alerts], "selections": batch.selections, "jobs": jobs,
                     "seconds": BATCH_SECONDS,
                 },
-                deadline,
+                self._deadline,
             )  # fmt: skip
             while True:
-                body = yield from process.receive(deadline, None)
+                body = yield from process.receive(self._deadline, None)
                 left, frames = left - len(body), frames - 1
                 if left < 0 or frames < 0:
                     raise wire.Broken("it says more than anybody would read")
@@ -350,6 +357,8 @@ class Process:
             for descriptor in (commands, answers, shared):
                 os.close(descriptor)
         self._limits: dict[int, float] = {}
+        # When it was told last what to do; the processor's time is asked for at the first tick, if there is any.
+        self._asked: tuple[float | None, float] = (None, time.monotonic())
         self._ended = False
 
     def start(self, deadline: float) -> Steps:
@@ -399,6 +408,7 @@ class Process:
     def command(self, message: dict[str, Any], deadline: float) -> Steps:
         """Tell it what to do. Raises Gone."""
         self.results.clear()
+        self._asked = (None, time.monotonic())
         data = memoryview(wire.frame(message))
         while data:
             try:
@@ -412,7 +422,8 @@ class Process:
 
     def receive(self, deadline: float, seconds: float | None) -> Generator[None, None, bytes]:
         """The next answer, within `seconds`, or while no filter exceeds its own time; by `deadline`. Raises Gone."""
-        begun = since = switched = time.monotonic()
+        begun = time.monotonic()
+        since = switched = (0.0, 0.0)
         last, who = (-1, -1), -1
         while True:
             try:
@@ -424,21 +435,34 @@ class Process:
                 return body
             now = time.monotonic()
             if now > deadline:
-                raise self.gone(f"its owner's filters took more than {ATTEMPT_SECONDS:g} s for a batch")
+                raise self.gone(f"its owner's filters took more than {OWNER_SECONDS:g} s for a batch")
             if seconds is not None and now - begun > seconds:
                 raise self.gone(f"it did not come to an end within {seconds:g} s")
-            if seconds is None:
+            if seconds is None and now - begun > LOOK_SECONDS:
+                both = (self.spent(), now)
+                asked = both[0] if self._asked[0] is None else self._asked[0], self._asked[1]
+                self._asked = asked
+                if wire.late(asked, both, ATTEMPT_SECONDS):
+                    raise self.gone(f"its owner's filters took more than {ATTEMPT_SECONDS:g} s for a batch")
                 number, alert = self._words[wire.FILTER], self._words[wire.ALERT]
                 if (number, alert) != last:
-                    last, since = (number, alert), now
+                    last, since = (number, alert), both
                 if number != who:
-                    who, switched = number, now
+                    who, switched = number, both
                 call = self._limits.get(number, LOAD_SECONDS)
-                if now - since > call + KILL_GRACE:
+                if wire.late(since, both, call + KILL_GRACE):
                     raise self.gone(f"one call took more than {call:g} s and could not be interrupted")
-                if now - switched > max(BATCH_SECONDS, call) + KILL_GRACE and number in self._limits:
+                if wire.late(switched, both, max(BATCH_SECONDS, call) + KILL_GRACE) and number in self._limits:
                     raise self.gone(f"a batch took more than {BATCH_SECONDS:g} s and could not be interrupted")
             yield
+
+    def spent(self) -> float:
+        """Seconds of processor time that it has taken."""
+        return 0.0 if self._ended else self._running.spent()
+
+    def since_asked(self) -> float:
+        """Of it, what it has taken since it was asked last."""
+        return 0.0 if self._asked[0] is None else self.spent() - self._asked[0]
 
     def gone(self, reason: str) -> Gone:
         """Whose fault it is, by where the process says it was; the process has ended after this."""

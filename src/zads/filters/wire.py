@@ -38,6 +38,10 @@ MAX_DEPTH = 100  # of annotations
 MAX_FIELDS = 1_000
 MAX_CAP = 1_000_000
 
+# Limits are of processor time. A process that waits instead, for nothing comes that it could wait for, or that others
+# keep from running, has so many times as long.
+PATIENCE = 4
+
 # The first words of a process's page. Within a batch no two calls have the same FILTER and ALERT: where these stay the
 # same, one call goes on.
 FILTER, ALERT, RESULTS = 0, 1, 2
@@ -49,6 +53,11 @@ NOBODY = 0xFFFFFFFF
 _F_SEAL_FUTURE_WRITE = 0x10  # Linux 5.1; Python names it from 3.13 on
 _LENGTH = struct.Struct("!I")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def late(begun: tuple[float, float], now: tuple[float, float], limit: float) -> bool:
+    """Whether a limit is exceeded, by two readings of the processor's clock and of the wall's."""
+    return now[0] - begun[0] > limit or now[1] - begun[1] > PATIENCE * limit
 
 
 class Broken(Exception):

@@ -34,6 +34,7 @@ from zads.errors import ZadsError
 from zads.filters import runtime, sandbox
 from zads.filters.counts import Counts, Stopped, restore
 from zads.filters.launcher import Nursery
+from zads.filters.owner import MEMORY_BYTES
 from zads.filters.watchdog import Watchdog
 from zads.packet import Packet, PacketError
 
@@ -84,7 +85,7 @@ class Configuration(BaseModel):
     group: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
     programmes: list[int] = [1]
     filters: list[Entry] = []
-    memory_mb: int = Field(default=runtime.MEMORY_BYTES // 1_000_000, ge=64)
+    memory_mb: int = Field(default=MEMORY_BYTES // 1_000_000, ge=64)
 
     @classmethod
     def read(cls, path: Path) -> Configuration:
