@@ -20,6 +20,7 @@ from conftest import Broker, await_true
 from zads import kafka, principals, topics
 from zads.demo import filter_counts
 from zads.filters import worker
+from zads.filters.counts import Counts, Stopped, restore
 from zads.filters.worker import LETTERS_A_VISIT
 from zads.packet import Packet
 from zads.sources.simulator import simulate
@@ -383,3 +384,34 @@ def test_two_processes_of_one_name_cannot_both_write(night: Night) -> None:
     night.await_seen(evens, len(everything))
     assert second.stop() == 0
     assert night.passed(evens) == even(everything)
+
+
+def test_a_worker_waits_for_its_counts_however_long_another_one_holds_them_back(prepared: Broker) -> None:
+    producers = {
+        name: kafka.producer(prepared.conf, **{"transactional.id": f"counts-{name}", "transaction.timeout.ms": 60_000})
+        for name in ("other", "mine")
+    }
+    for name, producer in producers.items():
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        counted = {**Counts(7, 3).summary(), "filter": "f", "worker": name, "visits": {"v": 3}, "nights": {}}
+        producer.produce(topics.FILTER_COUNTS, json.dumps(counted).encode(), f"f/{name}".encode())
+        assert producer.flush(30) == 0
+    producers["mine"].commit_transaction(30)
+    beats: list[None] = []
+    found: list[dict[str, Counts]] = []
+    restoring = threading.Thread(
+        target=lambda: found.append(restore(prepared.conf, "counts", "mine", beat=lambda: beats.append(None)))
+    )
+    restoring.start()
+    restoring.join(17)  # longer than it used to wait before it began with nothing
+    assert restoring.is_alive(), "what is committed cannot be read yet"
+    assert len(beats) > 20, "its watchdog sees that it lives"
+    producers["other"].abort_transaction(30)
+    restoring.join(30)
+    assert found == [{"f": Counts(7, 3, visits={"v": 3})}]
+
+
+def test_a_worker_that_is_stopped_while_it_waits_for_its_counts_stops(prepared: Broker) -> None:
+    with pytest.raises(Stopped):
+        restore(prepared.conf, "counts", "mine", stopped=lambda: True)

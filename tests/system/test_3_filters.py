@@ -1,0 +1,97 @@
+"""Hostile filters deployed beside honest ones of other owners: the honest ones' outputs are those of a quiet night."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, System, await_that, client, drop, make_night, playbook, read_topic
+
+from attacking import DIRECTORY
+from zads import topics
+from zads.demo import filter_counts
+from zads.filters.counts import Counts
+from zads.filters.runtime import Group, Spec
+from zads.packet import Packet
+from zads.sources import simulator
+
+NIGHT = "20300303"
+HONEST = "asteroid"  # of alice
+ATTACKS = {
+    "reads_secrets": "reader", "signals": "reader", "replaces_quantities": "reader",
+    "frame_garbage": "partner", "says_undecodable": "partner", "opens_import": "partner", "spins_idle": "partner",
+}  # fmt: skip
+
+
+@pytest.fixture
+def attacked(system: System, tmp_path: Path) -> Iterator[None]:
+    """The group `moving` with hostile filters of two more owners, and afterwards without them."""
+    known: list[dict[str, Any]] = system.inventory.common("filters")
+    hostile = [
+        {"name": name, "owner": owner, "group": "moving", "state": "active", "cap": 20, "modules": ["tools.py"]}
+        for name, owner in ATTACKS.items()
+    ]
+    for path in DIRECTORY.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    given = tmp_path / "given.json"
+    given.write_text(json.dumps({"filters": known + hostile, "filters_dir": str(tmp_path)}))
+    tags = ("--tags", "topics,access,filter_worker")
+    playbook("deploy", *tags, "-e", f"@{given}")
+    yield
+    playbook("deploy", *tags)
+
+
+def containers(system: System) -> str:
+    """When the group's containers were started, worker and sandbox."""
+    form = "{{.Name}} {{.State.StartedAt}} {{.State.OOMKilled}}"
+    return system.on("apps-1", f"docker inspect --format '{form}' zads-filters-moving-1 zads-sandbox-moving-1")
+
+
+def quiet(packets: list[Packet]) -> set[int]:
+    """Whom the honest filter passes when nothing is around it, by its cap."""
+    with Group([Spec(HONEST, HONEST)]) as group:
+        verdicts, _ = group.run([packet.data for packet in packets])
+    counts, passed = Counts(), set()
+    for index in sorted(verdicts[HONEST].passed):
+        if counts.admit(packets[index].visit, 20):
+            passed.add(packets[index].candid)
+    return passed
+
+
+def test_hostile_filters_change_nothing_of_what_others_pass(system: System, attacked: None) -> None:
+    before = containers(system)
+    make_night(NIGHT)
+    packets = []
+    for number, (_, members) in enumerate(simulator.simulate(NIGHT, 3, 80, seed=11)):
+        drop(system, f"attacked-{number}", dict(members))
+        packets += [Packet.trusted(data) for _, data in members]
+    public = [packet for packet in packets if packet.programid == 1]
+    names = (HONEST, "known_variable", *ATTACKS)
+
+    def seen() -> dict[str, int]:
+        rows = filter_counts(client("admin-public"), [NIGHT])
+        return {name: rows.get(name, {}).get("seen", 0) for name in names}
+
+    await_that("every filter was offered the night", lambda: set(seen().values()) == {len(public)}, 150)
+    mine = {packet.candid for packet in public}
+    passed = [
+        int(dict(one.headers())[topics.HEADER_CANDID]) for one in read_topic("alice", topics.filter_topic(HONEST))
+    ]
+    assert Counter(candid for candid in passed if candid in mine) == Counter(quiet(public))
+    assert containers(system) == before, "neither the worker nor the sandbox was started again"
+
+    secrets = ROOT / ".zads/local/secrets/passwords.yml"
+    words = [word for line in secrets.read_text().splitlines() if len(word := line.split()[-1].strip("'\"")) > 12]
+    assert words
+    refused = [one for one in read_topic("admin-public", topics.REJECTED) if one.value() in {p.data for p in packets}]
+    for name in ATTACKS:
+        for one in [*read_topic("admin-public", topics.filter_topic(name)), *refused]:
+            told = b"".join(value or b"" for _, value in one.headers() or ())
+            assert not [word for word in words if word.encode() in told], name
+            assert b"kafka.properties" not in told or name != "reads_secrets"
+    assert not [one for one in refused if topics.HEADER_FILTER not in dict(one.headers())], "all can be decoded"

@@ -1,0 +1,89 @@
+"""What comes back from a process of filters is believed only when it is an answer to what was asked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zads.filters import verdicts, wire
+from zads.filters.verdicts import Asked, Result
+
+RIGHT = {"filter": 3, "row": 0, "seconds": 0.5, "passed": [[0, ""], [2, '{"a":1}']], "failed": [[1, "no"]]}
+
+
+def result(**changed: object) -> Result:
+    found = verdicts.running(json.dumps({**RIGHT, **changed}).encode())
+    assert isinstance(found, Result)
+    return found
+
+
+def asked() -> dict[int, Asked]:
+    return {3: Asked(frozenset({0, 1, 2, 5}), frozenset({5})), 4: Asked(range(6))}
+
+
+def test_an_answer_to_what_was_asked_is_taken_once() -> None:
+    about = asked()
+    verdicts.check(result(), about)
+    assert about[3].answered
+    with pytest.raises(wire.Broken, match="twice of one filter"):
+        verdicts.check(result(), about)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"filter": 5}, "was not asked about"),
+        ({"passed": [[3, ""]]}, "alerts that it was not asked about"),
+        ({"failed": [[5, "no"]]}, "alerts that it was not asked about"),
+        ({"passed": [[0, ""], [0, ""]]}, "twice of one alert"),
+        ({"failed": [[0, "no"]]}, "twice of one alert"),
+        ({"skipped": 1}, "alerts that it was not asked about"),
+        ({"passed": [[0, "{"]]}, "no JSON object"),
+        ({"passed": [[0, "[1]"]]}, "no JSON object"),
+        ({"passed": [[0, '{"a":NaN}']]}, "no JSON object"),
+        ({"passed": [[0, '{"a":"\\ud800"}']]}, "no JSON object"),
+        ({"passed": [[0, '{"a":' + "[" * 1000 + "]" * 1000 + "}"]]}, "no JSON object"),
+        ({"passed": [[0, '{"é":1}']]}, "no JSON object"),
+    ],
+)
+def test_what_was_not_asked_is_refused(changed: dict[str, object], why: str) -> None:
+    with pytest.raises(wire.Broken, match=why):
+        verdicts.check(result(**changed), asked())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"null", b"[]", b'{"done":1}', b'{"done":true,"more":1}', b'{"filter":-1,"row":0,"seconds":0}',
+        b'{"filter":0,"row":0,"seconds":NaN}', b'{"filter":0,"row":0,"seconds":1e999}',
+        b'{"filter":0,"row":0,"seconds":-1}',
+        b'{"filter":0,"row":' + b"9" * 10_000 + b',"seconds":0}', b'{"filter":true,"row":0,"seconds":0}',
+        b'{"filter":0,"row":0,"seconds":0,"passed":[[0,"' + b"x" * 4097 + b'"]]}',
+        b'{"filter":0,"row":0,"seconds":0,"failed":[[0,"' + b"x" * 2001 + b'"]]}',
+        b'{"filter":0,"row":0,"seconds":0,"failed":[[0,"\\ud800"]]}', b'{"undecodable":[0.5]}', b'{"undecodable":[-1]}',
+        b'{"memory":"0","alert":0}', b"[" * 1_000_000, b'{"filter":' * 100_000, b"\xff\xfe", b'{"loaded":0}',
+    ],
+)  # fmt: skip
+def test_a_frame_of_no_known_form_is_broken_and_nothing_worse(text: bytes) -> None:
+    with pytest.raises(wire.Broken):
+        verdicts.running(text)
+
+
+@given(
+    st.one_of(
+        st.binary(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
+    )
+)
+def test_any_bytes_are_a_frame_or_broken(text: bytes) -> None:
+    for read in (verdicts.ready, verdicts.loading, verdicts.running, verdicts.results):
+        try:
+            read(text)
+        except wire.Broken:
+            continue
+
+
+def test_a_filters_words_move_nobodys_cursor() -> None:
+    assert verdicts.printable("a\x1b[2J\x07\u202eb\n\tc") == "a?[2J??b\n\tc"

@@ -1,0 +1,34 @@
+"""A worker that hangs ends itself, so that its service starts it again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HANGS = "time.sleep(30)"
+CALLS = {
+    "the loop": (f"dog.beat(); {HANGS}", "not come round"),
+    "a call": (f"dog.beat()\nwith dog.limits(): {HANGS}", "Kafka client hung"),
+}
+
+
+def run(body: str, *, call: float = 1.0, turn: float = 2.0) -> subprocess.CompletedProcess[str]:
+    text = (
+        f"import time\nfrom zads.filters.watchdog import Watchdog\ndog = Watchdog({call}, turn_seconds={turn})\n{body}"
+    )
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=25, check=False)
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_what_hangs_is_ended(what: str) -> None:
+    body, why = CALLS[what]
+    ended = run(body)
+    assert ended.returncode == 1
+    assert why in ended.stderr
+
+
+def test_what_comes_round_goes_on() -> None:
+    ended = run("for _ in range(8): dog.beat(); time.sleep(0.4)\ndog.rest(); time.sleep(2.6)")
+    assert (ended.returncode, ended.stderr) == (0, "")
