@@ -10,20 +10,22 @@ short_description: The few facts of a host that the roles read
 description:
   - One short look instead of Ansible's own gathering, which costs seconds a host. Facts that Ansible gathers too have
     its names; the others are in C(ansible_facts.machine). Changes nothing.
-options: {}
+options:
+  asked: {description: "The control machine's clock as it asks, seconds since 1970", type: float, default: 0}
 """
 
 EXAMPLES = r"""
 - name: Learn each host's kind
-  machine:
+  machine: {asked: "{{ now().timestamp() }}"}
 """
 
 RETURN = r"""
 ansible_facts:
   description:
     - C(distribution), C(distribution_major_version), C(architecture), C(getent_passwd), C(getent_group), and
-      C(machine) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib), C(clock) (seconds since 1970)
-      and C(authorities) (SHA-256 of every certificate in each file of authorities that a program of ours reads).
+      C(machine) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib), C(clock) (seconds since 1970),
+      C(asked) (what O(asked) was) and C(authorities) (SHA-256 of every certificate in each file of authorities that a
+      program of ours reads).
   returned: always
   type: dict
 """
@@ -73,7 +75,7 @@ def authorities() -> dict[str, list[str]]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"asked": {"type": "float", "default": 0}}, supports_check_mode=True)
     distribution, version = release(Path("/etc/os-release").read_text())
     facts = {
         "distribution": distribution,
@@ -85,7 +87,8 @@ def main() -> None:
             "container": module.run_command(["systemd-detect-virt", "--container", "--quiet"])[0] == 0,
             "memory_mb": memory_mb(Path("/proc/meminfo").read_text()),
             "disk_gb": shutil.disk_usage("/var/lib").free >> 30,
-            "clock": int(time.time()),
+            "clock": time.time(),
+            "asked": module.params["asked"],
             "authorities": authorities(),
         },
     }

@@ -1,0 +1,54 @@
+#!/usr/bin/python
+# ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
+"""Whether the mirror and the filters keep up."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stream_progress
+short_description: What is behind in the stream
+description: Runs on the control machine and changes nothing. See zads.progress.
+options:
+  origin: {description: Properties file of origin's administrator, type: path, required: true}
+  public: {description: Properties file of the public site's administrator, type: path, required: true}
+  policy: {description: "topics_night, programmes, users, filters and survey", type: dict, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Does the stream flow
+  stream_progress:
+    origin: .zads/local/clients/admin-origin.properties
+    public: .zads/local/clients/admin-public.properties
+    policy: "{{ policy }}"
+"""
+
+RETURN = r"""
+problems: {description: What is behind and what to do, returned: always, type: list, elements: str}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from zads import access, kafka, progress
+from zads.errors import ZadsError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "origin": {"type": "path", "required": True},
+            "public": {"type": "path", "required": True},
+            "policy": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        sites = [{**kafka.read_properties(params[site]), "log_level": "0"} for site in access.SITES]
+        problems = progress.problems(sites[0], sites[1], access.Policy.read(params["policy"]))
+    except ZadsError as error:
+        problems = [str(error)]
+    module.exit_json(changed=False, problems=problems)
+
+
+if __name__ == "__main__":
+    main()

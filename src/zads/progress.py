@@ -1,0 +1,182 @@
+"""How far each hop has come: are the last alerts at origin at the public site, and have they been through the filters?
+
+Only the newest nights of each programme are looked at, and only the end of each of their partitions: a hop that is
+behind is behind there. Nothing is written and no offset is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from zads import kafka, principals, topics
+from zads.access import Policy
+from zads.audit import end_offsets, read_topics
+from zads.errors import ZadsError
+
+#: Alerts that arrived less than so long ago (seconds) may be on their way.
+UNDER_WAY = 60.0
+_ANSWER = 20.0
+# Behind a partition's last record lie the markers of its transaction and of those that were aborted.
+_MARKERS = 16
+_NIGHTS = 2
+
+Partition = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The last record of a partition: its offset, key and `candid`, and when the site took it (Unix seconds)."""
+
+    offset: int
+    alert: tuple[bytes | None, bytes | None]
+    arrived: float
+
+
+def newest_topics(names: Iterable[str], survey: str) -> list[str]:
+    """The topics of the newest nights of each programme; canaries' are none. Tonight's may be empty yet: of two."""
+    nights: dict[int, list[tuple[str, str]]] = {}
+    for name in names:
+        parsed = topics.parse(name, survey)
+        if parsed and parsed[0] != topics.CANARY_NIGHT:
+            nights.setdefault(parsed[1], []).append((parsed[0], name))
+    return sorted(name for found in nights.values() for _, name in sorted(found)[-_NIGHTS:])
+
+
+def not_mirrored(origin: Mapping[Partition, Tail], public: Mapping[Partition, Tail], now: float) -> list[str]:
+    """What is at the end of origin's partitions, and not at the end of public's."""
+    late: dict[str, list[float]] = {}
+    for where, tail in origin.items():
+        there = public.get(where)
+        if (there is None or there.alert != tail.alert) and now - tail.arrived > UNDER_WAY:
+            late.setdefault(where[0], []).append(now - tail.arrived)
+    return [
+        f"the mirror is behind: the last alerts of {len(ages)} partitions of {topic}, at origin for {min(ages):.0f} s "
+        "and more, are not at the public site; journalctl -u zads-mirrormaker on its host says why"
+        for topic, ages in sorted(late.items())
+    ]
+
+
+def not_filtered(
+    group: str, public: Mapping[Partition, Tail], committed: Mapping[Partition, int], now: float
+) -> list[str]:
+    """What the workers of a group have not been through, of alerts that have been at the public site for a while."""
+    late = [
+        tail
+        for where, tail in public.items()
+        if committed.get(where, 0) <= tail.offset and now - tail.arrived > UNDER_WAY
+    ]
+    if not late:
+        return []
+    age = now - min(tail.arrived for tail in late)
+    return [
+        f"the filters of {group} are behind in {len(late)} partitions, by alerts that arrived up to {age:.0f} s ago; "
+        f"journalctl -u 'zads-filters-{group}@*' on the workers' hosts says why"
+    ]
+
+
+def open_circuits(records: Iterable[Mapping[str, object]], filters: Iterable[str]) -> list[str]:
+    """Filters that their worker has taken out for their failures, of the newest count of each filter and worker."""
+    wanted = set(filters)
+    return sorted(
+        f"the circuit of the filter {record['filter']} is open at the worker {record['worker']}: it fails, and sees no "
+        "alerts until it is mended; zads_rejected holds what it failed at, with the reasons"
+        for record in records
+        if record.get("circuit") == "open" and record.get("filter") in wanted
+    )
+
+
+def tails(conf: Mapping[str, str], names: Iterable[str]) -> dict[Partition, Tail]:
+    """The last committed record of each partition of these topics that has any.
+
+    Raises confluent_kafka.KafkaException if the cluster does not answer.
+    """
+    reader = kafka.consumer(conf, principals.AUDIT_GROUP, **{"enable.partition.eof": True, "fetch.wait.max.ms": 20})
+    found: dict[Partition, Tail] = {}
+    try:
+        known = reader.list_topics(timeout=_ANSWER).topics
+        partitions = [(name, number) for name in names if name in known for number in known[name].partitions]
+        ends = {where: end for where, end in end_offsets(conf, partitions).items() if end > 0}
+        back = _MARKERS
+        while ends:
+            found |= _last(reader, {where: max(0, end - back) for where, end in ends.items()})
+            ends = {where: end for where, end in ends.items() if where not in found and end > back}
+            back *= 8
+        return found
+    finally:
+        reader.close()
+
+
+def _last(reader: Consumer, starts: Mapping[Partition, int]) -> dict[Partition, Tail]:
+    reader.assign([TopicPartition(*where, offset) for where, offset in starts.items()])
+    unread, found = set(starts), dict[Partition, Tail]()
+    deadline = time.monotonic() + _ANSWER
+    while unread:
+        if time.monotonic() > deadline:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        for message in reader.consume(500, 0.2):
+            where = (message.topic() or "", message.partition() or 0)
+            error = message.error()
+            if error is None:
+                found[where] = _tail(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                unread.discard(where)
+            else:
+                raise KafkaException(error)
+    return found
+
+
+def _tail(message: Message) -> Tail:
+    headers = dict(message.headers() or [])
+    key, candid = message.key(), headers.get(topics.HEADER_CANDID)
+    return Tail(
+        message.offset() or 0,
+        (key if isinstance(key, bytes) else None, candid if isinstance(candid, bytes) else None),
+        message.timestamp()[1] / 1000,
+    )
+
+
+def problems(origin: Mapping[str, str], public: Mapping[str, str], policy: Policy) -> list[str]:
+    """Every hop that is behind and every open circuit, in words. Raises ZadsError if a site does not answer."""
+    conf = origin
+    try:
+        there = kafka.admin(origin).list_topics(timeout=_ANSWER).topics
+        names = [
+            name
+            for name in newest_topics(there, policy.survey)
+            if (parsed := topics.parse(name, policy.survey)) and parsed[1] in policy.allowed("public")
+        ]
+        at_origin = tails(origin, names)
+        conf = public
+        at_public = tails(public, names)
+        found = not_mirrored(at_origin, at_public, time.time())
+        for group in policy.groups():
+            reads = {number for entry in policy.filters if entry.group == group for number in policy.reads(entry)}
+            mine = {
+                where: tail
+                for where, tail in at_public.items()
+                if (parsed := topics.parse(where[0], policy.survey)) and parsed[1] in reads
+            }
+            committed = kafka.committed(public, principals.filters(group), mine) if mine else {}
+            found += not_filtered(group, mine, committed, time.time())
+        return found + open_circuits(_counts(public), [one.name for one in policy.filters if one.state != "off"])
+    except KafkaException as error:
+        raise kafka.failure(conf, error.args[0]) from error
+    except TimeoutError as error:
+        raise ZadsError(f"{conf.get('bootstrap.servers')} does not answer in time", hint="is the site up?") from error
+
+
+def _counts(public: Mapping[str, str]) -> list[dict[str, object]]:
+    newest: dict[bytes, dict[str, object]] = {}
+
+    def take(message: Message) -> None:
+        newest[bytes(message.key() or b"")] = json.loads(message.value() or b"{}")
+
+    about = kafka.admin(public).list_topics(topics.FILTER_COUNTS, timeout=_ANSWER).topics[topics.FILTER_COUNTS]
+    if about.error is None:
+        read_topics(public, {topics.FILTER_COUNTS: len(about.partitions)}, take)
+    return list(newest.values())
