@@ -463,7 +463,7 @@ def read_topics(conf: Mapping[str, str], partitions: Mapping[str, int], take: Ca
     pending = {where: end for where, end in ends.items() if end > 0}
     if not pending:
         return
-    consumer = kafka.consumer(conf, conf.get("group.id", principals.AUDIT_GROUP), **{"enable.partition.eof": True})
+    consumer = kafka.consumer(conf, kafka.own_group(conf, principals.AUDIT_GROUP), **{"enable.partition.eof": True})
     try:
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in pending])
         last = time.monotonic()

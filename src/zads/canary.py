@@ -56,7 +56,7 @@ def send(
     The clients need the right to write to the topic at origin and to read it at public. Raises CanaryError.
     """
     mark, value = uuid.uuid4().hex.encode(), os.urandom(CANARY_BYTES)
-    subscriber = kafka.consumer(public, public.get("group.id", principals.CANARY_GROUP))
+    subscriber = kafka.consumer(public, kafka.own_group(public, principals.CANARY_GROUP))
     try:
         _assign_to_ends(subscriber, topic)
         started = time.monotonic()

@@ -81,10 +81,25 @@ DENIED = {
 _ONLY_PRODUCER = frozenset(PRODUCER) - {"message.max.bytes"} | {"transactional.id", "transaction.timeout.ms"}
 _ONLY_CONSUMER = frozenset(CONSUMER) | {"group.id", "group.instance.id", "session.timeout.ms", "enable.partition.eof"}
 
+#: Properties whose value is the path of a file.
+_FILES = frozenset(
+    {"ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.crl.location", "ssl.keystore.location"}
+)
+
+
+def own_group(conf: Mapping[str, Any], otherwise: str) -> str:
+    """The consumer group that a client may use: the one that its properties name, one of its user's own, or another.
+
+    A user's group begins with their name; what follows is the last part of the name of the other.
+    """
+    user = conf.get("sasl.username")
+    return str(conf.get("group.id") or (f"{user}-{otherwise.rpartition('.')[2]}" if user else otherwise))
+
 
 def read_properties(path: str | Path) -> dict[str, str]:
     """The properties of a librdkafka properties file: ``name=value`` a line, ``#`` begins a comment line.
 
+    A file that one of them names by a relative path lies beside the properties file, wherever this program was started.
     Raises ZadsError naming file and line.
     """
     path = Path(path)
@@ -93,7 +108,7 @@ def read_properties(path: str | Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ZadsError(
             f"cannot read the Kafka client configuration {path}: {error}",
-            hint="a deployment writes one per user to .zads/ENV/clients/USER.properties",
+            hint="a deployment writes one for each user: .zads/ENV/clients/USER/librdkafka.properties",
         ) from error
     properties: dict[str, str] = {}
     for number, line in enumerate(map(str.strip, lines), start=1):
@@ -103,6 +118,9 @@ def read_properties(path: str | Path) -> dict[str, str]:
         if not equals or not name.strip():
             raise ZadsError(f"{path}, line {number}: expected name=value, found {line!r}")
         properties[name.strip()] = value.strip()
+    for name in _FILES & properties.keys():
+        if properties[name] != "probe":  # librdkafka's word for the system's authorities
+            properties[name] = str(path.absolute().parent / properties[name])
     if "bootstrap.servers" not in properties:
         raise ZadsError(f"{path} names no brokers", hint="add a line bootstrap.servers=HOST:PORT,HOST:PORT")
     return properties

@@ -40,7 +40,7 @@ class Subscriber(threading.Thread):
         self._source = source
         self._stop_reading = threading.Event()
         self._news = threading.Condition()
-        self._consumer = kafka.consumer(conf, conf.get("group.id", principals.SUBSCRIBER_GROUP))
+        self._consumer = kafka.consumer(conf, kafka.own_group(conf, principals.SUBSCRIBER_GROUP))
         try:
             self._consumer.assign([end for name in names for end in kafka.ends(self._consumer, name, ANSWER_SECONDS)])
         except KafkaException as error:

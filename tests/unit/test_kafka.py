@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,20 @@ def test_a_partitions_end_is_asked_of_its_new_leader() -> None:
 def test_an_end_that_may_not_be_read_is_an_error_at_once() -> None:
     with pytest.raises(KafkaException):
         kafka.end(Moving(KafkaError.TOPIC_AUTHORIZATION_FAILED), "topic", 0, 5)  # type: ignore[arg-type]
+
+
+def test_a_relative_path_in_a_properties_file_begins_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kit").mkdir()
+    names = ["ssl.ca.location", "ssl.certificate.location", "ssl.key.location"]
+    lines = ["bootstrap.servers=h:1", *(f"{name}={name}.pem" for name in names), "ssl.crl.location=/etc/crl.pem"]
+    (tmp_path / "kit/client.properties").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    found = kafka.read_properties("kit/client.properties")
+    assert [found[name] for name in names] == [str(tmp_path / "kit" / f"{name}.pem") for name in names]
+    assert found["ssl.crl.location"] == "/etc/crl.pem"
+
+
+def test_a_reader_without_a_group_takes_one_of_its_users_own() -> None:
+    assert kafka.own_group({"sasl.username": "alice"}, "zads.replay") == "alice-replay"
+    assert kafka.own_group({"sasl.username": "alice", "group.id": "alice-x"}, "zads.replay") == "alice-x"
+    assert kafka.own_group({}, "zads.replay") == "zads.replay"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from zads import kafka
+from zads import kafka, principals
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def replay(conf: Mapping[str, Any], topic: str, *, since: float = 0.0) -> Iterat
     STALL_SECONDS although the end has not been reached.
     """
     reader = kafka.consumer(
-        conf, str(conf.get("group.id", "zads-replay")), **{"enable.partition.eof": True, "fetch.wait.max.ms": 20}
+        conf,
+        kafka.own_group(conf, principals.program("replay")),
+        **{"enable.partition.eof": True, "fetch.wait.max.ms": 20},
     )
     try:
         start = _start(reader, topic, since)
