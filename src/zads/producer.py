@@ -325,6 +325,7 @@ class Producer:
             (topics.HEADER_CANDID, str(packet.candid).encode()),
             (topics.HEADER_VISIT, packet.visit.encode()),
             (topics.HEADER_SCHEMA, packet.schema_version.encode()),
+            (topics.HEADER_FORMAT, topics.FORMAT),
         ]
         return _Record(topic, packet.key, item.data, headers)
 

@@ -32,6 +32,9 @@ HEADER_VISIT = "visit"
 HEADER_SCHEMA = "schema"
 #: Unix seconds at which the producer handed the packet to Kafka, as text with six decimals.
 HEADER_PRODUCED = "produced"
+#: What the value is, as hop-client asks; without it that client takes an alert for a blob.
+HEADER_FORMAT = "_format"
+FORMAT = b"avro"
 HEADER_FILTER = "filter"
 #: What a filter has to say of an alert, as JSON.
 HEADER_ANNOTATIONS = "annotations"

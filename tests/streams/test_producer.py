@@ -114,6 +114,7 @@ def test_every_schema_and_programme_arrives_byte_for_byte_on_its_topic_with_its_
                 topics.HEADER_CANDID: str(packet.candid),
                 topics.HEADER_VISIT: visits[message.value()],
                 topics.HEADER_SCHEMA: packet.schema_version,
+                topics.HEADER_FORMAT: "avro",
             }
             seen.append(message.value())
     assert Counter(seen) == originals(*night[:2])

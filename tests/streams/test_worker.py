@@ -116,6 +116,7 @@ class Night:
             for _, data in members:
                 packet = Packet.trusted(data)
                 headers = [(topics.HEADER_CANDID, str(packet.candid)), (topics.HEADER_VISIT, packet.visit)]
+                headers.append((topics.HEADER_FORMAT, topics.FORMAT))
                 producer.produce(self.topic, data, packet.key, headers=headers)
         assert producer.flush(30) == 0
 
@@ -206,6 +207,7 @@ def test_killed_at_any_moment_each_alert_passes_once_and_caps_hold(night: Night)
         visit: min(7, number) for visit, number in visits.items()
     }
     assert {dict(message.headers())[topics.HEADER_ANNOTATIONS] for message in passed} == {b'{"seven":7}'}
+    assert {dict(message.headers())[topics.HEADER_FORMAT] for message in passed} == {topics.FORMAT}
     assert night.passed(name[2]) == Counter()
     counts = night.counts()
     assert {row["seen"] for row in counts.values()} == {len(everything)}
