@@ -534,12 +534,12 @@ def passed_alerts(conf: dict[str, str], name: str, nights: Iterable[str], most: 
 def ending(inventory: Inventory, figures: dict[str, Any], page: Path, reader: str) -> str:
     """What to do next, for people."""
     topic = next((row["topic"] for row in figures["topics"] if row["public"]), "ztf_20181129_programid1")
-    client = (inventory.state / "clients" / f"{reader}.properties").relative_to(inventory.root)
+    kit = (inventory.state / "clients" / reader).relative_to(inventory.root)
     host = inventory.group("producers")[0]
     return f"""
 The report:   {page}
-Read it:      kcat -F {client} -C -t {topic} -e -q -f '%k %S bytes\\n'
-In Python:    docs/consume.md
+Read it:      {kit}/kcat.sh -C -t {topic} -e -q -f '%k %S bytes\\n'
+In Python ..: {kit}/README.md and docs/consume.md
 Look around:  .venv/bin/zads lab status {inventory.env}
               .venv/bin/zads lab exec {host} --env {inventory.env} -- docker ps
 Check it:     make verify ENV={inventory.env}

@@ -24,7 +24,12 @@ PORTS = {"brokers": 9093, "clients": 9094}  # the role kafka's defaults
 
 def bootstrap(hosts, listener="clients"):
     """``ADDRESS:PORT`` of each host's listener."""
-    return [f"{address(host)}:{host.get(f'kafka_{listener}_port', PORTS[listener])}" for host in hosts]
+    return [f"{bracketed(address(host))}:{host.get(f'kafka_{listener}_port', PORTS[listener])}" for host in hosts]
+
+
+def bracketed(name):
+    """A name or address as it stands before a port: an IPv6 address has brackets."""
+    return f"[{name}]" if ":" in name and not name.startswith("[") else name
 
 
 def address(host):

@@ -1,36 +1,42 @@
 #!/usr/bin/python
-"""Client configurations that work as they are."""
+"""Kits for everybody who reads."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_files
-short_description: One librdkafka properties file for everybody with a password
+short_description: A directory of files and programs for every user of a site, which works wherever it is copied
 description:
-  - Runs on the control machine. kcat, confluent-kafka and every other client built on librdkafka use such a file as it
-    is. Files of accounts that are gone are removed; files that this module did not write are left alone.
+  - Runs on the control machine. Writes O(directory)/USER/ from O(templates), and O(directory)/USER.properties, which is
+    the kit's librdkafka.properties with the certificate's whole path, for use on this machine.
+  - A file that a kit does not have any more is removed, and so are the kits of users who are gone. Files that this
+    module did not write are left alone. No password is shown, nor the contents of any file.
 options:
   directory: {description: Where they go, type: path, required: true}
-  site: {description: The site that they connect to, type: str, required: true}
+  templates: {description: Directory of the kit's files, type: path, required: true}
+  site: {description: The site that they connect to, type: str, required: true, choices: [origin, public]}
   bootstrap: {description: Its brokers, type: list, elements: str, required: true}
   ca: {description: Certificate of its authority, type: path, required: true}
-  users: {description: "Name: password", type: dict, required: true}
+  policy: {description: "topics_night, programmes, users, filters and survey", type: dict, required: true}
+  passwords: {description: "User: password. Who has none gets no kit", type: dict, required: true}
 """
 
 EXAMPLES = r"""
 - name: For everybody at the public site
   client_files:
     directory: .zads/local/clients
+    templates: roles/access/templates/kit
     site: public
     bootstrap: ["192.0.2.11:9094"]
     ca: .zads/local/secrets/public/kafka-ca.crt
-    users: {reader: "{{ password }}"}
+    policy: "{{ access_policy }}"
+    passwords: {reader: "{{ password }}"}
 """
 
 RETURN = r"""
-written: {description: Users whose file was made or changed, returned: success, type: list, elements: str}
-removed: {description: Users whose file was removed, returned: success, type: list, elements: str}
+written: {description: "Files that were made or changed, as USER/FILE", returned: success, type: list, elements: str}
+removed: {description: Files that were removed, returned: success, type: list, elements: str}
 """
 
 from pathlib import Path
@@ -38,63 +44,117 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.whole_file import replace
 
+from zads.access import Policy
+from zads.errors import ZadsError
+from zads.kit import File, Kit
 
-def heading(site: str) -> str:
-    """The first words of every file that this module writes for a site."""
-    return f"# How to connect to the site {site}"
+#: What this module has written of a kit, one a line, after the site: no other file is ever removed.
+LIST = ".files"
 
 
-def contents(params: dict, user: str, password: str) -> str:
-    """The properties of one user."""
-    return "\n".join(
-        [
-            f"{heading(params['site'])} as {user}. Keep it to yourself: it holds a password.",
-            f"bootstrap.servers={','.join(params['bootstrap'])}",
-            "security.protocol=SASL_SSL",
-            f"ssl.ca.location={params['ca']}",
-            "sasl.mechanism=SCRAM-SHA-512",
-            f"sasl.username={user}",
-            f"sasl.password={password}",
-            "# Any group that begins with the user's name is theirs.",
-            f"group.id={user}",
-            "isolation.level=read_committed",
-            "",
-        ]
-    )
+def wanted(params: dict, policy: Policy) -> dict[str, File]:
+    """Every file of every kit of the site, by its path below the directory. Raises ZadsError, OSError."""
+    templates, certificate = Path(params["templates"]), Path(params["ca"]).read_text()
+    found = {}
+    for user in policy.users:
+        password = params["passwords"].get(user.name)
+        if user.site != params["site"] or password is None:
+            continue
+        kit = Kit.of(policy, user.name, str(password), params["bootstrap"], certificate)
+        files = kit.files(templates)
+        listed = "".join(f"{line}\n" for line in [params["site"], *sorted(files)])
+        found |= {f"{user.name}/{name}": file for name, file in files.items()}
+        found[f"{user.name}/{LIST}"] = File(listed.encode())
+        here = str(Path(params["directory"]).absolute() / user.name / "ca.pem")
+        found[f"{user.name}.properties"] = File(kit.render(templates / "librdkafka.properties.j2", ca=here).encode())
+    return found
+
+
+def superfluous(directory: Path, site: str, policy: Policy, files: dict[str, File]) -> list[str]:
+    """What this module wrote and no kit has: of users of this site, or of ones who were here and are gone.
+
+    Who moved to the other site is the concern of its run, which may be under way.
+    """
+    known = {user.name: user.site for user in policy.users}
+    heading = f"# How to connect to the site {site} "
+    before: dict[str, list[str]] = {}
+    for listed in sorted(directory.glob(f"*/{LIST}")):
+        owner, *names = listed.read_text().splitlines()
+        if known.get(listed.parent.name, owner) == site:
+            before[listed.parent.name] = [f"{listed.parent.name}/{name}" for name in [*names, LIST]]
+    for path in sorted(directory.glob("*.properties")):
+        if path.stem not in known and path.read_text().startswith(heading):
+            before.setdefault(path.stem, []).append(path.name)
+    writing = {name.partition("/")[0] for name in files}
+    return [
+        name
+        for user, names in before.items()
+        if user in writing or user not in known
+        for name in names
+        if name not in files and ".." not in Path(name).parts
+    ]
+
+
+def differs(path: Path, file: File) -> bool:
+    return not path.is_file() or path.read_bytes() != file.data or path.stat().st_mode & 0o777 != file.mode
+
+
+def write(path: Path, file: File, top: Path) -> None:
+    """Write a file; the directories above it, up to the top one, are their owner's alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in path.parents:
+        directory.chmod(0o700)
+        if directory == top:
+            break
+    replace(path, file.data, file.mode)
+
+
+def remove(path: Path, top: Path) -> None:
+    """Remove a file, and the directories above it that are empty then, up to the top one."""
+    path.unlink(missing_ok=True)
+    for directory in path.parents:
+        if directory == top or any(directory.iterdir()):
+            break
+        directory.rmdir()
+
+
+def settle(params: dict, *, check: bool) -> dict:
+    """Bring the kits about, unless it is a check; the module's answer. Raises ZadsError, OSError."""
+    directory = Path(params["directory"])
+    policy = Policy.read(params["policy"])
+    files = wanted(params, policy)
+    written = sorted(name for name, file in files.items() if differs(directory / name, file))
+    removed = superfluous(directory, params["site"], policy, files)
+    if not check:
+        for name in written:
+            write(directory / name, files[name], directory)
+        for name in removed:
+            remove(directory / name, directory)
+    return {
+        "changed": bool(written or removed),
+        "written": written,
+        "removed": removed,
+        "diff": {"before": "".join(f"{n}\n" for n in removed), "after": "".join(f"{n}\n" for n in written)},
+    }
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            "site": {"type": "str", "required": True},
+            "templates": {"type": "path", "required": True},
+            "site": {"type": "str", "required": True, "choices": ["origin", "public"]},
             "bootstrap": {"type": "list", "elements": "str", "required": True},
             "ca": {"type": "path", "required": True},
-            "users": {"type": "dict", "required": True, "no_log": True},
+            "policy": {"type": "dict", "required": True},
+            "passwords": {"type": "dict", "required": True, "no_log": True},
         },
         supports_check_mode=True,
     )
-    params, directory = module.params, Path(module.params["directory"])
-    wanted = {f"{user}.properties": contents(params, user, password) for user, password in params["users"].items()}
-    there = {
-        path.name: path.read_text()
-        for path in (directory.glob("*.properties") if directory.is_dir() else [])
-        if path.read_text().startswith((heading(params["site"]), "# Super user")) or path.name in wanted
-    }
-    written = [name for name, text in wanted.items() if there.get(name) != text]
-    removed = [name for name, text in there.items() if name not in wanted and text.startswith(heading(params["site"]))]
-    if not module.check_mode:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in written:
-            replace(directory / name, wanted[name].encode())
-        for name in removed:
-            (directory / name).unlink()
-    module.exit_json(
-        changed=bool(written or removed),
-        written=[name.removesuffix(".properties") for name in written],
-        removed=[name.removesuffix(".properties") for name in removed],
-        diff={"before": "".join(f"{n}\n" for n in removed), "after": "".join(f"{n}\n" for n in written)},
-    )
+    try:
+        module.exit_json(**settle(module.params, check=module.check_mode))
+    except (ZadsError, OSError) as error:
+        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,144 @@
+"""A subscriber's kit: the files of one directory with which a user reads what they may, wherever it is copied.
+
+Its files are those of a directory of templates: what ends in ``.j2`` is rendered, all else is taken as it is. Each
+format has its own way of writing a password that holds quotes, backslashes or letters beyond ASCII; a password that
+one of them cannot write is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from zads import topics
+from zads.access import Policy
+from zads.errors import ZadsError
+
+#: kcat takes no longer line: of more brokers the first ones are named, and tell a client of the others.
+LINE_BYTES = 500
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a kit. ``program``: whether it is started by its name."""
+
+    data: bytes
+    program: bool = False
+
+    @property
+    def mode(self) -> int:
+        """Its owner's alone."""
+        return 0o700 if self.program else 0o600
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What one user's files say: who they are at which site, and what they may read there."""
+
+    user: str
+    site: str
+    password: str
+    brokers: tuple[str, ...]
+    certificate: str
+    programmes: tuple[int, ...] = ()
+    filters: tuple[str, ...] = ()
+    survey: str = topics.SURVEY
+
+    @classmethod
+    def of(cls, policy: Policy, user: str, password: str, brokers: list[str], certificate: str) -> Kit:
+        """The kit of a user of the policy. Raises ZadsError for a password that the formats cannot hold."""
+        entry = next(one for one in policy.users if one.name == user)
+        filters = tuple(topics.filter_topic(one.name) for one in policy.filters if one.owner == user)
+        check_password(user, password)
+        return cls(
+            user, entry.site, password, fitting(brokers), certificate, tuple(sorted(entry.programmes)), filters,
+            policy.survey,
+        )  # fmt: skip
+
+    @property
+    def nights(self) -> str:
+        """A pattern for every night's topics of the user's programmes; empty if they have none."""
+        return topics.pattern(self.programmes, self.survey) if self.programmes else ""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All that the user may read: names, and a pattern that begins with ``^``."""
+        return ((self.nights,) if self.nights else ()) + self.filters
+
+    def files(self, templates: Path) -> dict[str, File]:
+        """The kit's files by their path within it."""
+        found = {"ca.pem": File(self.certificate.encode())}
+        for path in sorted(path for path in templates.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+            name = str(path.relative_to(templates))
+            if path.suffix == ".j2":
+                found[name.removesuffix(".j2")] = File(self.render(path).encode())
+            else:
+                data = path.read_bytes()
+                found[name] = File(data, program=data.startswith(b"#!"))
+        return found
+
+    def render(self, template: Path, ca: str = "ca.pem") -> str:
+        """A template's text; ``ca`` is where librdkafka's file says that the certificate is."""
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(template.parent), undefined=jinja2.StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,  # noqa: S701 - these are no web pages
+        )  # fmt: skip
+        environment.filters.update({"java": java, "jaas": jaas, "toml": toml})
+        return environment.get_template(template.name).render(
+            user=self.user, site=self.site, password=self.password, brokers=self.brokers, certificate=self.certificate,
+            programmes=self.programmes, filters=self.filters, nights=self.nights, topics=self.topics,
+            survey=self.survey, ca=ca,
+        )  # fmt: skip
+
+
+def check_password(user: str, password: str) -> None:
+    """Raises ZadsError for a password that not every client would read as it is."""
+    reasons = {
+        "is empty": not password,
+        "begins or ends with a space": password != password.strip(),
+        "has a control character": any(unicodedata.category(one) in {"Cc", "Cs", "Zl", "Zp"} for one in password),
+        "is not in Unicode's form NFKC": not unicodedata.is_normalized("NFKC", password),
+        f"is longer than {LINE_BYTES // 2} bytes": len(password.encode("utf-8", "replace")) > LINE_BYTES // 2,
+    }
+    if wrong := [reason for reason, holds in reasons.items() if holds]:
+        raise ZadsError(
+            f"the password of {user} {' and '.join(wrong)}: not every client can be told it",
+            hint="give another in passwords.yml",
+        )
+
+
+def fitting(brokers: list[str]) -> tuple[str, ...]:
+    """The first brokers, as many as a line of a properties file holds."""
+    kept: list[str] = []
+    for broker in brokers:
+        if kept and len(",".join([*kept, broker]).encode()) > LINE_BYTES - len("bootstrap.servers="):
+            break
+        kept.append(broker)
+    return tuple(kept)
+
+
+def java(value: str) -> str:
+    """A value as java.util.Properties reads it (Latin-1, so that other letters are ``\\uXXXX``)."""
+    escapes = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
+    text = "".join(escapes.get(one, one) for one in value)
+    if text.startswith(" "):
+        text = f"\\{text}"
+    pairs = ((one, one.encode("utf-16-be")) for one in text)
+    return "".join(
+        one if " " <= one <= "~" else "".join(f"\\u{code[i : i + 2].hex()}" for i in range(0, len(code), 2))
+        for one, code in pairs
+    )
+
+
+def jaas(value: str) -> str:
+    """A quoted value of a line for JAAS, as java.io.StreamTokenizer reads it."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def toml(value: str) -> str:
+    """A basic string of TOML."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
