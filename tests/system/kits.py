@@ -1,0 +1,161 @@
+"""A copy of a user's kit in another directory, and the commands of its README as they stand there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from conftest import NIGHT, ROOT, STATE, await_that, client, read_topic
+
+from zads import topics
+
+SEPARATOR = b"--END-OF-ALERT--"
+PARTS = re.compile(r"^## (.+)$", re.MULTILINE)
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def environment(name: str) -> Path:
+    """The virtual environment of ``requirements/NAME.txt``, made on first use and when that file changes."""
+    requirements, directory = ROOT / "requirements" / f"{name}.txt", ROOT / ".zads" / "cache" / f"python-{name}"
+    wanted = f"{sys.version_info[:2]} {hashlib.sha256(requirements.read_bytes()).hexdigest()}"
+    stamp = directory / "made-from"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", directory], check=True)
+        pip = [
+            directory / "bin/python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-compile",
+            "--disable-pip-version-check",
+        ]
+        subprocess.run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", requirements], check=True)
+        stamp.write_text(wanted)
+    return directory
+
+
+class CopiedKit:
+    """A kit copied to where nothing else of ours is."""
+
+    def __init__(self, user: str, directory: Path, programs: Path, night: str = NIGHT) -> None:
+        self.user, self.directory = user, directory / f"{user}'s kit"
+        shutil.copytree(STATE / "clients" / user, self.directory)
+        self.elsewhere = directory / "elsewhere"
+        self.elsewhere.mkdir()
+        path = f"{programs / 'bin'}:/usr/local/bin:/usr/bin:/bin:/usr/local/go/bin"
+        self.env = {"PATH": path, "HOME": os.environ["HOME"], "LANG": "C.UTF-8", "NIGHT": night}
+        self.env["PYTHONDONTWRITEBYTECODE"] = "1"
+
+    def blocks(self, section: str) -> list[str]:
+        """The commands of a section of the README."""
+        parts = PARTS.split((self.directory / "README.md").read_text())
+        return BLOCK.findall(dict(zip(parts[1::2], parts[2::2], strict=True))[section])
+
+    def type(self, block: str, seconds: float = 120) -> subprocess.CompletedProcess[bytes]:
+        """Type a block in the kit's directory; fails, showing what it said, if one of its commands fails."""
+        result = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block], cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=seconds, check=False,
+        )  # fmt: skip
+        if result.returncode:
+            pytest.fail(f"{block} exited {result.returncode}: {result.stderr.decode()[-3000:]}", pytrace=False)
+        return result
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """A program of the kit, started from another directory."""
+        return subprocess.Popen(
+            [str(self.directory / command[0]), *command[1:]], cwd=self.elsewhere, env=self.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def run(self, *command: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """A program of the kit, run to its end from another directory."""
+        with self.start(*command) as process:
+            try:
+                out, err = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                pytest.fail(f"{' '.join(command)} did not end: {process.communicate()[1][-2000:]}", pytrace=False)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def change(self, file: str, pattern: str, replacement: str) -> None:
+        """Alter a file of the copy."""
+        path = self.directory / file
+        text, count = re.subn(pattern, replacement, path.read_text(), flags=re.MULTILINE)
+        assert count
+        path.write_text(text)
+
+    def packets(self, name: str) -> list[str]:
+        """Digests of the packets that a block has saved: in a directory, or in one file, as its client writes it."""
+        file = self.directory / f"{name}.bin"
+        if name == "kcat":
+            found = list(_sized(file.read_bytes()))
+        elif name == "java":
+            found = file.read_bytes().split(SEPARATOR)[:-1]
+        else:
+            found = [path.read_bytes() for path in (self.directory / "packets" / name).iterdir()]
+        return sorted(hashlib.sha256(packet).hexdigest() for packet in found)
+
+
+def _sized(data: bytes) -> Iterator[bytes]:
+    """Values, each after its length in four bytes."""
+    start = 0
+    while start < len(data):
+        size = int.from_bytes(data[start : start + 4], "big")
+        yield data[start + 4 : start + 4 + size]
+        start += 4 + size
+
+
+def all_there_is(user: str) -> list[str]:
+    """Digests of every packet that a user may read now."""
+    names = AdminClient(client(user)).list_topics(timeout=20).topics
+    return sorted(hashlib.sha256(one.value() or b"").hexdigest() for name in names for one in read_topic(user, name))
+
+
+def unlabelled(user: str) -> int:
+    """How many alerts that a user may read do not say what they are: none, unless they were produced long ago."""
+    names = AdminClient(client(user)).list_topics(timeout=20).topics
+    headers = [dict(one.headers() or ()) for name in names for one in read_topic(user, name)]
+    return sum(topics.HEADER_FORMAT not in one for one in headers)
+
+
+def forget(user: str) -> None:
+    """Delete the user's groups of an earlier run, with their own right."""
+    admin = AdminClient(client(user))
+    listed = admin.list_consumer_groups(request_timeout=20).result()
+    mine = [one.group_id for one in listed.valid if one.group_id.startswith(f"{user}-")]
+    for name, answer in (admin.delete_consumer_groups(mine) if mine else {}).items():
+        try:
+            answer.result()
+        except KafkaException as error:
+            code = error.args[0].code()
+            assert code in {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.NON_EMPTY_GROUP}, (name, error)
+
+
+@contextmanager
+def following(kit: CopiedKit, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """A program that goes on: the body, then Ctrl-C, which it must obey at once and without a complaint."""
+    process = kit.start(*command)
+    try:
+        yield process
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        await_that("the program has ended", lambda: process.poll() is not None, 20)
+        assert time.monotonic() - started < 15
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
