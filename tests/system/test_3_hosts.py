@@ -78,6 +78,14 @@ def test_every_listener_takes_authenticated_encryption_only(system: System, name
             assert chosen(port, version, "-cipher", WEAK) == "(NONE)", (port, version)
 
 
+def test_nobody_comes_in_by_ssh_with_a_password(system: System) -> None:
+    """The lab's hosts; a real machine's SSH is its owner's."""
+    for name in system.inventory.hosts:
+        settings = host(name).check_output("sshd -T").splitlines()
+        for setting in ("passwordauthentication no", "kbdinteractiveauthentication no", "permitrootlogin no"):
+            assert setting in settings, name
+
+
 #: The most that `systemd-analyze security` may find exposed, of 10. Java writes memory that it runs, and must reach the
 #: network; the programs' units are clients of the container engine, and run as root for its socket.
 EXPOSED = {"kafka": 1.5, "zookeeper": 1.5, "zads-producer": 2.0, "zads-mirrormaker": 2.0}
