@@ -262,7 +262,9 @@ class Inputs:
             path.symlink_to(self.chance.choice(["/dev/zero", "/dev/full", "/nowhere", "/"]))
         elif kind == 3:
             return Path(
-                self.chance.choice(["/dev/null", "/dev/zero", "/proc/self/mem", "/proc/self/environ", "/", ".", ""])
+                self.chance.choice(
+                    ["/dev/null", "/dev/zero", "/proc/self/mem", "/proc/self/environ", "/dev/fd", ".", ""]
+                )
             )
         elif kind == 4:
             with path.open("wb") as stream:
@@ -532,7 +534,13 @@ def fuzz(seconds: float, seed: int, keep: Path | None, say: Callable[[str], None
 
 
 def _specials(directory: str, names: list[str]) -> list[str]:
-    return [name for name in names if not Path(directory, name).is_file() and not Path(directory, name).is_dir()]
+    """What cannot be copied, or is a hole of terabytes."""
+    paths = {name: Path(directory, name) for name in names}
+    return [name for name, path in paths.items() if not path.is_dir() and (not path.is_file() or _size(path) > 10**8)]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _empty(root: Path) -> None:

@@ -74,5 +74,14 @@ def test_what_unpacks_to_gigabytes_is_refused_at_once(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_an_archive_of_endless_zeros_is_not_read_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / "hole.tar").open("wb") as stream:
+        stream.truncate(10**12)
+    began = time.process_time()
+    assert cli.run(["packet", "validate", str(tmp_path / "hole.tar")]) == 1
+    assert time.process_time() - began < 10
+    assert "zeros follow its end marker" in capsys.readouterr().err
+
+
 def packets_size() -> int:
     return len(packets.make_packet())

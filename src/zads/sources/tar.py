@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BLOCK = 512
 NUL = b"\0" * BLOCK
 SKIP_BYTES = 1 << 20  # read at a time and thrown away
+#: Programs that write archives fill their last record, of 10,240 bytes as a rule. A hole of terabytes is none.
+MOST_ZEROS = 64_000_000
 #: Of an extended header: a name has at most a few thousand bytes, and headers are held in memory.
 MAX_EXTENDED = 1 << 20
 MAX_NAME = 4096  # as Linux has it for paths
@@ -178,9 +180,13 @@ class Reader:
             raise DamagedError("half of its end marker (two blocks of zeros) is missing")
         if second != NUL:
             raise DamagedError("a lone block of zeros")
+        zeros = 0
         while rest := self._stream.read(SKIP_BYTES):
             if rest.strip(b"\0"):
                 raise DamagedError("something follows its end marker; another archive is to be delivered on its own")
+            zeros += len(rest)
+            if zeros > MOST_ZEROS:
+                raise DamagedError(f"more than {MOST_ZEROS} zeros follow its end marker")
 
 
 @dataclass(frozen=True)
