@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from zads.errors import ZadsError
 from zads.filters import FilterError, bench, load, modules, packages, runtime
+from zads.filters.worker import Configuration
 from zads.packet import Packet
 from zads.sources.simulator import simulate
 
@@ -191,3 +193,15 @@ def test_the_modules_that_a_filter_needs_are_told(tmp_path: Path, night: list[be
         "it imports far.py, near.py: its entry in the inventory says modules: [far.py, near.py]"
         in bench.run(str(path), night).advice
     )
+
+
+def test_a_worker_loads_a_filter_with_the_modules_of_its_entry(tmp_path: Path) -> None:
+    (tmp_path / "near.py").write_text("VALUE = 2\n")
+    (tmp_path / "cut.py").write_text(f"{HEAD}import near\n{BODY}{{'v': near.VALUE}}\n")
+    entry = {"name": "cut", "owner": "alice", "group": "g", "state": "active", "modules": ["near.py"]}
+    (tmp_path / "group.json").write_text(json.dumps({"group": "g", "filters": [entry]}))
+    specs = Configuration.read(tmp_path / "group.json").specs(tmp_path)
+    packets = [data for _, made in simulate("20190101", 1, 3) for _, data in made]
+    with runtime.Group(specs) as group:
+        verdicts, _ = group.run(packets)
+    assert verdicts["cut"].passed == dict.fromkeys(range(len(packets)), '{"v":2}')

@@ -121,3 +121,16 @@ def test_a_second_command_on_the_labs_hosts_waits_for_the_first(tmp_path: Path) 
         assert not second_ran.is_set()
     thread.join(10)
     assert second_ran.is_set()
+
+
+def test_an_inventory_that_adds_packages_has_a_worker_image_of_its_own(tmp_path):
+    for env in ("local", "prod"):
+        (tmp_path / "inventories" / env / "filters").mkdir(parents=True)
+    own = tmp_path / "inventories/prod/filters/packages.txt"
+    own.write_text("sortedcontainers==2.4.0 --hash=sha256:00\n")
+    (tmp_path / "inventories/local/filters/near.py").touch()
+    assert images.own_packages(tmp_path) == {"prod": own}
+    assert (images._named("filter-worker", ""), images._named("filter-worker", "prod")) == (
+        "filter-worker",
+        "filter-worker-prod",
+    )
