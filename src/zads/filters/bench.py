@@ -254,7 +254,8 @@ class _Trial:
         declared = self._group.declared[spec.name]
         if "error" in declared:
             raise ZadsError(declared["error"])
-        self._traced: runtime.Group | None = stack.enter_context(runtime.Group([spec], trace=True))
+        self._tracing = stack.enter_context(ExitStack())  # may end before the trial does
+        self._traced: runtime.Group | None = self._tracing.enter_context(runtime.Group([spec], trace=True))
         self._looked = 0  # alerts that the traced one has seen
         self._outcome = Outcome(spec.name, declared, cap or declared.get("cap", DEFAULT_CAP))
         self._mine = set(declared["programmes"])
@@ -293,7 +294,7 @@ class _Trial:
 
     def _trace(self, group: runtime.Group, alerts: Sequence[bytes], chosen: list[int]) -> None:
         if self._outcome.skipped or self._looked >= TRACED:
-            group.close()
+            self._tracing.close()
             self._traced = None
             return
         group.run(alerts, {self._name: chosen})

@@ -6,6 +6,7 @@ one of its own, `packages.txt` beside its filters. Where a filter is tried, noth
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -89,13 +90,20 @@ def prepare() -> None:
     settings = str(resources.files("zads.filters").joinpath("config"))
     # Its directories must be there; nothing is written to them.
     os.environ |= {"ASTROPY_CONFIG_DIR": settings, "ASTROPY_CACHE_DIR": settings}
+    _workers()  # read now: later the process may read what filters are to read, and no more
     if given := os.environ.get(VARIABLE):
         _restrict(_modules(pinned(map(Path, given.split(os.pathsep)))))
 
 
+@functools.cache
+def _workers() -> dict[str, str]:
+    """What every worker has."""
+    return pinned(lists())
+
+
 def missing(module: str) -> str:
     """Why a module cannot be imported here, for the author of a filter."""
-    version = pinned(lists()).get(_normal(module))
+    version = _workers().get(_normal(module))
     if version and _distribution(module) is None:
         return f"the workers have {module} {version}, this computer has not: pip install {module}=={version}"
     return f"the filter workers have no {module}"
