@@ -24,6 +24,8 @@ READ_BYTES = 65_536  # packed, at a time
 #: A zstd decoder gives all that its input holds: 128 KiB for every four bytes, at worst. So it gets little at a time.
 ZSTD_READ_BYTES = 512
 UNPACK_BYTES = 1_048_576  # at a time, at most
+#: No packets shrink to less than a fifth. What unpacks to far more, and to more than this, is meant to do harm.
+BOMB_BYTES, BOMB_RATIO = 2 << 30, 200
 WINDOW_BYTES = 1 << 27  # that a decoder may keep: `zstd --long=27`, `xz -9` needs half of it
 
 GZIP, BZIP2, XZ, ZSTD = "gzip", "bzip2", "xz", "zstd"
@@ -94,6 +96,7 @@ class Unpacked:
         self._decoder: Any = _DECODERS[kind]()
         self._size = ZSTD_READ_BYTES if kind == ZSTD else READ_BYTES
         self._ended = False
+        self._taken = self._given = 0  # bytes, packed and unpacked
 
     def read(self, size: int, /) -> bytes:
         """The next `size` bytes, fewer at the end alone. Raises DamagedError; OSError if the file cannot be read."""
@@ -111,6 +114,7 @@ class Unpacked:
         given = b""
         if getattr(self._decoder, "needs_input", True):
             given, self._left = self._left or self._packed.read(self._size), b""
+            self._taken += len(given)
             if not given:
                 raise DamagedError(f"the {self.kind} data end too early")
         try:
@@ -120,6 +124,9 @@ class Unpacked:
                 found = self._decoder.decompress(given, UNPACK_BYTES)
         except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
             raise DamagedError(f"the {self.kind} data are damaged: {_reason(error)}") from None
+        self._given += len(found)
+        if self._given > BOMB_BYTES + BOMB_RATIO * self._taken:
+            raise DamagedError(f"{self._taken} bytes of {self.kind} data unpack to {self._given} and more")
         if self._decoder.eof:
             self._left = self._decoder.unused_data
             self._next_member()

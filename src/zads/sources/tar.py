@@ -25,6 +25,7 @@ SKIP_BYTES = 1 << 20  # read at a time and thrown away
 MOST_ZEROS = 64_000_000
 #: Of an extended header: a name has at most a few thousand bytes, and headers are held in memory.
 MAX_EXTENDED = 1 << 20
+MAX_UNPACKED = 1 << 30  # of a file in a compressed archive: to pass over it, it is unpacked
 MAX_NAME = 4096  # as Linux has it for paths
 
 _REGULAR, _DIRECTORY, _LINKS_AND_DEVICES = b"0\x007", b"5", b"12346"
@@ -110,6 +111,8 @@ class Reader:
             if not re.fullmatch(rb"[0-9]{1,19}", text):
                 raise DamagedError(f"{_shown(name)}: its size is {text[:40]!r}")
             size = int(text)
+        if size > MAX_UNPACKED and not hasattr(self._stream, "skip"):
+            raise DamagedError(f"{_shown(name)} unpacks to {size} bytes; no exposure has such a file")
         kind, refused = fields.kind, ""
         directory = kind in _DIRECTORY or (kind == b"\0" and name.endswith(b"/"))
         if (directory or kind in _LINKS_AND_DEVICES) and size:
