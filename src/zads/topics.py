@@ -23,6 +23,8 @@ LEDGER = "zads_ledger"
 FILTER_COUNTS = "zads_filter_counts"
 #: The night of canaries: mirrored like any other, before the first of the survey, and read by no filter and no user.
 CANARY_NIGHT = "20000101"
+#: The survey's first light was in 2017; nobody has planned what comes after the last. An inventory may narrow them.
+FIRST_NIGHT, LAST_NIGHT = "20170101", "20491231"
 _FILTER_PREFIX = "ztf_filter_"
 _FILTER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _NIGHT = r"[0-9]{8}"  # not \d, which takes the digits of every script
@@ -35,6 +37,8 @@ HEADER_PRODUCED = "produced"
 #: What the value is, as hop-client asks; without it that client takes an alert for a blob.
 HEADER_FORMAT = "_format"
 FORMAT = b"avro"
+#: Of an alert that was published before with other bytes: "2" for its second contents, and so on. First ones have none.
+HEADER_VERSION = "version"
 HEADER_FILTER = "filter"
 #: What a filter has to say of an alert, as JSON.
 HEADER_ANNOTATIONS = "annotations"

@@ -1,0 +1,263 @@
+"""What the producer has published, as it can be rebuilt from the topic ``zads_ledger``.
+
+Two kinds of records are kept there, each written in the transaction of the packets that it is about:
+
+NAME               an exposure's `Entry`: how far it has been read, its digest and counts, as JSON
+NAME/alerts/DIGEST `Row`s: candid and content of each alert that was published in one transaction, 20 bytes each
+
+The rows tell whether an alert's bytes are on their night's topic already, by whatever exposure they came, and whether
+its candid is there with other bytes. They are needed as long as the topics keep the alerts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from zads.sources.files import Item
+
+KEEP_SECONDS = 8 * 86400.0  # a day more than the topics keep alerts
+_ROWS = "/alerts/"
+_RECORD = np.dtype([("night", ">i4"), ("candid", ">u8"), ("content", ">u8")])
+_Rows = np.ndarray[Any, np.dtype[np.void]]
+#: Knuth's multiplier: spreads numbers that follow one another over all of a table.
+_SPREAD = 0x9E3779B97F4A7C15
+_WORD = (1 << 64) - 1
+#: Places for the alerts of a night, the survey's largest below 70 % of them; memory that is never used is never taken.
+_PLACES = 1 << 21
+_FULL = 0.7
+REFUSALS = 0  # the "night" of what was refused, so that it is not refused again
+
+
+@dataclass
+class Entry:
+    """What the ledger says of an exposure.
+
+    `read`: files of it that are settled; `digest`: SHA-256 (hex) over them; `published` per topic; `complete`: these
+    are all its files. `already`: files whose bytes another exposure had published; `passed`: leftovers passed over.
+    `indexed`: it has rows as well, which exposures that an older release published have not.
+    """
+
+    read: int = 0
+    digest: str = ""
+    published: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    complete: bool = False
+    already: int = 0
+    passed: int = 0
+    indexed: bool = False
+
+    def copy(self) -> Entry:
+        """Independent of this one."""
+        return Entry(**{**asdict(self), "published": dict(self.published)})
+
+    def record(self) -> bytes:
+        """The value of the ledger's record."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+
+class Digest:
+    """A SHA-256 over an exposure's files: their names, why they were refused, and their bytes."""
+
+    def __init__(self, *, indexed: bool = True) -> None:
+        self._hash = hashlib.sha256()
+        self._indexed = indexed
+
+    def take(self, item: Item) -> bytes:
+        """Digest one file. Returns the SHA-256 of its bytes, which are looked at once."""
+        content = hashlib.sha256(item.data).digest() if self._indexed else b""
+        for part in (
+            item.name.encode("utf-8", "surrogateescape"),
+            item.refused.encode("utf-8", "surrogateescape"),
+            content if self._indexed else item.data,
+        ):
+            self._hash.update(len(part).to_bytes(8, "big"))
+            self._hash.update(part)
+        return content or hashlib.sha256(item.data).digest()
+
+    @property
+    def hex(self) -> str:
+        """Of the files taken so far."""
+        return self._hash.hexdigest()
+
+
+class Row(NamedTuple):
+    """One alert: its night (YYYYMMDD as a number), candid, 48 bits of its content's digest and 16 of its exposure's."""
+
+    night: int
+    candid: int
+    content: int
+
+    @classmethod
+    def of_alert(cls, exposure: str, night: str, candid: int, digest: bytes) -> Row:
+        """An alert; `digest` is the SHA-256 of its bytes."""
+        return cls(int(night), candid, _content(exposure, digest))
+
+    @classmethod
+    def of_refusal(cls, exposure: str, name: str, reason: str, digest: bytes) -> Row:
+        """A file that was refused."""
+        named = hashlib.sha256(f"{exposure}/{name}".encode("utf-8", "surrogateescape")).digest()
+        content = hashlib.sha256(reason.encode("utf-8", "replace") + digest).digest()
+        return cls(REFUSALS, int.from_bytes(named[:8], "big") >> 1 | 1, _content(exposure, content))
+
+
+def _content(exposure: str, digest: bytes) -> int:
+    owner = hashlib.sha256(exposure.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:6] + owner[:2], "big")
+
+
+class Before(NamedTuple):
+    """What is known of an alert before it is published.
+
+    `contents`: how many there are under its candid; `same`: these very bytes are among them; `own`: by this exposure.
+    """
+
+    contents: int
+    same: bool
+    own: bool
+
+
+class Published:
+    """The rows of all nights that are remembered: 16 bytes an alert, in tables that are found into by the candid."""
+
+    def __init__(self) -> None:
+        self._nights: dict[int, _Table] = {}
+        self._keys: dict[str, float] = {}
+
+    def before(self, row: Row) -> Before:
+        """What is known of an alert."""
+        table = self._nights.get(row.night)
+        if table is None:
+            return Before(0, same=False, own=False)
+        found = table.find(row.candid)
+        digests = {content >> 16 for content in found}
+        return Before(len(digests), same=row.content >> 16 in digests, own=row.content in found)
+
+    def add(self, records: Iterable[tuple[str, _Rows, float]]) -> None:
+        """Remember rows: the key under which each stands in the ledger, the rows, and since when (Unix seconds)."""
+        records = list(records)
+        self._keys |= {key: written for key, _, written in records}
+        if not records:
+            return
+        rows = np.concatenate([one for _, one, _ in records])
+        written = np.concatenate([np.full(len(one), when) for _, one, when in records])
+        for night in np.unique(rows["night"]).tolist():
+            chosen = rows["night"] == night
+            table = self._nights.setdefault(night, _Table())
+            table.insert(rows["candid"][chosen].astype(np.uint64), rows["content"][chosen].astype(np.uint64))
+            table.newest = max(table.newest, float(written[chosen].max()))
+
+    def expired(self, now: float | None = None) -> list[str]:
+        """The keys of rows that are not needed any more."""
+        limit = (time.time() if now is None else now) - KEEP_SECONDS
+        return [key for key, written in self._keys.items() if written < limit]
+
+    def forget(self, keys: Iterable[str], now: float | None = None) -> None:
+        """Forget these keys, and the nights to which nothing was added for so long."""
+        limit = (time.time() if now is None else now) - KEEP_SECONDS
+        for key in keys:
+            self._keys.pop(key, None)
+        self._nights = {night: table for night, table in self._nights.items() if table.newest >= limit}
+
+    def __len__(self) -> int:
+        """How many alerts (and refusals) are remembered."""
+        return sum(table.count for table in self._nights.values())
+
+
+class _Table:
+    """Candids and contents, each at the first free place behind the one that its candid points to."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.newest = 0.0
+        self._make(_PLACES)
+
+    def _make(self, places: int) -> None:
+        # The system gives these pages when they are first written.
+        self._candids, self._contents = np.zeros(places, np.uint64), np.zeros(places, np.uint64)
+        self._shift = 65 - places.bit_length()
+        self._view = self._candids.data, self._contents.data
+
+    def find(self, candid: int) -> list[int]:
+        """The contents under a candid."""
+        candids, contents = self._view
+        mask = len(candids) - 1
+        place = (candid * _SPREAD & _WORD) >> self._shift
+        found = []
+        while (held := candids[place]) != 0:
+            if held == candid:
+                found.append(contents[place])
+            place = place + 1 & mask
+        return found
+
+    def insert(self, candids: np.ndarray[Any, Any], contents: np.ndarray[Any, Any]) -> None:
+        """Add rows. All that are still without a place try the next one together."""
+        if self.count + len(candids) > _FULL * len(self._candids):
+            self._grow(self.count + len(candids))
+        self.count += len(candids)
+        mask = np.uint64(len(self._candids) - 1)
+        places = candids * np.uint64(_SPREAD) >> np.uint64(self._shift)
+        while len(candids):
+            free = self._candids[places] == 0
+            # Of several that want the same place the first has it.
+            _, first = np.unique(places, return_index=True)
+            won = np.zeros(len(places), bool)
+            won[first] = True
+            won &= free
+            self._contents[places[won]] = contents[won]
+            self._candids[places[won]] = candids[won]
+            candids, contents, places = candids[~won], contents[~won], places[~won]
+            # One that only lost a free place to another finds that taken now.
+            places = places + np.uint64(1) & mask
+
+    def _grow(self, wanted: int) -> None:
+        used = self._candids != 0
+        candids, contents = self._candids[used], self._contents[used]
+        places = len(self._candids)
+        while wanted > _FULL * places:
+            places *= 2
+        self._make(places)
+        self.count = 0
+        self.insert(candids, contents)
+
+
+def rows_record(exposure: str, rows: Iterable[Row]) -> tuple[str, _Rows, bytes]:
+    """Rows as a record of the ledger: its key, the rows and its value."""
+    packed = np.array([tuple(row) for row in rows], _RECORD)
+    value = packed.tobytes()
+    return f"{exposure}{_ROWS}{hashlib.sha256(value).hexdigest()[:24]}", packed, value
+
+
+class Ledger:
+    """Entries and rows, as far as the topic has been read: `note` each of its records, then `finish`."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.published = Published()
+        self._rows: dict[str, tuple[str, _Rows, float]] = {}
+
+    def note(self, key: str, value: bytes | None, written: float) -> None:
+        """Take one record into account; `written` is its time (Unix seconds)."""
+        if _ROWS in key:
+            self._rows.pop(key, None)
+            if value is not None:
+                self._rows[key] = key, np.frombuffer(value, _RECORD), written
+        elif value is None:
+            self.entries.pop(key, None)
+        else:
+            known: Mapping[str, Any] = json.loads(value)
+            # What a later release may have added does not concern this one.
+            self.entries[key] = Entry(**{name: known[name] for name in Entry.__dataclass_fields__ if name in known})
+
+    def finish(self) -> None:
+        """All records have been noted: together their rows are sorted in ten times faster."""
+        self.published.add(self._rows.values())
+        self._rows.clear()
