@@ -5,6 +5,9 @@ the sum modulo 2^256 of SHA-256 over each record's key, value and the headers th
 exclusive or, under which a record published twice would vanish (Bellare & Micciancio 1997, AdHash; the audit guards
 against faults, not against forgers).
 
+An alert has one content, unless the others are marked as later versions of it (the header ``version``): the survey
+processed it anew. The same content twice is a fault in any case.
+
 Everything is read as a consumer would read it (``read_committed``) up to the end that each partition had at the start,
 so that an audit ends although a night goes on.
 """
@@ -86,6 +89,16 @@ class Alerts:
         """How many different candids there are."""
         return len(np.unique(self._columns[0]))
 
+    @property
+    def contents(self) -> int:
+        """How many different contents there are."""
+        return len(np.unique(self._columns[2]))
+
+    def contents_without(self, others: Alerts) -> int:
+        """How many contents there are beside alerts', leaving out the contents that the others have."""
+        _, alerts, contents = self._columns[:, ~_in(self._columns, [others], 2)]
+        return len(np.unique(contents)) - len(np.unique(alerts))
+
     def repeated(self) -> tuple[int, int]:
         """How many records repeat another one's alert and bytes, and how many contents there are beside alerts'."""
         _, alerts, contents = (len(np.unique(column)) for column in self._columns)
@@ -127,6 +140,7 @@ class TopicManifest:
     size: int = 0
     total: int = 0
     alerts: Alerts = field(default_factory=Alerts, repr=False)
+    marked: Alerts = field(default_factory=Alerts, repr=False)
     ends: dict[int, int] = field(default_factory=dict, repr=False)
 
     def add(self, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
@@ -135,6 +149,8 @@ class TopicManifest:
         self.size += len(value)
         self.total = (self.total + record_digest(key, value, headers)) % MODULUS
         self.alerts.add(identity(headers), value)
+        if topics.HEADER_VERSION in headers:
+            self.marked.add(identity(headers), value)
 
     @property
     def duplicates(self) -> int:
@@ -142,9 +158,14 @@ class TopicManifest:
         return self.alerts.repeated()[0]
 
     @property
+    def versions(self) -> int:
+        """How many contents are marked as a later version of their alert: it was processed anew."""
+        return self.marked.contents
+
+    @property
     def conflicts(self) -> int:
-        """How many contents there are of alerts that have another one as well."""
-        return self.alerts.repeated()[1]
+        """How many contents there are, not marked as a later version, of alerts that have another one as well."""
+        return self.alerts.contents_without(self.marked)
 
     @property
     def digest(self) -> str:
@@ -231,6 +252,7 @@ def _site_json(site: SiteManifest) -> dict[str, Any]:
             "digest": manifest.digest,
             "duplicates": manifest.duplicates,
             "conflicts": manifest.conflicts,
+            "versions": manifest.versions,
         }
 
     return {
@@ -245,12 +267,14 @@ def record_digest(key: bytes | None, value: bytes, headers: Mapping[str, bytes])
     """SHA-256 over a record's key, value and ZADS headers, as a number below 2^256.
 
     Each part is preceded by its length, so that no two different records digest the same text; a missing header
-    differs from an empty one.
+    differs from an empty one. Of the few records that are a later version, that is digested, too.
     """
     digest = hashlib.sha256()
     for part in (key, value, *(headers.get(name) for name in DIGESTED_HEADERS)):
         digest.update(b"-" if part is None else b"%d:" % len(part))
         digest.update(part or b"")
+    if (version := headers.get(topics.HEADER_VERSION)) is not None:
+        digest.update(b"version%d:%s" % (len(version), version))
     return int.from_bytes(digest.digest(), "big")
 
 

@@ -94,6 +94,28 @@ def test_the_same_alert_with_other_bytes_is_a_conflict() -> None:
     assert (found.duplicates, found.conflicts) == (0, 1)
 
 
+def marked(number: int) -> dict[str, bytes]:
+    return headers(1) | {"version": b"%d" % number}
+
+
+def test_a_later_version_that_is_marked_is_no_conflict_and_an_unmarked_one_beside_it_is() -> None:
+    anew = [(b"ZTF18aaa", b"anew", marked(2)), (b"ZTF18aaa", b"once more", marked(3))]
+    found = manifest([*RECORDS, *anew])
+    assert (found.duplicates, found.conflicts, found.versions) == (0, 0, 2)
+    faulty = manifest([*RECORDS, *anew, (b"ZTF18aaa", b"other", headers(1))])
+    assert (faulty.duplicates, faulty.conflicts, faulty.versions) == (0, 1, 2)
+
+
+def test_a_later_version_that_is_there_twice_is_a_duplicate() -> None:
+    found = manifest([*RECORDS, (b"ZTF18aaa", b"anew", marked(2)), (b"ZTF18aaa", b"anew", marked(2))])
+    assert (found.duplicates, found.conflicts) == (1, 0)
+
+
+def test_the_version_is_digested() -> None:
+    assert audit.record_digest(b"k", b"v", marked(2)) != audit.record_digest(b"k", b"v", marked(3))
+    assert audit.record_digest(b"k", b"v", marked(2)) != audit.record_digest(b"k", b"v", headers(1))
+
+
 def test_the_same_candid_in_another_visit_is_another_alert() -> None:
     found = manifest([*RECORDS, (b"ZTF18aaa", RECORDS[1][1], headers(1, "58451.99999"))])
     assert (found.duplicates, found.conflicts, found.candids) == (0, 0, 4)
