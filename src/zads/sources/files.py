@@ -107,6 +107,11 @@ def exposure_name(path: Path) -> str:
     return path.name.removesuffix(archive_suffix(path.name)) or path.name
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file is called as what macOS, Windows and old tars leave behind."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
 def _directory(path: Path) -> Iterator[Item]:
     """The files below `path`, by name; the listing is made here and now, so that its failure comes first."""
     names: list[str] = []
@@ -163,7 +168,7 @@ def _judged(item: Item) -> Item:
     """The item, unpacked if it is a compressed packet, passed over if it is a leftover, refused if no packet at all."""
     if item.data.startswith(MAGIC):
         return item
-    if _LEFTOVER.fullmatch(item.name):
+    if is_leftover(item.name):
         return item._replace(data=item.data[:HEAD_BYTES], refused="", passed="a leftover of macOS, Windows or tar")
     if item.refused:
         return item

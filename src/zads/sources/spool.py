@@ -2,48 +2,45 @@
 
 incoming/NAME or NAME.tar   one exposure, dropped by renaming it into place (the pipeline writes elsewhere, or under
                             a name that begins with a dot, on the same file system)
+incoming/NAME.ready         for who cannot rename: .NAME is complete, the producer renames it
 done/NAME, done/NAME.json   what has been published, and its receipt
+done/NAME.json.sidecar      a file of the pipeline's own that lay beside an exposure
 refused/NAME/FILE           copies of refused files; refused/NAME.json when the exposure as a whole was refused
+
+Nothing is moved to stay that was not read: an exposure is first moved aside (.moving), looked at once more, and goes
+back if it has changed. Names may have any bytes and 255 of them; where something is added to one it is shortened.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import structlog
 
 from zads import wholefile
 from zads.errors import ZadsError
 from zads.sources import files
+from zads.sources.delivery import READY, Exposure, UnfinishedError, listing
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+#: Errors of a disk that waiting may help: it is full, or read-only until somebody has repaired it.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+#: What pipelines write beside an exposure.
+SIDECARS = (
+    ".json", ".md5", ".sha1", ".sha256", ".sha512", ".sum", ".txt", ".log", ".xml", ".yaml", ".yml", ".csv", ".asc",
+)  # fmt: skip
+_NAME_BYTES = 200  # of a name to which something may be added; 255 is a file system's limit
 
+_log = structlog.get_logger("zads.spool")
 
-@dataclass(frozen=True)
-class Exposure:
-    """One exposure in the spool; `name` is without the archive's suffix."""
-
-    name: str
-    path: Path
-
-    def items(self) -> Iterator[files.Item]:
-        """Its files. Raises files.SourceError if it cannot be read at all."""
-        return files.read(self.path)
-
-    @property
-    def state(self) -> str:
-        """Changes whenever the exposure is dropped anew or its permissions change; "gone" if it is not there."""
-        try:
-            facts = self.path.lstat()
-        except OSError:
-            return "gone"
-        return f"{facts.st_ino}-{facts.st_ctime_ns}"
+__all__ = ["DISK_ERRORS", "Exposure", "Spool", "remove"]
 
 
 class Spool:
@@ -52,60 +49,216 @@ class Spool:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.incoming, self.done, self.refused = (root / part for part in ("incoming", "done", "refused"))
+        self._moving = root / ".moving"  # what is on its way, looked at once more
+        self._told: set[str] = set()
         try:
-            for part in (self.incoming, self.done, self.refused):
+            for part in (self.incoming, self.done, self.refused, self._moving):
                 part.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ZadsError(
                 f"cannot make the spool {root}: {error.strerror}", hint="the producer's user must own that directory"
             ) from error
 
+    def open(self) -> None:
+        """Put back what a producer that died was about to move, and see that moving works.
+
+        Raises ZadsError if an exposure cannot be renamed from incoming/ to done/ and refused/; OSError of DISK_ERRORS.
+        """
+        for place in (self._moving, self.done, self.refused):
+            probe = self.incoming / f".probe-{os.getpid()}"
+            try:
+                probe.touch()
+                probe.replace(place / probe.name).unlink()
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    probe.unlink()
+                if error.errno in DISK_ERRORS:
+                    raise
+                if error.errno == errno.EXDEV:
+                    raise ZadsError(
+                        f"{self.incoming} and {place} are on different file systems: nothing can be renamed from one"
+                        " to the other",
+                        hint="mount one file system for all of the spool",
+                    ) from error
+                # Exposures that cannot be moved stay where they are, and are said to.
+                _log.warning("exposures cannot be moved away", directory=str(place), reason=error.strerror)
+        self.put_back()
+
+    def put_back(self) -> None:
+        """Return to incoming/ what is aside, unless another exposure has its name now."""
+        with contextlib.suppress(OSError):
+            for aside in list(self._moving.iterdir()):
+                if not _exists(self.incoming / aside.name):
+                    aside.replace(self.incoming / aside.name)
+
+    def admit(self) -> None:
+        """Give the exposures their names whose writers have put a NAME.ready beside .NAME; sidecars are put away."""
+        for entry in self._listed():
+            try:
+                if entry.name.endswith(READY) and not entry.is_dir(follow_symlinks=False):
+                    self._admit(entry.name.removesuffix(READY))
+                elif entry.name.lower().endswith(SIDECARS) and entry.is_file(follow_symlinks=False):
+                    target = _free(self.done, entry.name, ".sidecar")
+                    Path(entry.path).replace(target)
+                    _log.info("passed over: it is no exposure", file=entry.name, kept=str(target))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno in DISK_ERRORS:
+                    raise
+                if entry.name not in self._told:
+                    _log.warning("cannot be renamed", path=entry.path, reason=error.strerror)
+                    self._told.add(entry.name)
+
+    def _admit(self, name: str) -> None:
+        hidden, place = self.incoming / f".{name}", self.incoming / name
+        if not _exists(place):
+            if _exists(hidden):
+                hidden.replace(place)
+            elif name not in self._told:
+                _log.warning("a marker without its exposure", marker=f"{name}{READY}", expected=str(hidden))
+                self._told.add(name)
+        elif _exists(hidden) and name not in self._told:
+            _log.warning("waits until the exposure before it is settled", path=str(hidden))
+            self._told.add(name)
+        else:
+            self._told.discard(name)
+
     def pending(self) -> list[Exposure]:
         """What is to be published, by name. Raises ZadsError if the spool cannot be listed."""
+        listed = self._listed()
+        markers = {entry.name for entry in listed if entry.name.endswith(READY) and not entry.is_dir()}
+        exposures = []
+        for entry in listed:
+            if entry.name not in markers:
+                marker = f"{entry.name}{READY}"
+                exposures.append(
+                    Exposure(
+                        files.exposure_name(Path(entry.name)),
+                        self.incoming / entry.name,
+                        self.incoming / marker if marker in markers else None,
+                    )
+                )
+        return exposures
+
+    def _listed(self) -> list[os.DirEntry[str]]:
         try:
-            names = sorted(entry.name for entry in os.scandir(self.incoming) if not entry.name.startswith("."))
+            with os.scandir(self.incoming) as entries:
+                found = [entry for entry in entries if not entry.name.startswith(".")]
         except OSError as error:
             raise ZadsError(f"cannot list the spool {self.incoming}: {error.strerror}") from error
-        return [Exposure(files.exposure_name(Path(name)), self.incoming / name) for name in names]
+        return sorted(found, key=lambda entry: entry.name)
 
     def keep_refused(self, exposure: Exposure, item: files.Item) -> None:
-        """Leave a copy of a refused file where people look for it; doing so twice changes nothing."""
-        directory = self.refused / exposure.name
-        directory.mkdir(exist_ok=True)
-        wholefile.write(directory / (item.name.strip("/").replace("/", "_").lstrip(".") or "unnamed"), item.data)
+        """Leave a copy of a refused file where people look for it; doing so twice changes nothing.
 
-    def finish(self, exposure: Exposure, receipt: dict[str, Any]) -> Path:
-        """Write the receipt of a published exposure, then move it away (if it can be). Returns the receipt's path.
-
-        A producer killed between the two finds the exposure again, knows it from the ledger, and comes here again.
+        Raises OSError of DISK_ERRORS. Where a copy cannot be made for another reason, that is said.
         """
-        return self._settle(exposure, self.done, receipt)
+        flat = item.name.strip("/").replace("/", "_").lstrip(".") or "unnamed"
+        name = _short("".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "_" for one in flat))
+        try:
+            directory = self._copies(exposure)
+            target = directory / name
+            if target.exists() and target.read_bytes() != item.data:
+                target = directory / f"{name}~{hashlib.sha256(item.data).hexdigest()[:8]}"
+            wholefile.write(target, item.data)
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise
+            _log.warning("no copy of a refused file", exposure=exposure.name, file=item.name, reason=error.strerror)
 
-    def refuse(self, exposure: Exposure, receipt: dict[str, Any]) -> Path:
+    def _copies(self, exposure: Exposure) -> Path:
+        """The directory for copies of an exposure's refused files."""
+        stem = _stem(exposure.name)
+        for name in (stem, f"{stem}.files"):
+            with contextlib.suppress(FileExistsError, PermissionError):
+                (self.refused / name).mkdir(exist_ok=True)
+                if os.access(self.refused / name, os.W_OK | os.X_OK):
+                    return self.refused / name
+        raise FileExistsError(errno.EEXIST, "something else has the name of its directory", stem)
+
+    def finish(self, exposure: Exposure, receipt: dict[str, Any], seen: str = "") -> Path:
+        """Move a published exposure away (if it can be), and write its receipt. Returns the receipt's path.
+
+        `seen`: the `listing` that was read; with it, raises UnfinishedError if the exposure has changed since, and
+        leaves it where it was. A producer killed within finds the exposure again, knows it from the ledger, and comes
+        here again. Raises OSError of DISK_ERRORS, having changed nothing.
+        """
+        return self._settle(exposure, self.done, receipt, seen)
+
+    def refuse(self, exposure: Exposure, receipt: dict[str, Any], seen: str = "") -> Path:
         """The same for an exposure that was refused as a whole."""
-        return self._settle(exposure, self.refused, receipt)
+        return self._settle(exposure, self.refused, receipt, seen)
 
     def sweep(self, keep_seconds: float) -> int:
-        """Remove published originals (never receipts) that were finished longer ago. Returns how many."""
+        """Remove published originals (never receipts) that were finished longer ago. Returns how many.
+
+        One that holds something else than what was read goes back to incoming/.
+        """
         removed = 0
         for entry in list(os.scandir(self.done)):
-            if entry.name.endswith(".json"):
+            if entry.name.endswith(".json") or entry.name.startswith("."):
                 continue
             receipt = Path(f"{self.done / files.exposure_name(Path(entry.name))}.json")
-            # What has no receipt is not finished; and whoever takes away what is done may do so at this moment.
-            with contextlib.suppress(FileNotFoundError):
+            try:
+                # What has no receipt is not finished; and whoever takes away what is done may do so at this moment.
                 if receipt.stat().st_mtime < time.time() - keep_seconds:
+                    if self._is_late(Path(entry.path), receipt):
+                        continue
                     remove(Path(entry.path))
                     removed += 1
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if entry.name not in self._told:
+                    _log.warning("cannot be removed", path=entry.path, reason=error.strerror)
+                    self._told.add(entry.name)
         return removed
 
-    def _settle(self, exposure: Exposure, place: Path, receipt: dict[str, Any]) -> Path:
-        target = _free(place, exposure)
+    def _is_late(self, path: Path, receipt: Path) -> bool:
+        """Whether a settled exposure has changed since it was read; then it is put back to be read again."""
+        try:
+            told = json.loads(receipt.read_bytes())
+            seen, name = told.get("listing"), told.get("file")
+        except (ValueError, AttributeError):
+            return False
+        if not seen or not name or listing(path) == seen:
+            return False
+        _log.warning("has changed since it was published: it is read again", path=str(path))
+        if not _exists(self.incoming / name):
+            path.replace(self.incoming / name)
+        return True
+
+    def _settle(self, exposure: Exposure, place: Path, receipt: dict[str, Any], seen: str) -> Path:
+        suffix = exposure.path.name.removeprefix(exposure.name)
+        target = _free(place, exposure.name, suffix)
         name = Path(f"{place / files.exposure_name(target)}.json")
-        wholefile.write(name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
-        with contextlib.suppress(OSError):
+        if seen:
+            receipt = {**receipt, "file": exposure.path.name, "listing": seen}
+        content = json.dumps(receipt, indent=1, sort_keys=True) + "\n"
+        # Written before anything moves: a full disk says so here.
+        hidden = name.with_name(f".{name.name}.part")
+        hidden.write_text(content)
+        aside = self._moving / exposure.path.name
+        try:
+            exposure.path.rename(aside)
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise
             # A directory of another user may not change its parent: it stays, the caller remembers that it is settled.
-            exposure.path.rename(target)
+            _log.warning("settled, but cannot be moved away", path=str(exposure.path), reason=error.strerror)
+            hidden.replace(name)
+            return name
+        try:
+            if seen and listing(aside) != seen:
+                raise UnfinishedError(f"{exposure.path.name} has changed while it was moved")
+            if exposure.marker is not None:
+                exposure.marker.unlink(missing_ok=True)
+            hidden.replace(name)
+            aside.rename(target)
+        except (OSError, UnfinishedError):
+            self.put_back()
+            raise
         return name
 
 
@@ -117,14 +270,31 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def _free(place: Path, exposure: Exposure) -> Path:
-    """Where the exposure can be moved: under its own name, or with +2, +3 ... if one of that name lies there."""
-    suffix = exposure.path.name.removeprefix(exposure.name)
+def _exists(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _short(name: str) -> str:
+    """A name to which a few characters can be added; a long one ends in a digest of all of it."""
+    raw = os.fsencode(name)
+    if len(raw) <= _NAME_BYTES:
+        return name
+    return f"{os.fsdecode(raw[: _NAME_BYTES - 17])}~{hashlib.sha256(raw).hexdigest()[:16]}"
+
+
+def _stem(name: str) -> str:
+    """What an exposure is called beside receipts, whose names end in .json."""
+    return _short(f"{name}.exposure" if name.endswith((".json", ".sidecar")) else name)
+
+
+def _free(place: Path, name: str, suffix: str) -> Path:
+    """Where something can be moved: under its own name, or with +2, +3 ... if anything of that name lies there."""
+    stem = _short(name) if suffix == ".sidecar" else _stem(name)
     number = 1
     while True:
-        name = exposure.name if number == 1 else f"{exposure.name}+{number}"
-        target = place / f"{name}{suffix}"
-        # refused/NAME may hold the copies of single files, which are not the exposure.
-        if not target.exists() and not target.is_symlink():
-            return target
+        tried = stem if number == 1 else f"{stem}+{number}"
+        # An exposure's receipt is called the same whatever its suffix. refused/NAME may hold the copies of single
+        # files, which are not the exposure.
+        if not any(_exists(place / f"{tried}{other}") for other in {"", suffix, *files.ARCHIVES}):
+            return place / f"{tried}{suffix}"
         number += 1

@@ -1,0 +1,189 @@
+"""One delivery of an exposure: what lies there now, and whether it is all there yet.
+
+Whoever can rename drops an exposure whole. For those who cannot (rsync, scp, NFS) there is a marker: the exposure NAME
+is written as .NAME, then a file NAME.ready is put beside it, empty or with the exposure's checksums in the format of
+`sha256sum`. And whatever is copied straight into its place is watched: it is not finished while it changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zads.errors import ZadsError
+from zads.sources import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+READY = ".ready"
+#: What cannot be read is not refused before it has been left alone for so long: somebody may be writing it.
+QUIET_SECONDS = 5.0
+MAX_MARKER_BYTES = 64_000_000  # the checksums of half a million files
+_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)")
+
+
+class UnfinishedError(ZadsError):
+    """An exposure is not all there yet: it is looked at again, and nothing of it is moved."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One exposure in the spool; `name` is without the archive's suffix. `marker` is its NAME.ready, if it has one."""
+
+    name: str
+    path: Path
+    marker: Path | None = None
+
+    def items(self) -> Iterator[files.Item]:
+        """Its files. Raises files.SourceError if it cannot be read at all."""
+        return files.read(self.path)
+
+    @property
+    def state(self) -> str:
+        """Changes whenever the exposure is dropped anew or its permissions change; "gone" if it is not there."""
+        try:
+            facts = self.path.lstat()
+        except OSError:
+            return "gone"
+        return f"{facts.st_ino}-{facts.st_ctime_ns}"
+
+
+def listing(path: Path) -> str:
+    """A digest (hex) of what lies there: each file's name, size, time of change and inode. The same after a rename."""
+    found: list[tuple[bytes, int, int, int]] = []
+    pending = [b""]
+    root = os.fsencode(path)
+    try:
+        top = os.lstat(root)
+    except OSError:
+        return "gone"
+    if not stat.S_ISDIR(top.st_mode):
+        found.append((b"", top.st_size, top.st_mtime_ns, top.st_ino))
+        pending.clear()
+    while pending:
+        below = pending.pop()
+        try:
+            with os.scandir(os.path.join(root, below) if below else root) as entries:  # noqa: PTH118 bytes
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(below + entry.name + b"/")
+                    else:
+                        facts = entry.stat(follow_symlinks=False)
+                        found.append((below + entry.name, facts.st_size, facts.st_mtime_ns, facts.st_ino))
+        except OSError as error:
+            # What cannot be listed is refused when it is read; what vanishes has changed.
+            found.append((below, error.errno or 0, 0, 0))
+    digest = hashlib.sha256()
+    for name, *facts_of in sorted(found):
+        digest.update(b"%d:%s%r" % (len(name), name, facts_of))
+    return digest.hexdigest()
+
+
+class Delivery:
+    """An exposure as it lies there when this is made. `beat` is called now and then while it is looked through."""
+
+    def __init__(self, exposure: Exposure, beat: Callable[[], None] = lambda: None) -> None:
+        self.exposure = exposure
+        self.listing = listing(exposure.path)
+        self._beat = beat
+
+    def check(self) -> None:
+        """See that all of it is there.
+
+        Raises UnfinishedError if it is not there yet; files.SourceError if it is an archive that is not whole.
+        """
+        if self.exposure.marker is not None:
+            _compare(self.exposure, self.exposure.marker, self._beat)
+        try:
+            files.check(self.exposure.path, self._beat)
+        except files.SourceError as error:
+            if young(self.exposure.path) or self.changed():
+                raise UnfinishedError(f"{error.message}; it may still be written") from error
+            raise
+
+    def changed(self) -> bool:
+        """Whether something else lies there now."""
+        return listing(self.exposure.path) != self.listing
+
+    def unfinished(self, item: files.Item) -> bool:
+        """Whether a file that cannot be taken as it is may still be written."""
+        path = self.exposure.path
+        if path.is_dir() and not path.is_symlink():
+            path = path / item.name
+        elif files.archive_suffix(path.name):
+            return False  # it is whole
+        return young(path) or not os.path.lexists(path)
+
+
+def young(path: Path) -> bool:
+    """Whether a file was written in the last QUIET_SECONDS."""
+    try:
+        return abs(time.time() - path.lstat().st_mtime) < QUIET_SECONDS
+    except (OSError, ValueError):
+        return False
+
+
+def _compare(exposure: Exposure, marker: Path, beat: Callable[[], None]) -> None:
+    """See that an exposure is what its marker lists; nothing to do when that is empty. Raises UnfinishedError."""
+    wanted = _checksums(exposure, marker)
+    if not wanted:
+        return
+    path = exposure.path
+    if path.is_dir() and not path.is_symlink():
+        found = {str(one.relative_to(path)): one for one in sorted(path.rglob("*")) if not one.is_dir()}
+    else:
+        found = {path.name: path}
+    found = {name: one for name, one in found.items() if not files.is_leftover(name) or name in wanted}
+    for what, names in (
+        ("is not there yet", wanted.keys() - found.keys()),
+        ("is not listed", found.keys() - wanted.keys()),
+    ):
+        if names:
+            raise UnfinishedError(f"{marker.name} lists {len(wanted)} files: {min(names)!a} {what} ({len(names)} such)")
+    for name, one in found.items():
+        digest = hashlib.sha256()
+        if one.is_symlink() or not one.is_file():
+            raise UnfinishedError(f"{name!a} is not a regular file")
+        try:
+            with one.open("rb") as stream:
+                while part := stream.read(1 << 20):
+                    digest.update(part)
+                    beat()
+        except OSError as error:
+            raise UnfinishedError(f"{name!a} cannot be read: {error.strerror}") from error
+        if digest.hexdigest() != wanted[name]:
+            raise UnfinishedError(f"{name!a} is not (yet) what {marker.name} lists: its SHA-256 differs")
+
+
+def _checksums(exposure: Exposure, marker: Path) -> dict[str, str]:
+    """File name -> SHA-256 (hex), as `sha256sum` writes it, from within the exposure or from beside it."""
+    try:
+        with marker.open("rb") as stream:
+            text = stream.read(MAX_MARKER_BYTES + 1)
+    except OSError as error:
+        raise UnfinishedError(f"{marker.name} cannot be read: {error.strerror}") from error
+    if len(text) > MAX_MARKER_BYTES:
+        raise UnfinishedError(f"{marker.name} is larger than {MAX_MARKER_BYTES} bytes")
+    wanted = {}
+    for number, line in enumerate(text.decode("utf-8", "surrogateescape").split("\n"), start=1):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.removesuffix("\r"))
+        if match is None:
+            raise UnfinishedError(f"{marker.name}, line {number} is not a line of sha256sum: DIGEST  NAME")
+        name = match[3]
+        if match[1]:  # so it is written when a name has a backslash or a new line
+            name = re.sub(r"\\([\\nr])", lambda it: {"n": "\n", "r": "\r"}.get(it[1], "\\"), name)
+        name = name.removeprefix("./")
+        own = exposure.path.name
+        for above in (f"{own}/", f".{own}/"):
+            name = name.removeprefix(above)
+        wanted[own if name == f".{own}" else name] = match[2].lower()
+    return wanted
