@@ -42,7 +42,8 @@ class Entry:
     """What the ledger says of an exposure.
 
     `read`: files of it that are settled; `digest`: SHA-256 (hex) over them; `published` per topic; `complete`: these
-    are all its files. `already`: files whose bytes another exposure had published; `passed`: leftovers passed over.
+    are all its files. `new_schemas`: how many were published by which new schema that was accepted (`Schema.mark`).
+    `already`: files whose bytes another exposure had published; `passed`: leftovers passed over.
     `indexed`: it has rows as well, which exposures that an older release published have not.
     """
 
@@ -51,13 +52,14 @@ class Entry:
     published: dict[str, int] = field(default_factory=dict)
     refused: int = 0
     complete: bool = False
+    new_schemas: dict[str, int] = field(default_factory=dict)
     already: int = 0
     passed: int = 0
     indexed: bool = False
 
     def copy(self) -> Entry:
         """Independent of this one."""
-        return Entry(**{**asdict(self), "published": dict(self.published)})
+        return Entry(**asdict(self))
 
     def record(self) -> bytes:
         """The value of the ledger's record."""

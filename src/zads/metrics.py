@@ -23,7 +23,11 @@ PRODUCER_NEW_SCHEMAS = Gauge(
     ["schema"],
 )
 PRODUCER_ABORTED = Counter("zads_producer_aborted", "Transactions aborted and tried again.")
-PRODUCER_PENDING = Gauge("zads_producer_pending", "Exposures that wait in the spool.")
+PRODUCER_PENDING = Gauge("zads_producer_pending", "Exposures that wait in the spool, those set aside among them.")
+PRODUCER_DEFERRED = Gauge(
+    "zads_producer_deferred", "Exposures set aside: for a topic, as unfinished, or for an error.", ["reason"]
+)  # topic, unfinished, failed
+PRODUCER_ALREADY = Counter("zads_producer_already", "Files whose bytes another exposure had published.")
 PRODUCER_BLOCKED = Gauge("zads_producer_blocked", "1 while the producer waits for a topic or a broker.")
 PRODUCER_LAST = Gauge("zads_producer_last_exposure_seconds", "Unix time at which an exposure was last settled.")
 PRODUCER_SECONDS = Histogram(

@@ -1,61 +1,83 @@
 """From the spool to the origin topics: every packet once, whatever dies in between.
 
-An exposure is published in transactions of at most CHUNK_PACKETS packets. Each transaction also writes one record to
-the ledger (the compacted topic ``zads_ledger``), under the exposure's name: how many of its files have been read so
-far, a SHA-256 over them, and the counts. So the packets and the knowledge that they were published become visible
-together or not at all:
+An exposure is published in transactions of at most CHUNK_PACKETS packets. Each transaction also writes to the ledger
+(the compacted topic ``zads_ledger``, see `zads.ledger`): how far the exposure has been read, and which alerts were
+published. So the packets and the knowledge that they were published become visible together or not at all:
 
 1. `init_transactions` ends whatever a predecessor of the same name left open, and fences it;
 2. the ledger is read to its end: nothing can be added to it by others from now on;
-3. an exposure's files are read in their order; those that the ledger covers are only compared with its digest;
-4. each chunk is validated (while the one before it is on its way), then published with its ledger record in one
-   transaction; an aborted one is tried again;
-5. the receipt is written, then the exposure moves to done/: dying here repeats 3 (and publishes nothing) and 5.
+3. an exposure is looked through: an archive is whole, an exposure with a marker is what that lists;
+4. its files are read in their order; those that the ledger covers are only compared with its digest;
+5. each chunk is validated (while the one before it is on its way), then published with its ledger records in one
+   transaction; an aborted one is tried again. The last one says "complete" only if the exposure has not changed;
+6. the exposure moves to done/, unless it has changed, and its receipt is written: dying here repeats 3 to 6 and
+   publishes nothing.
 
-A second delivery under the same name is therefore published never: with the same contents it gets its receipt
-(``published_before``), with other contents it is refused as a whole, because two truths of one exposure are for people
-to settle. So is a packet whose candid the exposure has already had.
+Bytes that are on their night's topic are not published again, by whatever exposure they come. Other bytes under the
+same candid are (the survey does process exposures anew), with the header ``version``. A second delivery under one name
+is a continuation: what it adds is published. Within one exposure a candid is there once.
+
+What cannot be settled is set aside, and the exposures behind it go on: deferred while a topic is missing (with all of
+the same night behind it, so that an object's alerts keep their order), looked at again while it is unfinished, kept in
+the spool with an error in the log when nothing else is known. A full or read-only disk is waited for.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
+import faulthandler
+import os
+import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
-from zads import kafka, metrics, principals, schemas, topics
+from zads import kafka, ledger, metrics, principals, schemas, topics
 from zads.errors import ZadsError
+from zads.ledger import Digest, Entry, Ledger, Row
 from zads.packet import Packet, PacketError
-from zads.sources.files import Item, SourceError
+from zads.sources.delivery import Delivery, UnfinishedError
+from zads.sources.files import SourceError
+from zads.sources.spool import DISK_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from confluent_kafka import Message
 
+    from zads.sources.files import Item
     from zads.sources.spool import Exposure, Spool
+
+_T = TypeVar("_T")
 
 # In a transaction at most. Nobody sees an alert before its transaction is committed: of a visit of 1,000 in one, the
 # first would wait for the last. A quarter of that costs a few requests more.
 CHUNK_PACKETS = 250
 CHUNK_BYTES = 32_000_000
 REJECTED_BYTES = 1_000_000  # of a refused file, so much goes to the topic of refused input
+SOURCE_BYTES = 4_096  # of its name
 WATCH_SECONDS = 0.2
 RETRY_SECONDS = 2.0
 CALL_SECONDS = 5.0  # a call to Kafka returns to the loop (heartbeat, stop) after so long
+UNFINISHED_SECONDS = 1.0  # after which an unfinished exposure is looked at again
+FAILED_SECONDS = 60.0  # and one that could not be settled: twice as late each time, at most an hour
 SWEEP_SECONDS = 60.0
+#: Nothing that the loop does takes so long: each call to Kafka ends in CALL_SECONDS, files are looked through in steps.
+HUNG_SECONDS = 120.0
 KEEP_SECONDS = 48 * 3600.0
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
+# Metadata and brokers say so of a topic that is not there, or that this user may not write.
+_NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
+TOPIC, UNFINISHED, FAILED = "topic", "unfinished", "failed"  # why exposures are set aside
 
 _log = structlog.get_logger("zads.producer")
 
@@ -72,59 +94,73 @@ class _Again(Exception):
     """The transaction was aborted, or the client replaced: try the chunk again if the ledger does not have it."""
 
 
+class _Unsendable(Exception):
+    """A record that Kafka will not take, however often it is tried."""
+
+
+class _Missing(Exception):
+    """Topics that an exposure needs are not there (name -> why), or its nights wait behind another exposure."""
+
+    def __init__(self, missing: dict[str, str]) -> None:
+        super().__init__(", ".join(missing))
+        self.missing = missing
+
+
 @dataclass
-class Entry:
-    """What the ledger says of an exposure.
+class _Aside:
+    """Why an exposure is set aside (a label of the metric), as what, and when it is looked at again (monotonic)."""
 
-    `read`: files of it that are settled; `digest`: SHA-256 (hex) over them; `published` per topic; `new_schemas`: how
-    many of these by which new schema that was accepted (`Schema.mark`); `complete`: these are all its files.
-    """
-
-    read: int = 0
-    digest: str = ""
-    published: dict[str, int] = field(default_factory=dict)
-    refused: int = 0
-    complete: bool = False
-    new_schemas: dict[str, int] = field(default_factory=dict)
-
-    def copy(self) -> Entry:
-        """Independent of this one."""
-        return Entry(**asdict(self))
-
-    def record(self) -> bytes:
-        """The value of the ledger's record."""
-        return json.dumps(asdict(self), sort_keys=True).encode()
+    reason: str
+    state: str
+    again: float
+    missing: set[str] = field(default_factory=set)
+    nights: set[str] = field(default_factory=set)
+    times: int = 1
 
 
 @dataclass(frozen=True)
 class _Record:
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None
     headers: list[tuple[str, bytes]]
+    row: Row | None = None
 
 
 class _Progress:
-    """How far one exposure has come in this process."""
+    """How far one exposure has come in this process.
 
-    def __init__(self, admission: schemas.Admission = schemas.REFUSE) -> None:
+    `whole` says at its end whether it has not changed meanwhile, `unfinished` of a file whether it may be written yet.
+    """
+
+    def __init__(
+        self,
+        admission: schemas.Admission = schemas.REFUSE,
+        *,
+        indexed: bool = True,
+        whole: Callable[[], bool] = lambda: True,
+        unfinished: Callable[[Item], bool] = lambda _: False,
+    ) -> None:
         self._admission = admission
-        self._hash = hashlib.sha256()
+        self._digest = Digest(indexed=indexed)
         self._candids: set[int] = set()
-        self.entry = Entry(digest=self.digest)
+        self.entry = Entry(digest=self.digest, indexed=indexed)
         self.refusals: list[dict[str, str]] = []
+        self.versions = 0
+        self.postponed = 0
+        self.sent = 0
+        self.whole = whole
+        self.unfinished = unfinished
 
-    def take(self, item: Item) -> None:
-        """Count and digest one file."""
-        for part in (item.name.encode("utf-8", "surrogateescape"), item.refused.encode(), item.data):
-            self._hash.update(len(part).to_bytes(8, "big"))
-            self._hash.update(part)
+    def take(self, item: Item) -> bytes:
+        """Count and digest one file. Returns the SHA-256 of its bytes."""
         self.entry.read += 1
+        return self._digest.take(item)
 
     @property
     def digest(self) -> str:
         """Of the files taken so far."""
-        return self._hash.hexdigest()
+        return self._digest.hex
 
     def parse(self, item: Item, source: str) -> Packet:
         """The packet in a file. Raises PacketError if it is none, or one that the exposure has already had."""
@@ -149,7 +185,8 @@ class Producer:
 
     `name` is the transactional id: of two producers with one name the older is fenced and ends. `heartbeat` is a file
     that is touched while the loop goes round; `stop` ends the run at the next opportunity; `admission` decides what
-    becomes of packets of new schemas.
+    becomes of packets of new schemas. Alerts of nights before or after `nights` (YYYYMMDD) are refused. `watchdog` ends
+    the process when the loop has not come round for so many seconds; 0 for none.
     """
 
     def __init__(
@@ -160,22 +197,31 @@ class Producer:
         name: str = "producer",
         heartbeat: Path | None = None,
         keep_seconds: float = KEEP_SECONDS,
+        nights: tuple[str, str] = (topics.FIRST_NIGHT, topics.LAST_NIGHT),
+        watchdog: float = 0,
         stop: threading.Event | None = None,
         admission: schemas.Admission | None = None,
     ) -> None:
         self.spool = spool
         self._admission = admission or schemas.Admission()
-        self._told: set[str] = set()  # new schemas of which the journal has been told
         self.name = name
         self.ledger: dict[str, Entry] = {}
+        self.published = ledger.Published()
         self._conf = dict(conf)
         self._heartbeat = heartbeat
         self._keep_seconds = keep_seconds
+        self._nights = nights
         self._stop = stop or threading.Event()
         self._known_topics: set[str] = set()
         self._settled: set[tuple[str, str]] = set()
+        self._aside: dict[str, _Aside] = {}
+        self._held: set[str] = set()
+        self._told: set[str] = set()  # what the journal has been told, once
+        self._open_transaction = False
         self._began = 0.0
         self._swept = 0.0
+        self._beaten = time.monotonic()
+        self._watchdog = watchdog
         self._client = self._connect()
 
     # The loop
@@ -183,62 +229,184 @@ class Producer:
     def run(self, *, once: bool = False) -> int:
         """Publish until stopped, or until the spool is empty if `once`. Returns the number of exposures settled.
 
-        Raises ProducerError if another producer of this name has taken over, or if the cluster refuses this one.
+        Raises ProducerError if another producer of this name has taken over, if the cluster refuses this one, or if
+        `once` has to leave exposures that could not be settled; ZadsError if the spool cannot be used.
         """
         settled = 0
+        if self._watchdog:
+            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         try:
+            self._on_disk("the spool cannot be used", self.spool.open)
             self._open()
             while True:
-                exposures = [one for one in self.spool.pending() if (one.name, one.state) not in self._settled]
-                metrics.PRODUCER_PENDING.set(len(exposures))
-                if not exposures and once:
+                found, left = self._round()
+                settled += found
+                if once and not found and all(aside.reason == FAILED for aside in left):
+                    if left:
+                        raise ProducerError(
+                            f"{len(left)} exposures could not be settled", hint="the log above says why of each"
+                        )
                     return settled
-                for exposure in exposures:
-                    self._pause(0)
-                    self._settle(exposure)
-                    settled += 1
-                if not exposures:
+                if not found:
                     self._sweep()
                     self._pause(WATCH_SECONDS)
         except _Stopped:
             _log.info("stopped", exposures=settled)
             return settled
 
+    def _round(self) -> tuple[int, list[_Aside]]:
+        """Look once at all that waits. Returns how many exposures were settled, and why others are set aside."""
+        self._on_disk("an exposure cannot be given its name", self.spool.admit)
+        pending = [one for one in self.spool.pending() if (one.path.name, one.state) not in self._settled]
+        self._aside = {one.path.name: self._aside[one.path.name] for one in pending if one.path.name in self._aside}
+        metrics.PRODUCER_PENDING.set(len(pending))
+        self._held = set()
+        settled = 0
+        for exposure in pending:
+            self._pause(0)
+            aside = self._aside.get(exposure.path.name)
+            if aside is not None and self._waits(aside, exposure):
+                self._held |= aside.nights
+                continue
+            if self._try(exposure):
+                self._aside.pop(exposure.path.name, None)
+                settled += 1
+        left = list(self._aside.values())
+        for reason in (TOPIC, UNFINISHED, FAILED):
+            metrics.PRODUCER_DEFERRED.labels(reason).set(sum(aside.reason == reason for aside in left))
+        if not settled and any(aside.reason == TOPIC for aside in left):
+            metrics.PRODUCER_BLOCKED.set(1)
+        return settled, left
+
+    def _waits(self, aside: _Aside, exposure: Exposure) -> bool:
+        """Whether an exposure that is set aside stays so for now."""
+        if aside.reason == TOPIC and not aside.missing:
+            return bool(aside.nights & self._held)
+        changed = aside.state != exposure.state
+        if time.monotonic() < aside.again:
+            return aside.reason != FAILED or not changed
+        if aside.reason != TOPIC or changed:
+            return False
+        aside.again = time.monotonic() + RETRY_SECONDS
+        return any(self._missing(name) is not None for name in aside.missing)
+
+    def _try(self, exposure: Exposure) -> bool:
+        """Settle an exposure if that can be done now; else set it aside. Returns whether it is settled."""
+        before, started = self._aside.get(exposure.path.name), time.monotonic()
+        try:
+            self._settle(exposure)
+            return True
+        except (_Stopped, ProducerError):
+            raise
+        except _Missing as error:
+            nights = self._nights_of(exposure)
+            remedies = {_remedy(name) for name in error.missing}
+            aside = _Aside(TOPIC, exposure.state, time.monotonic() + RETRY_SECONDS, set(error.missing), nights)
+            self._held |= nights
+            _log.warning(
+                "deferred: waiting for a topic" if error.missing else "deferred: behind an exposure of the same night",
+                exposure=exposure.path.name,
+                nights=sorted(nights),
+                **({"topics": error.missing, "remedy": "; ".join(sorted(remedies))} if error.missing else {}),
+            )
+        except UnfinishedError as error:
+            # What takes long to look through is looked at more rarely.
+            pause = max(UNFINISHED_SECONDS, 2 * (time.monotonic() - started))
+            aside = _Aside(UNFINISHED, exposure.state, time.monotonic() + pause)
+            if before is None or before.reason != UNFINISHED:
+                _log.warning("unfinished: looked at again", exposure=exposure.path.name, reason=error.message)
+        except Exception as error:  # one exposure's trouble, whatever it is, is not the others'
+            times = before.times + 1 if before is not None and before.reason == FAILED else 1
+            pause = min(FAILED_SECONDS * 2 ** min(times - 1, 10), 3600.0)
+            aside = _Aside(FAILED, exposure.state, time.monotonic() + pause, times=times)
+            _log.exception(
+                "set aside: it could not be settled", exposure=exposure.path.name, reason=repr(error), again_in=pause
+            )
+            self._abort()
+        self._aside[exposure.path.name] = aside
+        return False
+
     def _pause(self, seconds: float) -> None:
-        metrics.beat(self._heartbeat)
-        self._client.poll(0)
+        """Wait; say meanwhile that the loop goes round. Raises _Stopped."""
+        self._beat()
         if self._stop.wait(seconds):
             raise _Stopped
+
+    def _beat(self) -> None:
+        self._beaten = time.monotonic()
+        try:
+            metrics.beat(self._heartbeat)
+        except OSError as error:
+            self._say_once("the heartbeat cannot be written", reason=error.strerror)
+
+    def _say_once(self, what: str, **facts: Any) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            _log.warning(what, **facts)
+
+    def _watch(self) -> None:
+        """End the process when the loop hangs, in Kafka's client or in the kernel: the service manager restarts it."""
+        while True:
+            time.sleep(min(1.0, self._watchdog / 4))
+            if time.monotonic() - self._beaten > self._watchdog:
+                faulthandler.dump_traceback(sys.stderr)
+                sys.stderr.write(f"zads: the producer hung for {self._watchdog:g} s; ending to be started again\n")
+                sys.stderr.flush()
+                os._exit(1)
+
+    def _on_disk(self, what: str, call: Callable[..., _T], *arguments: Any) -> _T:
+        """Write to the spool; wait while its disk is full or read-only."""
+        while True:
+            try:
+                result = call(*arguments)
+                self._told.discard(what)
+                return result
+            except OSError as error:
+                if error.errno not in DISK_ERRORS:
+                    raise
+                metrics.PRODUCER_BLOCKED.set(1)
+                self._say_once(
+                    what, reason=error.strerror, path=str(self.spool.root), remedy="free or repair its disk; it goes on"
+                )
+                self._pause(RETRY_SECONDS)
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
-            if removed := self.spool.sweep(self._keep_seconds):
+            self.spool.put_back()
+            if removed := self._on_disk("cannot remove what was published", self.spool.sweep, self._keep_seconds):
                 _log.info("removed originals that were published", exposures=removed)
+            self._expire()
+
+    def _expire(self) -> None:
+        """Forget the alerts that no topic has any more."""
+        if keys := self.published.expired()[:1000]:
+            with contextlib.suppress(_Again):  # there is a next time
+                self._attempt([_Record(topics.LEDGER, _bytes(key), None, []) for key in keys])
+                self.published.forget(keys)
 
     # One exposure
 
     def _settle(self, exposure: Exposure) -> None:
+        """Raises UnfinishedError, _Missing, and whatever an exposure can be the cause of."""
         started, state = time.monotonic(), exposure.state
         if state == "gone":
             return
-        progress = _Progress(self._admission)
-        known = self.ledger.get(exposure.name)
-        before = bool(known and known.complete)
+        delivery = Delivery(exposure, lambda: self._pause(0))
         try:
-            items = exposure.items()
-            if known:
-                items = self._skip(exposure, items, known, progress)
-            if not before:
-                self._publish(exposure, items, progress)
+            delivery.check()
+            progress, result = self._deliver(delivery)
         except SourceError as error:
-            self._refuse(exposure, str(error), state)
+            if delivery.changed():
+                raise UnfinishedError(error.message) from error
+            self._refuse(exposure, str(error), state, delivery.listing)
             result = "refused"
         else:
-            result = "duplicate" if before else "published"
+            before = result == "duplicate"
             receipt = asdict(progress.entry) | {"exposure": exposure.name, "published_before": before}
-            receipt |= {"refusals": progress.refusals, "finished": round(time.time(), 3)}
-            self.spool.finish(exposure, receipt)
+            receipt |= {"refusals": progress.refusals, "versions": progress.versions}
+            receipt |= {"finished": round(time.time(), 3)}
+            self._on_disk("no receipt can be written", self.spool.finish, exposure, receipt, delivery.listing)
             _log.info(
                 "exposure",
                 name=exposure.name,
@@ -246,41 +414,68 @@ class Producer:
                 read=progress.entry.read,
                 published=sum(progress.entry.published.values()),
                 refused=progress.entry.refused,
+                already=progress.entry.already,
+                passed=progress.entry.passed,
+                versions=progress.versions,
                 seconds=round(time.monotonic() - started, 3),
             )
         if exposure.state != "gone":
-            _log.warning(
-                "settled, but cannot be moved away", path=str(exposure.path), remedy="chown -R it to this user"
-            )
-            state = exposure.state
-        self._settled.add((exposure.name, state))
+            self._settled.add((exposure.path.name, exposure.state))
         metrics.PRODUCER_EXPOSURES.labels(result).inc()
         metrics.PRODUCER_SECONDS.observe(time.monotonic() - started)
         metrics.PRODUCER_LAST.set_to_current_time()
 
-    def _skip(self, exposure: Exposure, items: Iterator[Item], known: Entry, progress: _Progress) -> Iterator[Item]:
-        """Pass over the files that the ledger covers; the rest is returned.
+    def _deliver(self, delivery: Delivery) -> tuple[_Progress, str]:
+        """Publish what the ledger does not have of an exposure. Returns what became of it, and the result in a word.
 
-        Raises SourceError if they are not the files that were published.
+        Raises SourceError, UnfinishedError, _Missing.
         """
+        exposure = delivery.exposure
+        known = self.ledger.get(exposure.name)
+        progress = _Progress(
+            self._admission,
+            indexed=known is None or known.indexed,
+            whole=lambda: not delivery.changed(),
+            unfinished=delivery.unfinished,
+        )
+        items = exposure.items()
+        if known:
+            more, same = self._skip(items, known, progress)
+            if same and more is None and known.complete:
+                progress.entry = known.copy()
+                return progress, "duplicate"
+            if same:
+                # Counts are the ledger's; a copy, for it must not change before the transaction that says so.
+                progress.entry = known.copy()
+                progress.entry.complete = False
+                items = items if more is None else chain([more], items)
+            elif known.indexed:
+                if known.complete:
+                    _log.warning("its contents are not those of before: what is new is published", name=exposure.name)
+                progress = _Progress(self._admission, whole=progress.whole, unfinished=progress.unfinished)
+                items = exposure.items()
+            else:
+                raise SourceError(
+                    f"{exposure.name} was published before by an older release, with other contents",
+                    hint="compare it with the one in done/; deliver what is new under another name",
+                )
+        self._publish(exposure, items, progress)
+        return progress, "duplicate" if known and known.complete and not progress.sent else "published"
+
+    def _skip(self, items: Iterator[Item], known: Entry, progress: _Progress) -> tuple[Item | None, bool]:
+        """Pass over the files that the ledger covers. Returns the one after them, and whether they are those files."""
         for number, item in enumerate(islice(items, known.read), start=1):
             progress.take(item)
-            if not known.complete:
-                progress.remember(item)
+            progress.remember(item)
             if number % 100 == 0:
                 self._pause(0)
-        more = next(items, None)
-        if progress.digest != known.digest or (known.complete and more is not None):
-            raise SourceError(
-                f"{exposure.name} was published before, with other contents",
-                hint="compare it with the one in done/; deliver what is new under another name",
-            )
-        # Counts are the ledger's; a copy, for it must not change before the transaction that says so.
-        progress.entry = known.copy()
-        return items if more is None else chain([more], items)
+        return next(items, None), progress.digest == known.digest
 
     def _publish(self, exposure: Exposure, items: Iterator[Item], progress: _Progress) -> None:
-        """Publish all that is left of an exposure, chunk by chunk; one without files makes a ledger record, too."""
+        """Publish all that is left of an exposure, chunk by chunk; one without files makes a ledger record, too.
+
+        Raises UnfinishedError when that is done, if the exposure has changed meanwhile.
+        """
         chunks = self._chunks(exposure, items, progress)
         # While a transaction waits for its brokers, the next chunk is validated: each leaves the other its processor.
         with ThreadPoolExecutor(1, "validation") as beside:
@@ -288,80 +483,142 @@ class Producer:
             while (chunk := ahead.result()) is not None:
                 ahead = beside.submit(next, chunks, None)
                 self._pause(0)
-                self._commit(exposure.name, *chunk)
+                records, entry = chunk
+                if records or self.ledger.get(exposure.name) != entry:
+                    self._commit(exposure.name, records, entry)
+                    progress.sent += len(records)
+        if not progress.entry.complete:
+            raise UnfinishedError(
+                f"{progress.postponed} files may still be written" if progress.postponed else "it changes while read"
+            )
 
     def _chunks(
         self, exposure: Exposure, items: Iterator[Item], progress: _Progress
     ) -> Iterator[tuple[list[_Record], Entry]]:
         """What goes into each transaction: the records, and what the ledger will then say."""
         ahead = next(items, None)
-        while not progress.entry.complete:
+        last = False
+        while not last:
             chunk: list[_Record] = []
             size = taken = 0
             while ahead is not None and taken < CHUNK_PACKETS and size < CHUNK_BYTES:
-                chunk.append(self._validated(exposure, ahead, progress))
+                if (record := self._validated(exposure, ahead, progress)) is not None:
+                    chunk.append(record)
                 size, taken = size + len(ahead.data), taken + 1
                 ahead = next(items, None)
-            progress.entry.digest, progress.entry.complete = progress.digest, ahead is None
+            last = ahead is None
+            complete = last and not progress.postponed and progress.whole()
+            progress.entry.digest, progress.entry.complete = progress.digest, complete
             yield chunk, progress.entry.copy()
 
-    def _validated(self, exposure: Exposure, item: Item, progress: _Progress) -> _Record:
-        """The record of one file: of its packet, or of its refusal."""
-        source = f"{exposure.name}/{item.name}"
-        progress.take(item)
+    def _validated(self, exposure: Exposure, item: Item, progress: _Progress) -> _Record | None:
+        """The record of one file: of its packet, or of its refusal; None if there is nothing to publish."""
+        source, entry = f"{exposure.name}/{item.name}", progress.entry
+        if item.passed:
+            progress.take(item)
+            entry.passed += 1
+            _log.info("passed over", source=source, reason=item.passed)
+            return None
         try:
             packet = progress.parse(item, source)
+            self._check_night(packet)
         except PacketError as error:
-            progress.entry.refused += 1
+            if progress.unfinished(item):
+                progress.postponed += 1
+                return None
+            digest = progress.take(item)
+            entry.refused += 1
             progress.refusals.append({"file": item.name, "reason": error.reason, "field": error.field})
-            self.spool.keep_refused(exposure, item)
+            row = Row.of_refusal(exposure.name, item.name, error.reason, digest)
+            if self.published.before(row).own:
+                return None
+            self._on_disk("no copy of a refused file can be kept", self.spool.keep_refused, exposure, item)
             _log.warning("refused", source=source, reason=error.reason, field=error.field)
-            return _rejected(exposure.name, item.data, source, error.reason, error.field)
-        topic, published = packet.topic, progress.entry.published
+            return _rejected(exposure.name, item.data, source, error.reason, error.field, row)
+        topic, published, digest = packet.topic, entry.published, progress.take(item)
+        row = Row.of_alert(exposure.name, packet.night, packet.candid, digest)
+        before = self.published.before(row)
+        if before.same and not before.own:
+            entry.already += 1
+            metrics.PRODUCER_ALREADY.inc()
+            return None
         published[topic] = published.get(topic, 0) + 1
         if (new := packet.new_schema) is not None:
-            self._note_new(new, source, progress.entry)
+            self._note_new(new, source, entry)
+        if before.same:
+            return None
         headers = [
             (topics.HEADER_CANDID, str(packet.candid).encode()),
             (topics.HEADER_VISIT, packet.visit.encode()),
             (topics.HEADER_SCHEMA, packet.schema_version.encode()),
             (topics.HEADER_FORMAT, topics.FORMAT),
         ]
-        return _Record(topic, packet.key, item.data, headers)
+        if before.contents:
+            progress.versions += 1
+            headers.append((topics.HEADER_VERSION, str(before.contents + 1).encode()))
+        return _Record(topic, packet.key, item.data, headers, row)
 
     def _note_new(self, new: schemas.NewSchema, source: str, entry: Entry) -> None:
         """Count a packet of a new schema that was accepted; the first of each is told in the journal."""
         mark = new.schema.mark
         entry.new_schemas[mark] = entry.new_schemas.get(mark, 0) + 1
-        if mark not in self._told:
-            self._told.add(mark)
-            _log.warning("new schema accepted", schema=mark, source=source, differs=str(new))
+        self._say_once(f"new schema accepted: {mark}", source=source, differs=str(new))
 
-    def _refuse(self, exposure: Exposure, reason: str, state: str) -> None:
+    def _check_night(self, packet: Packet) -> None:
+        first, last = self._nights
+        if packet.night == topics.CANARY_NIGHT:
+            raise _refusal(f"{packet.night} is the night of the canaries, not of an alert", "candidate.jd")
+        if not first <= packet.night <= last:
+            raise _refusal(f"the night {packet.night} is none of this survey's, {first} to {last}", "candidate.jd")
+
+    def _nights_of(self, exposure: Exposure) -> set[str]:
+        """The nights of an exposure's packets."""
+        nights = set()
+        with contextlib.suppress(SourceError):
+            for number, item in enumerate(exposure.items()):
+                with contextlib.suppress(PacketError):
+                    packet = Packet.parse(item.data, admission=self._admission)
+                    self._check_night(packet)
+                    nights.add(packet.night)
+                if number % 100 == 0:
+                    self._pause(0)
+        return nights
+
+    def _refuse(self, exposure: Exposure, reason: str, state: str, seen: str) -> None:
         """Refuse an exposure as a whole, once: what stays in the spool is not refused again after a restart."""
         key, entry = f"{exposure.name}/refused", Entry(digest=state, refused=1, complete=True)
         if self.ledger.get(key) != entry:
-            _log.error("exposure refused", name=exposure.name, reason=reason)
-            self._commit(key, [_rejected(exposure.name, b"", exposure.name, reason, "")], entry)
+            _log.error("exposure refused", name=exposure.path.name, reason=reason)
+            self._commit(key, [_rejected(exposure.name, b"", exposure.path.name, reason, "")], entry)
         receipt = {"exposure": exposure.name, "refused": reason, "finished": round(time.time(), 3)}
-        self.spool.refuse(exposure, receipt)
+        self._on_disk("no receipt can be written", self.spool.refuse, exposure, receipt, seen)
 
     # Transactions
 
     def _commit(self, key: str, records: list[_Record], entry: Entry) -> None:
-        """Publish records and ledger entry together, however often it takes."""
-        record = _Record(topics.LEDGER, key.encode("utf-8", "surrogateescape"), entry.record(), [])
+        """Publish records and their records in the ledger together, however often it takes. Raises _Missing."""
+        together = [*records, _Record(topics.LEDGER, _bytes(key), entry.record(), [])]
+        rows = [one.row for one in records if one.row is not None]
+        if rows:
+            rows_key, packed, value = ledger.rows_record(key, rows)
+            together.append(_Record(topics.LEDGER, _bytes(rows_key), value, []))
+        before = Entry()
         while True:
-            self._await_topics({one.topic for one in records} | {topics.LEDGER})
+            self._await_topics({topics.LEDGER, topics.REJECTED} & {one.topic for one in together})
+            self._need_topics({one.topic for one in records} - {topics.REJECTED})
             try:
-                self._attempt([*records, record])
-                break
+                self._attempt(together)
             except _Again:
                 # After a lost answer the new client's ledger tells whether the transaction had been committed.
                 if self.ledger.get(key) == entry:
+                    before = entry
                     break
-        before = self.ledger.get(key, Entry())
-        self.ledger[key] = entry
+                continue
+            before = self.ledger.get(key, before)
+            self.ledger[key] = entry
+            if rows:
+                self.published.add([(rows_key, packed, time.time())])
+            break
         self._count(records)
         for mark, number in entry.new_schemas.items():
             metrics.PRODUCER_NEW_SCHEMAS.labels(mark).inc(number - before.new_schemas.get(mark, 0))
@@ -369,15 +626,27 @@ class Producer:
     def _attempt(self, records: Iterable[_Record]) -> None:
         self._began = time.monotonic()
         self._call(self._client.begin_transaction)
+        self._open_transaction = True
         failed: list[KafkaError] = []
 
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            if error is not None and not failed:
-                failed.append(error)
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            # What was thrown away because of another record's error says nothing.
+            if error is not None and (not failed or failed[0].code() == KafkaError._PURGE_QUEUE):
+                failed[:] = [error]
+                if error.code() in _NO_TOPIC:
+                    self._known_topics.discard(message.topic() or "")
 
         for record in records:
             self._produce(record, delivered)
         self._call(self._client.commit_transaction, CALL_SECONDS, failed=failed)
+        self._open_transaction = False
+
+    def _abort(self) -> None:
+        """Leave no transaction open behind an error."""
+        if self._open_transaction:
+            with contextlib.suppress(_Again):
+                self._call(self._client.abort_transaction, CALL_SECONDS)
+            self._open_transaction = False
 
     def _produce(self, record: _Record, delivered: Any) -> None:
         headers = [*record.headers, (topics.HEADER_PRODUCED, f"{time.time():.6f}".encode())]
@@ -392,6 +661,8 @@ class Producer:
                 self._client.poll(0.1)
                 self._pause(0)
             except KafkaException as error:
+                if error.args[0].code() in _TOO_LARGE:
+                    raise _Unsendable(f"{record.topic}: {error.args[0].str()}") from error
                 self._recover(error.args[0])
 
     def _call(self, call: Any, *arguments: Any, failed: list[KafkaError] | None = None) -> None:
@@ -426,6 +697,7 @@ class Producer:
             _log.warning("client replaced", reason=why)
             self._client.purge()
             self._client = self._connect()
+            self._open_transaction = False
             self._open()
             raise _Again
         if not reason.txn_requires_abort():
@@ -434,6 +706,9 @@ class Producer:
         _log.warning("transaction aborted, trying again", reason=why)
         self._known_topics.clear()
         self._call(self._client.abort_transaction, CALL_SECONDS)
+        self._open_transaction = False
+        if cause is not None and cause.code() in _TOO_LARGE:
+            raise _Unsendable(why)
         self._pause(0.2)
         raise _Again
 
@@ -443,7 +718,7 @@ class Producer:
         metrics.PRODUCER_REFUSED.inc(by_topic.pop(topics.REJECTED, 0))
         for topic, number in by_topic.items():
             metrics.PRODUCER_PUBLISHED.labels(topic).inc(number)
-        metrics.PRODUCER_BYTES.inc(sum(len(one.value) for one in records if one.topic != topics.REJECTED))
+        metrics.PRODUCER_BYTES.inc(sum(len(one.value or b"") for one in records if one.topic != topics.REJECTED))
 
     # The cluster
 
@@ -471,9 +746,10 @@ class Producer:
                 self._pause(RETRY_SECONDS / 10)
         self._known_topics.clear()
         self._await_topics({topics.LEDGER})
-        self.ledger = self._read_ledger()
+        found = self._read_ledger()
+        self.ledger, self.published = found.entries, found.published
         self._count_new_schemas()
-        _log.info("ready", producer=self.name, ledger=len(self.ledger))
+        _log.info("ready", producer=self.name, ledger=len(self.ledger), alerts=len(self.published))
 
     def _count_new_schemas(self) -> None:
         """What was published by schemas that were accepted as new, since the ledger began; not those known by now."""
@@ -485,11 +761,11 @@ class Producer:
         for mark in counts.keys() - known:
             metrics.PRODUCER_NEW_SCHEMAS.labels(mark).set(counts[mark])
 
-    def _read_ledger(self) -> dict[str, Entry]:
+    def _read_ledger(self) -> Ledger:
         reader = kafka.consumer(
             self._conf, principals.LEDGER_GROUP, **{"enable.partition.eof": True, "fetch.wait.max.ms": 20}
         )
-        ledger: dict[str, Entry] = {}
+        found = Ledger()
         try:
             partitions = self._client.list_topics(topics.LEDGER, CALL_SECONDS).topics[topics.LEDGER].partitions
             reader.assign([TopicPartition(topics.LEDGER, number, OFFSET_BEGINNING) for number in partitions])
@@ -499,17 +775,18 @@ class Producer:
                 for message in reader.consume(500, 0.1):
                     problem = message.error()
                     if problem is None:
-                        _note(message, ledger)
+                        _note(message, found)
                     elif problem.code() == KafkaError._PARTITION_EOF:
                         unread.discard(message.partition())
                     elif not problem.retriable():
                         _log.warning("reading the ledger", reason=problem.str())
         finally:
             reader.close()
-        return ledger
+        found.finish()
+        return found
 
     def _await_topics(self, names: set[str]) -> None:
-        """Wait until topics exist: nothing is refused for their sake, and nothing overtakes."""
+        """Wait until our own topics exist: without them nothing can be settled."""
         for name in sorted(names - self._known_topics):
             while (missing := self._missing(name)) is not None:
                 metrics.PRODUCER_BLOCKED.set(1)
@@ -517,13 +794,36 @@ class Producer:
                 self._pause(RETRY_SECONDS)
             self._known_topics.add(name)
 
+    def _need_topics(self, names: set[str]) -> None:
+        """See that topics of nights can be written. Raises _Missing if not, or if their nights wait."""
+        missing = {}
+        for name in sorted(names - self._known_topics):
+            if (why := self._missing(name)) is None:
+                self._known_topics.add(name)
+            else:
+                missing[name] = why
+        if missing or any(night[0] in self._held for name in names if (night := topics.parse(name))):
+            raise _Missing(missing)
+
     def _missing(self, name: str) -> str | None:
-        """Why a topic cannot be written; None if it can."""
-        try:
-            answer = self._client.list_topics(name, CALL_SECONDS).topics[name]
-        except KafkaException as error:
-            return str(error.args[0].str())
-        return None if answer.error is None else str(answer.error.str())
+        """Why a topic cannot be written; None if it can. Waits while no broker answers."""
+        while True:
+            try:
+                answer = self._client.list_topics(name, CALL_SECONDS).topics[name]
+            except KafkaException as error:
+                metrics.PRODUCER_BLOCKED.set(1)
+                self._say_once("waiting for the brokers", reason=error.args[0].str())
+                self._pause(RETRY_SECONDS / 10)
+                continue
+            self._told.discard("waiting for the brokers")
+            if answer.error is not None and answer.error.code() in kafka.MOVED:
+                self._pause(RETRY_SECONDS / 10)
+                continue
+            return None if answer.error is None else str(answer.error.str())
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
 
 
 def _remedy(topic: str) -> str:
@@ -533,19 +833,19 @@ def _remedy(topic: str) -> str:
     return f"make night ENV=... NIGHT={night[0]}"
 
 
-def _note(message: Message, ledger: dict[str, Entry]) -> None:
+def _note(message: Message, found: Ledger) -> None:
     key, value = message.key(), message.value()
-    if isinstance(key, bytes) and isinstance(value, bytes):
-        ledger[key.decode("utf-8", "surrogateescape")] = Entry(**json.loads(value))
+    if isinstance(key, bytes):
+        found.note(key.decode("utf-8", "surrogateescape"), value, message.timestamp()[1] / 1000)
 
 
-def _rejected(exposure: str, data: bytes, source: str, reason: str, where: str) -> _Record:
+def _rejected(exposure: str, data: bytes, source: str, reason: str, where: str, row: Row | None = None) -> _Record:
     headers = [
         (topics.HEADER_REASON, reason.encode("utf-8", "replace")),
         (topics.HEADER_FIELD, where.encode("utf-8", "replace")),
-        (topics.HEADER_SOURCE, source.encode("utf-8", "surrogateescape")),
+        (topics.HEADER_SOURCE, _bytes(source)[:SOURCE_BYTES]),
     ]
-    return _Record(topics.REJECTED, exposure.encode("utf-8", "surrogateescape"), data[:REJECTED_BYTES], headers)
+    return _Record(topics.REJECTED, _bytes(exposure), data[:REJECTED_BYTES], headers, row)
 
 
 def _refusal(reason: str, where: str = "") -> PacketError:

@@ -78,7 +78,7 @@ def _producer(cluster: Cluster, context: Context) -> Iterator[Result]:
     ours, coded, sent = [], [], []
     with _stopped(cluster, f"{MIRROR} {WORKER}"):
         for _ in range(context.rounds):
-            ours.append(3 * VISIT_ALERTS / cluster.drop(3, receipts=True))
+            ours.append(3 * VISIT_ALERTS / cluster.drop(cluster.ready(3), receipts=True))
             for rates, recode in ((coded, True), (sent, False)):
                 rates.append(VISIT_ALERTS / plain.plain_loop(cluster.origin, topic, packets, recode=recode))
     loop = "alert_stream's loop: read, write anew, produce, poll; default settings"

@@ -52,14 +52,34 @@ _DROP = """
 import json, os, sys, time
 interval, names, receipts = json.load(sys.stdin)
 started = time.monotonic()
-for number, (staged, name) in enumerate(names):
+for number, name in enumerate(names):
     time.sleep(max(0.0, started + number * interval - time.monotonic()))
-    os.link(staged, f"{incoming}/.{name}")
-    os.rename(f"{incoming}/.{name}", f"{incoming}/{name}")
+    os.rename(f"{staged}/{name}", f"{incoming}/{name}")
 while receipts and os.listdir("{incoming}"):
     time.sleep(0.005)
 print(time.monotonic() - started)
-""".replace("{incoming}", f"{SPOOL}/incoming")
+""".replace("{incoming}", f"{SPOOL}/incoming").replace("{staged}", STAGED)
+
+# Bytes that are in the night already are not published again: each exposure has numbers of its own.
+_RENUMBER = """
+import json, sys, tarfile
+def encoded(value):
+    value <<= 1
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+for source, target, candids, shift in json.load(sys.stdin):
+    with open(source, "rb") as stream:
+        data = bytearray(stream.read())
+    with tarfile.open(source) as archive:
+        for member, candid in zip(archive, candids):
+            place = slice(member.offset_data, member.offset_data + member.size)
+            data[place] = data[place].replace(encoded(candid), encoded(candid + shift))
+    with open(target, "wb") as stream:
+        stream.write(data)
+"""
 
 
 @dataclass(frozen=True)
@@ -138,7 +158,7 @@ class Cluster:
         self._night = datetime.date(2030, 1, 1)
         self._used = NIGHT_ALERTS
         self._packets: Sequence[bytes] = ()
-        self._tars: dict[int, list[str]] = {}
+        self._tars: dict[int, list[tuple[str, list[int]]]] = {}
         self._played = 0
         #: of a night's topics
         self.partitions = int(self._lab.inventory.common("topics_night")["partitions"])
@@ -228,33 +248,39 @@ class Cluster:
         """So many packets of the night that is being played."""
         return list(itertools.islice(dated(self._packets, f"{self._night:%Y%m%d}"), alerts))
 
-    def _stage(self, alerts: int) -> list[str]:
-        """Exposures of so many alerts, lying ready on the producer's host; made once a night and size."""
+    def _stage(self, alerts: int) -> list[tuple[str, list[int]]]:
+        """Models of exposures of so many alerts on the producer's host, and their candids; one set a night and size."""
         if alerts not in self._tars:
             copies = max(1, min(4, 4000 // alerts))
             stream = dated(self._packets, f"{self._night:%Y%m%d}")
             paths = []
             for number in range(copies):
                 path = f"{STAGED}/{alerts}-{number}.tar"
-                self.on(APPS, f"cat > {path}", _tar(next(stream) for _ in range(alerts)))
-                paths.append(path)
+                packets = list(itertools.islice(stream, alerts))
+                self.on(APPS, f"cat > {path}", _tar(packets))
+                paths.append((path, [Packet.trusted(data).candid for data in packets]))
             self._tars[alerts] = paths
         return self._tars[alerts]
 
-    def drop(
-        self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0, *, receipts: bool = False
-    ) -> float:
-        """Drop exposures of so many alerts into the spool, one every `interval` seconds.
-
-        With `receipts` until the last has its receipt. Returns the seconds that it took.
-        """
-        staged = self._stage(alerts)
-        self._used += exposures * alerts
-        names = []
+    def ready(self, exposures: int, alerts: int = VISIT_ALERTS) -> list[str]:
+        """Exposures that were never played, lying ready on the producer's host: their names."""
+        models = self._stage(alerts)
+        names, copies = [], []
         for number in range(exposures):
             self._played += 1
             name = f"{self._night:%Y%m%d}-{time.time():.0f}-{self._played:06}.tar"
-            names.append((staged[number % len(staged)], name))
+            model, candids = models[number % len(models)]
+            copies.append((model, f"{STAGED}/{name}", candids, self._played * _STRIDE * 1000))
+            names.append(name)
+        self.on(APPS, f"rm -rf {SPOOL}/done/*; python3 -c '{_RENUMBER}'", json.dumps(copies).encode())
+        self._used += exposures * alerts
+        return names
+
+    def drop(self, names: Sequence[str], interval: float = 0.0, *, receipts: bool = False) -> float:
+        """Drop exposures that lie ready into the spool, one every `interval` seconds.
+
+        With `receipts` until the last has its receipt. Returns the seconds that it took.
+        """
         return float(self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, names, receipts]).encode()))
 
     def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0) -> Played:
@@ -262,12 +288,12 @@ class Cluster:
         total = exposures * alerts
         if self._used + total > NIGHT_ALERTS:
             self.new_night()
-        self._stage(alerts)
+        names = self.ready(exposures, alerts)
         reader = Reader(self.reader, self.topic)
         reader.start()
         try:
             before = self.parts.snapshot()
-            self.drop(exposures, alerts, interval)
+            self.drop(names, interval)
             await_that(f"{total} alerts read", lambda: len(reader.read) >= total, reader.is_alive)
             await_that("the filters are done", lambda: self.behind(reader) == 0)
             after = self.parts.snapshot()

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
-import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, System, await_that, drop, make_night, put, read_topic
+from conftest import System, await_that, drop, make_night, put, read_topic
+
+from zads.sources import simulator
 
 NIGHT = "20300201"
 
 
 @pytest.fixture(scope="module")
-def good(system: System, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def good(system: System) -> dict[str, bytes]:
     """Some packets of a simulated night, by file name."""
     make_night(NIGHT)
-    out = tmp_path_factory.mktemp("simulated")
-    command = [".venv/bin/zads", "simulate", "--night", NIGHT, "--visits", "1", "--alerts", "8", "--out", str(out)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    packets = {path.name: path.read_bytes() for path in sorted(out.rglob("*.avro"))}
-    assert len(packets) == 8
-    return packets
+    return simulated(NIGHT, 14)
+
+
+def simulated(night: str, alerts: int) -> dict[str, bytes]:
+    """Packets of a simulated night, by file name."""
+    ((_, packets),) = simulator.simulate(night, 1, alerts, seed=11)
+    return dict(packets)
+
+
+def some(good: dict[str, bytes], first: int, last: int, prefix: str = "") -> dict[str, bytes]:
+    """Some of the packets; each is delivered once, for the same bytes are not published again."""
+    return {f"{prefix}{name}": content for name, content in list(good.items())[first:last]}
 
 
 def published(system: System) -> int:
@@ -43,8 +53,8 @@ def test_bad_files_are_recorded_with_their_reason_and_the_good_ones_pass(
     }
     refused_before = len(read_topic("admin-origin", "zads_rejected"))
     published_before = published(system)
-    drop(system, f"{NIGHT}-bad", {**bad, **good})
-    await_that("the good packets arrive", lambda: published(system) == published_before + len(good), 60)
+    drop(system, f"{NIGHT}-bad", {**bad, **some(good, 0, 8)})
+    await_that("the good packets arrive", lambda: published(system) == published_before + 8, 60)
     await_that(
         "every bad file is on zads_rejected",
         lambda: len(read_topic("admin-origin", "zads_rejected")) == refused_before + len(bad),
@@ -61,7 +71,7 @@ def test_bad_files_are_recorded_with_their_reason_and_the_good_ones_pass(
 def test_the_stream_goes_on_after_an_archive_that_is_none(system: System, good: dict[str, bytes]) -> None:
     put(system, f"{NIGHT}-none.tar", b"this is no archive")
     before = published(system)
-    others = {f"again-{name}": content for name, content in list(good.items())[:2]}
+    others = some(good, 8, 10)
     drop(system, f"{NIGHT}-after", others)
     await_that("what came after it arrives", lambda: published(system) == before + len(others), 60)
 
@@ -81,10 +91,48 @@ def test_a_directory_without_permission_is_refused_and_the_stream_goes_on(
             30,
         )
         before = published(system)
-        drop(system, f"{NIGHT}-open", {f"open-{name}": content for name, content in list(good.items())[2:4]})
+        drop(system, f"{NIGHT}-open", some(good, 10, 12))
         await_that("what came after it arrives", lambda: published(system) == before + 2, 60)
     finally:
         system.on("apps-1", f"rm -rf {incoming}/closed")
     newest = dict(max(read_topic("admin-origin", "zads_rejected"), key=lambda record: record.timestamp()[1]).headers())
     assert newest["source"] == b"closed"
     assert b"Permission denied" in newest["reason"]
+
+
+def test_what_cannot_be_settled_is_set_aside_and_a_cut_archive_is_published_when_it_is_whole(
+    system: System, good: dict[str, bytes]
+) -> None:
+    incoming = "/var/lib/zads/producer/spool/incoming"
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w:gz") as archive:
+        for name, content in some(good, 12, 14).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    before = published(system)
+    unmade = simulated("20300202", 2)
+    drop(system, f"{NIGHT}-0-unmade", unmade)  # a night that has no topics
+    drop(system, f"{NIGHT}-1-names", {"y/" * 200 + "z": b"bad", "q" * 250: b"bad"})
+    system.on("apps-1", f"mkdir {incoming}/{'e' * 252} && echo bad >{incoming}/{NIGHT}-2.json")
+    put(system, f"{NIGHT}-3-cut.tar.gz", whole.getvalue()[:-8])
+    drop(system, f"{NIGHT}-4-behind", some(good, 12, 13))
+    await_that("what is behind them arrives", lambda: published(system) == before + 1, 60)
+    done, refused = "/var/lib/zads/producer/spool/done", "/var/lib/zads/producer/spool/refused"
+    await_that(
+        "the cut archive is refused",
+        lambda: system.on("apps-1", f"ls {refused}/{NIGHT}-3-cut.tar.gz", check=False).startswith(refused),
+        60,
+    )
+    put(system, f"{NIGHT}-3-cut.tar.gz", whole.getvalue())
+    receipt = f"{done}/{NIGHT}-3-cut.json"
+    told = json.loads(await_that("its receipt", lambda: system.on("apps-1", f"cat {receipt} || true", check=False), 60))
+    assert (told["read"], told["already"], sum(told["published"].values())) == (2, 1, 1)
+    assert published(system) == before + 2
+    assert system.on("apps-1", f"ls {incoming}").split() == [f"{NIGHT}-0-unmade.tar"]
+    make_night("20300202")
+    await_that(
+        "the deferred exposure is published when its topics are there",
+        lambda: system.on("apps-1", f"ls {incoming}") == "",
+        60,
+    )

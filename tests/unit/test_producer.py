@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from test_schemas import edited
@@ -11,7 +13,7 @@ from test_schemas import edited
 import packets
 from zads import metrics, producer, schemas
 from zads.cli import run
-from zads.packet import PacketError
+from zads.packet import Packet, PacketError
 from zads.producer import Entry, _Progress
 from zads.sources.files import Item
 from zads.sources.simulator import simulate
@@ -98,6 +100,8 @@ def test_health_is_the_age_of_the_heartbeat(tmp_path):
         ('spool = "s"', "kafka"),
         ('spool = "s"\nkafka = "k"\nspol = 1', "spol"),
         ("nonsense", "settings.toml"),
+        ('spool = "s"\nkafka = "k"\nfirst_night = "20181301"', "first_night"),
+        ('spool = "s"\nkafka = "k"\nlast_night = "tomorrow"', "last_night"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, capsys, text, message):
@@ -107,6 +111,35 @@ def test_wrong_settings_are_named(tmp_path, capsys, text, message):
     told = capsys.readouterr().err
     assert message in told
     assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("night", "jd"), [("1990", 2447893.0), ("2000-01-01", 2451544.9), ("2050", 2469808.5)])
+def test_an_alert_of_a_night_that_this_survey_does_not_have_is_refused(tmp_path, night, jd):
+    one = producer.Producer({"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path))
+    with pytest.raises(PacketError, match="night"):
+        one._check_night(Packet.parse(packets.make_packet(jd=jd)))
+    for allowed in (2458119.5, 2462502.5, 2466154.5):  # 2018, 2030, 2040
+        one._check_night(Packet.parse(packets.make_packet(jd=allowed)))
+
+
+def test_a_producer_that_hangs_ends_itself_and_says_where(tmp_path):
+    # Nobody answers at this address, and the call waits longer than the watchdog does.
+    script = (
+        "import sys, pathlib; from zads.producer import Producer; from zads.sources.spool import Spool;"
+        "Producer({'bootstrap.servers': '127.0.0.1:1', 'log_level': '0'}, Spool(pathlib.Path(sys.argv[1])),"
+        " watchdog=1.0).run()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "the producer hung for 1 s" in ended.stderr
+    assert "init_transactions" in ended.stderr or "_open" in ended.stderr, "the log says what it did"
+
+
+def test_the_watchdog_is_more_patient_than_any_call():
+    assert producer.HUNG_SECONDS > 4 * producer.CALL_SECONDS
+    assert producer.HUNG_SECONDS > metrics.HEALTHY_SECONDS
 
 
 def test_simulate_fills_a_spool_as_a_pipeline_does(tmp_path, capsys):

@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from zads import kafka, metrics, principals, schemas, wholefile
+from zads import kafka, metrics, principals, schemas, topics, wholefile
 from zads.commands import log_to_stderr
 from zads.errors import ZadsError
-from zads.producer import KEEP_SECONDS, Producer
+from zads.producer import HUNG_SECONDS, KEEP_SECONDS, Producer
 from zads.sources.spool import Spool
 
 app = typer.Typer()
+
+
+def _night(text: str) -> str:
+    try:
+        return topics.check_night(text)
+    except ZadsError as error:
+        raise ValueError(str(error)) from error
 
 
 class Settings(BaseModel):
@@ -34,6 +41,8 @@ class Settings(BaseModel):
     new_schemas: Literal["refuse", "accept"] = "refuse"
     heartbeat: Path | None = None
     keep_hours: float = Field(KEEP_SECONDS / 3600, ge=0)
+    first_night: Annotated[str, AfterValidator(_night)] = topics.FIRST_NIGHT
+    last_night: Annotated[str, AfterValidator(_night)] = topics.LAST_NIGHT
 
 
 @app.command(epilog="Example: zads produce --spool spool --kafka .zads/local/clients/producer.properties --once")
@@ -50,6 +59,8 @@ def produce(
         Literal["refuse", "accept"] | None,
         typer.Option(help="What becomes of packets of a new schema that readers of the version it claims can read."),
     ] = None,
+    first_night: Annotated[str | None, typer.Option(help="Alerts of earlier nights are refused (YYYYMMDD).")] = None,
+    last_night: Annotated[str | None, typer.Option(help="Alerts of later nights are refused (YYYYMMDD).")] = None,
     once: Annotated[bool, typer.Option("--once", help="End when the spool is empty.")] = False,
     health: Annotated[
         Path | None, typer.Option(help="Only tell, by the exit status, whether the heartbeat FILE is young.")
@@ -59,7 +70,10 @@ def produce(
     if health is not None:
         raise typer.Exit(0 if metrics.healthy(health) else 1)
     options = {"spool": spool, "kafka": kafka_properties, "name": name, "heartbeat": heartbeat}
-    settings = _settings(config, {**options, "metrics_port": metrics_port, "new_schemas": new_schemas})
+    others = {
+        "metrics_port": metrics_port, "new_schemas": new_schemas, "first_night": first_night, "last_night": last_night,
+    }  # fmt: skip
+    settings = _settings(config, {**options, **others})
     os.umask(os.umask(0) | 0o027)  # receipts and copies of packets are for the spool's group, and for nobody else
     log_to_stderr()
     metrics.serve(settings.metrics_port, settings.metrics_address)
@@ -72,6 +86,8 @@ def produce(
         name=settings.name,
         heartbeat=settings.heartbeat,
         keep_seconds=settings.keep_hours * 3600,
+        nights=(settings.first_night, settings.last_night),
+        watchdog=HUNG_SECONDS,
         stop=stop,
         admission=schemas.Admission(accepts=settings.new_schemas == "accept"),
     ).run(once=once)
