@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-DIGESTED_HEADERS = (topics.HEADER_CANDID, topics.HEADER_VISIT, topics.HEADER_SCHEMA, topics.HEADER_PRODUCED)
+DIGESTED_HEADERS = topics.ALERT_HEADERS
 MODULUS = 1 << 256
 ANSWER_SECONDS = 20.0  # for metadata
 WAIT_SECONDS = 2 * ANSWER_SECONDS  # for an answer whose own limit is ANSWER_SECONDS

@@ -218,6 +218,7 @@ class Producer:
         self._held: set[str] = set()
         self._told: set[str] = set()  # what the journal has been told, once
         self._open_transaction = False
+        self._failed_topic = ""
         self._began = 0.0
         self._swept = 0.0
         self._beaten = time.monotonic()
@@ -257,6 +258,7 @@ class Producer:
     def _round(self) -> tuple[int, list[_Aside]]:
         """Look once at all that waits. Returns how many exposures were settled, and why others are set aside."""
         self._on_disk("an exposure cannot be given its name", self.spool.admit)
+        self._on_disk("what has changed cannot be put back", self.spool.recheck)
         pending = [one for one in self.spool.pending() if (one.path.name, one.state) not in self._settled]
         self._aside = {one.path.name: self._aside[one.path.name] for one in pending if one.path.name in self._aside}
         metrics.PRODUCER_PENDING.set(len(pending))
@@ -565,11 +567,10 @@ class Producer:
         self._say_once(f"new schema accepted: {mark}", source=source, differs=str(new))
 
     def _check_night(self, packet: Packet) -> None:
-        first, last = self._nights
-        if packet.night == topics.CANARY_NIGHT:
-            raise _refusal(f"{packet.night} is the night of the canaries, not of an alert", "candidate.jd")
-        if not first <= packet.night <= last:
-            raise _refusal(f"the night {packet.night} is none of this survey's, {first} to {last}", "candidate.jd")
+        try:
+            topics.check_survey(packet.night, *self._nights)
+        except ZadsError as error:
+            raise _refusal(error.message, "candidate.jd") from error
 
     def _nights_of(self, exposure: Exposure) -> set[str]:
         """The nights of an exposure's packets."""
@@ -633,8 +634,7 @@ class Producer:
             # What was thrown away because of another record's error says nothing.
             if error is not None and (not failed or failed[0].code() == KafkaError._PURGE_QUEUE):
                 failed[:] = [error]
-                if error.code() in _NO_TOPIC:
-                    self._known_topics.discard(message.topic() or "")
+                self._failed_topic = message.topic() or ""
 
         for record in records:
             self._produce(record, delivered)
@@ -709,6 +709,8 @@ class Producer:
         self._open_transaction = False
         if cause is not None and cause.code() in _TOO_LARGE:
             raise _Unsendable(why)
+        if cause is not None and cause.code() in _NO_TOPIC and topics.parse(self._failed_topic):
+            raise _Missing({self._failed_topic: why})
         self._pause(0.2)
         raise _Again
 

@@ -39,6 +39,8 @@ HEADER_FORMAT = "_format"
 FORMAT = b"avro"
 #: Of an alert that was published before with other bytes: "2" for its second contents, and so on. First ones have none.
 HEADER_VERSION = "version"
+#: What every alert has, on the way to its subscribers and in what filters pass of it.
+ALERT_HEADERS = (HEADER_CANDID, HEADER_VISIT, HEADER_SCHEMA, HEADER_PRODUCED)
 HEADER_FILTER = "filter"
 #: What a filter has to say of an alert, as JSON.
 HEADER_ANNOTATIONS = "annotations"
@@ -71,6 +73,14 @@ def check_night(text: str) -> str:
     except ValueError:
         pass
     raise ZadsError(f"{text!r} is not a night", hint="write its UTC date as YYYYMMDD, e.g. 20181129")
+
+
+def check_survey(night: str, first: str = FIRST_NIGHT, last: str = LAST_NIGHT) -> None:
+    """See that an alert may be of a night. Errors: ZadsError if this survey has none on it."""
+    if night == CANARY_NIGHT:
+        raise ZadsError(f"{night} is the night of the canaries, not of an alert")
+    if not first <= night <= last:
+        raise ZadsError(f"the night {night} is none of this survey's, {first} to {last}")
 
 
 def topic(night: str, programme: int, survey: str = SURVEY) -> str:

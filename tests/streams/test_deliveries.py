@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -206,8 +207,6 @@ def test_a_file_that_comes_late_is_published_as_the_same_exposures_continuation(
 
 
 def test_a_marker_with_checksums_holds_an_exposure_back_until_it_is_what_it_lists(origin, spool):
-    import hashlib
-
     name, packets = origin.exposures[0]
     drop(spool.incoming, name, packets[:4])
     lines = [f"{hashlib.sha256(data).hexdigest()}  {file}\n" for file, data in packets]
@@ -359,10 +358,10 @@ def test_an_error_of_one_exposure_leaves_it_in_the_spool_and_the_others_go_on(or
     drop(spool.incoming, good, others)
     parse = Packet.parse
 
-    def fails(data, *, source=""):
+    def fails(data, **options):
         if data == packets[5][1]:
             raise RuntimeError("a fault of our own")
-        return parse(data, source=source)
+        return parse(data, **options)
 
     monkeypatch.setattr(producer.Packet, "parse", fails)
     with pytest.raises(ProducerError, match="1 exposures could not be settled"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ from conftest import System, await_that, drop, make_night, put, read_topic
 from zads.sources import simulator
 
 NIGHT = "20300201"
+#: A system that is kept up has had these names, bytes and nights: each run has its own.
+RUN = int(time.time())
+UNMADE = f"{datetime.date(2031, 1, 1) + datetime.timedelta(days=RUN // 60 % 3000):%Y%m%d}"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def good(system: System) -> dict[str, bytes]:
 
 def simulated(night: str, alerts: int) -> dict[str, bytes]:
     """Packets of a simulated night, by file name."""
-    ((_, packets),) = simulator.simulate(night, 1, alerts, seed=11)
+    ((_, packets),) = simulator.simulate(night, 1, alerts, seed=RUN)
     return dict(packets)
 
 
@@ -53,7 +58,7 @@ def test_bad_files_are_recorded_with_their_reason_and_the_good_ones_pass(
     }
     refused_before = len(read_topic("admin-origin", "zads_rejected"))
     published_before = published(system)
-    drop(system, f"{NIGHT}-bad", {**bad, **some(good, 0, 8)})
+    drop(system, f"{NIGHT}-{RUN}-bad", {**bad, **some(good, 0, 8)})
     await_that("the good packets arrive", lambda: published(system) == published_before + 8, 60)
     await_that(
         "every bad file is on zads_rejected",
@@ -69,10 +74,10 @@ def test_bad_files_are_recorded_with_their_reason_and_the_good_ones_pass(
 
 
 def test_the_stream_goes_on_after_an_archive_that_is_none(system: System, good: dict[str, bytes]) -> None:
-    put(system, f"{NIGHT}-none.tar", b"this is no archive")
+    put(system, f"{NIGHT}-{RUN}-none.tar", b"this is no archive")
     before = published(system)
     others = some(good, 8, 10)
-    drop(system, f"{NIGHT}-after", others)
+    drop(system, f"{NIGHT}-{RUN}-after", others)
     await_that("what came after it arrives", lambda: published(system) == before + len(others), 60)
 
 
@@ -91,7 +96,7 @@ def test_a_directory_without_permission_is_refused_and_the_stream_goes_on(
             30,
         )
         before = published(system)
-        drop(system, f"{NIGHT}-open", some(good, 10, 12))
+        drop(system, f"{NIGHT}-{RUN}-open", some(good, 10, 12))
         await_that("what came after it arrives", lambda: published(system) == before + 2, 60)
     finally:
         system.on("apps-1", f"rm -rf {incoming}/closed")
@@ -111,26 +116,28 @@ def test_what_cannot_be_settled_is_set_aside_and_a_cut_archive_is_published_when
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     before = published(system)
-    unmade = simulated("20300202", 2)
-    drop(system, f"{NIGHT}-0-unmade", unmade)  # a night that has no topics
-    drop(system, f"{NIGHT}-1-names", {"y/" * 200 + "z": b"bad", "q" * 250: b"bad"})
-    system.on("apps-1", f"mkdir {incoming}/{'e' * 252} && echo bad >{incoming}/{NIGHT}-2.json")
-    put(system, f"{NIGHT}-3-cut.tar.gz", whole.getvalue()[:-8])
-    drop(system, f"{NIGHT}-4-behind", some(good, 12, 13))
+    unmade = simulated(UNMADE, 2)
+    drop(system, f"{NIGHT}-{RUN}-0-unmade", unmade)  # a night that has no topics
+    drop(system, f"{NIGHT}-{RUN}-1-names", {"y/" * 200 + "z": b"bad", "q" * 250: b"bad"})
+    drop(system, f"{NIGHT}-{RUN}-2-".ljust(250, "e"), {"bad": b"bad"})
+    put(system, f"{NIGHT}-{RUN}-2.json", b"a sidecar")
+    put(system, f"{NIGHT}-{RUN}-3-cut.tar.gz", whole.getvalue()[:-8])
+    drop(system, f"{NIGHT}-{RUN}-4-behind", some(good, 12, 13))
     await_that("what is behind them arrives", lambda: published(system) == before + 1, 60)
     done, refused = "/var/lib/zads/producer/spool/done", "/var/lib/zads/producer/spool/refused"
     await_that(
         "the cut archive is refused",
-        lambda: system.on("apps-1", f"ls {refused}/{NIGHT}-3-cut.tar.gz", check=False).startswith(refused),
+        lambda: system.on("apps-1", f"ls {refused}/{NIGHT}-{RUN}-3-cut.tar.gz", check=False).startswith(refused),
         60,
     )
-    put(system, f"{NIGHT}-3-cut.tar.gz", whole.getvalue())
-    receipt = f"{done}/{NIGHT}-3-cut.json"
+    put(system, f"{NIGHT}-{RUN}-3-cut.tar.gz", whole.getvalue())
+    receipt = f"{done}/{NIGHT}-{RUN}-3-cut.json"
     told = json.loads(await_that("its receipt", lambda: system.on("apps-1", f"cat {receipt} || true", check=False), 60))
     assert (told["read"], told["already"], sum(told["published"].values())) == (2, 1, 1)
     assert published(system) == before + 2
-    assert system.on("apps-1", f"ls {incoming}").split() == [f"{NIGHT}-0-unmade.tar"]
-    make_night("20300202")
+    assert system.on("apps-1", f"ls {incoming}").split() == [f"{NIGHT}-{RUN}-0-unmade.tar"]
+    assert system.on("apps-1", f"cat {done}/{NIGHT}-{RUN}-2.json.sidecar") == "a sidecar"
+    make_night(UNMADE)
     await_that(
         "the deferred exposure is published when its topics are there",
         lambda: system.on("apps-1", f"ls {incoming}") == "",

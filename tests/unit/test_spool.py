@@ -159,6 +159,17 @@ def test_what_was_not_read_is_not_removed_but_read(spool):
     assert not (spool.done / "b").exists()
 
 
+def test_what_is_written_into_an_exposure_that_was_just_moved_is_read_too(spool, monkeypatch):
+    monkeypatch.setattr("zads.sources.spool.RECHECK_SECONDS", (0.0,))
+    for name in ("a", "b"):
+        drop(spool, name)
+        settle(spool)
+    (spool.done / "a" / "late.avro").write_bytes(b"late")
+    spool.recheck()
+    assert (spool.incoming / "a" / "late.avro").exists()
+    assert (spool.done / "b").exists()
+
+
 def test_sidecars_are_neither_exposures_nor_overwrite_or_are_overwritten(spool):
     for round_ in (b"1", b"2"):
         drop(spool, "a")

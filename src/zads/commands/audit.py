@@ -54,6 +54,9 @@ def _print(found: audit.Audit) -> None:
             where = f"{rejection.field}: " if rejection.field else ""
             text = f"{site.site} refused {rejection.count}: {where}{rejection.reason} (such as {rejection.source})"
             typer.echo(shown.plain(text))
+        for name, manifest in sorted(site.topics.items()):
+            if manifest.versions:
+                typer.echo(f"{site.site}: {manifest.versions} records of {name} are a later version of their alert")
     for sentence in found.disagreements:
         typer.echo(shown.plain(f"DISAGREES {sentence}"))
     if not found.disagreements:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from zads import schemas, shown
+from zads import schemas, shown, topics
 from zads.errors import ZadsError
 from zads.packet import Packet, PacketError
 from zads.sources import files
@@ -52,6 +52,14 @@ def _parse(item: files.Item, admission: schemas.Admission) -> Packet:
     if item.refused:
         raise PacketError(item.refused)
     return Packet.parse(item.data, admission=admission)
+
+
+def _check_night(packet: Packet) -> None:
+    """See that this survey may have an alert of that night: an inventory may narrow it. Raises PacketError."""
+    try:
+        topics.check_survey(packet.night)
+    except ZadsError as error:
+        raise PacketError(error.message, field="candidate.jd") from error
 
 
 @app.command()
@@ -101,6 +109,7 @@ def validate(
     for name, item in _items(paths):
         try:
             packet = _parse(item, admission)
+            _check_night(packet)
         except PacketError as error:
             refused += 1
             typer.echo(shown.plain(f"{name}: {f'{error.field}: ' if error.field else ''}{error.reason}"))

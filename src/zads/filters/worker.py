@@ -140,10 +140,7 @@ class Taken:
                 known.setdefault(topics.HEADER_CANDID, str(packet.candid).encode())
                 known.setdefault(topics.HEADER_VISIT, packet.visit.encode())
                 known.setdefault(topics.HEADER_SCHEMA, packet.schema_version.encode())
-        names = (
-            topics.HEADER_CANDID, topics.HEADER_VISIT, topics.HEADER_SCHEMA, topics.HEADER_FORMAT,
-            topics.HEADER_PRODUCED,
-        )  # fmt: skip
+        names = (*topics.ALERT_HEADERS, topics.HEADER_FORMAT, topics.HEADER_VERSION)
         return cls(
             message, data, night, programme, known.get(topics.HEADER_CANDID, b"").decode(errors="replace"),
             known.get(topics.HEADER_VISIT, b"").decode(errors="replace"),

@@ -36,6 +36,7 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 SIDECARS = (
     ".json", ".md5", ".sha1", ".sha256", ".sha512", ".sum", ".txt", ".log", ".xml", ".yaml", ".yml", ".csv", ".asc",
 )  # fmt: skip
+RECHECK_SECONDS = (1.0, 60.0)
 _NAME_BYTES = 200  # of a name to which something may be added; 255 is a file system's limit
 
 _log = structlog.get_logger("zads.spool")
@@ -51,6 +52,7 @@ class Spool:
         self.incoming, self.done, self.refused = (root / part for part in ("incoming", "done", "refused"))
         self._moving = root / ".moving"  # what is on its way, looked at once more
         self._told: set[str] = set()
+        self._recent: list[tuple[float, Path, Path]] = []  # when to look at what was moved again, it, its receipt
         try:
             for part in (self.incoming, self.done, self.refused, self._moving):
                 part.mkdir(parents=True, exist_ok=True)
@@ -215,6 +217,14 @@ class Spool:
                     self._told.add(entry.name)
         return removed
 
+    def recheck(self) -> None:
+        """Look again at directories that were moved a moment ago; one that has changed goes back to incoming/."""
+        due = [one for one in self._recent if one[0] <= time.monotonic()]
+        self._recent = [one for one in self._recent if one not in due]
+        for _, path, receipt in due:
+            with contextlib.suppress(FileNotFoundError):
+                self._is_late(path, receipt)
+
     def _is_late(self, path: Path, receipt: Path) -> bool:
         """Whether a settled exposure has changed since it was read; then it is put back to be read again."""
         try:
@@ -222,7 +232,7 @@ class Spool:
             seen, name = told.get("listing"), told.get("file")
         except (ValueError, AttributeError):
             return False
-        if not seen or not name or listing(path) == seen:
+        if not seen or not name or listing(path) in (seen, "gone"):
             return False
         _log.warning("has changed since it was published: it is read again", path=str(path))
         if not _exists(self.incoming / name):
@@ -256,6 +266,9 @@ class Spool:
                 exposure.marker.unlink(missing_ok=True)
             hidden.replace(name)
             aside.rename(target)
+            if seen and target.is_dir():
+                # Whoever had it open may have gone on writing.
+                self._recent += [(time.monotonic() + pause, target, name) for pause in RECHECK_SECONDS]
         except (OSError, UnfinishedError):
             self.put_back()
             raise
