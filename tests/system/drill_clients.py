@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ ODD = ["#a\"b'c\\d$e=f g", "ü日本\U0001f52d", "{{ x }};\"';\\n\\u0041"]
 def kafka_home(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The distribution that the brokers run."""
     directory = tmp_path_factory.mktemp("kafka")
-    (archive,) = (ROOT / ".zads/cache/kafka").glob("*.tgz")
+    archive = json.loads((ROOT / ".zads/cache/kafka/current.json").read_text())["archive"]
     with tarfile.open(archive) as packed:
         packed.extractall(directory, filter="data")
     (script,) = directory.rglob("kafka-console-consumer.sh")
