@@ -21,7 +21,7 @@ def result(**changed: object) -> Result:
 
 
 def asked() -> dict[int, Asked]:
-    return {3: Asked(frozenset({0, 1, 2, 5}), frozenset({5})), 4: Asked(range(6))}
+    return {3: Asked(frozenset({0, 1, 2, 5}), frozenset({5})), 4: Asked(frozenset(range(6)))}
 
 
 def test_an_answer_to_what_was_asked_is_taken_once() -> None:

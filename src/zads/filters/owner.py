@@ -71,14 +71,14 @@ class Batch:
     first: int  # the number of the first in the worker's batch
     selections: Sequence[list[int]]
     selected: Mapping[str, int]  # by filter; a filter that has none sees all
-    sets: dict[int | None, frozenset[int] | range] = field(default_factory=dict)
+    sets: dict[int | None, frozenset[int]] = field(default_factory=dict)
 
-    def chosen(self, name: str) -> frozenset[int] | range:
+    def chosen(self, name: str) -> frozenset[int]:
         """The alerts that a filter is to see."""
         selection = self.selected.get(name)
         if selection not in self.sets:
-            every = selection is None
-            self.sets[selection] = range(len(self.alerts)) if every else frozenset(self.selections[selection or 0])
+            every = range(len(self.alerts))
+            self.sets[selection] = frozenset(every if selection is None else self.selections[selection])
         return self.sets[selection]
 
 
@@ -267,12 +267,14 @@ class Owner:
         name = self.specs[result.filter].name
         mine = told[name]
         failed = {first + index: verdicts.printable(why) for index, why in result.failed}
-        mine.passed.update({first + index: text for index, text in result.passed})
+        if result.passed:
+            mine.passed.update({first + index: text for index, text in result.passed})
         mine.failed.update(failed)
         mine.skipped += result.skipped
         mine.seconds += result.seconds
-        mine.output = mine.output or verdicts.printable(result.output)
-        self.read[name].update(result.read)
+        if result.output or result.read:
+            mine.output = mine.output or verdicts.printable(result.output)
+            self.read[name].update(result.read)
         last = next(reversed(failed.values()), "").strip().splitlines()
         if result.overrun:
             self._circuits[name].fatal(verdicts.printable(result.overrun))
