@@ -22,19 +22,19 @@ from zads.sources import simulator
 
 NIGHT = "20300303"
 HONEST = "asteroid"  # of alice
-ATTACKS = {
-    "reads_secrets": "reader", "signals": "reader", "replaces_quantities": "reader",
-    "frame_garbage": "partner", "says_undecodable": "partner", "opens_import": "partner", "spins_idle": "partner",
-}  # fmt: skip
+OWNER = "reader"  # of the hostile ones
+ATTACKS = (
+    "frame_garbage", "opens_import", "reads_secrets", "replaces_quantities", "says_undecodable", "signals", "spins_idle",
+)  # fmt: skip
 
 
 @pytest.fixture
 def attacked(system: System, tmp_path: Path) -> Iterator[None]:
-    """The group `moving` with hostile filters of two more owners, and afterwards without them."""
+    """The group `moving` with hostile filters of another owner, and afterwards without them."""
     known: list[dict[str, Any]] = system.inventory.common("filters")
     hostile = [
-        {"name": name, "owner": owner, "group": "moving", "state": "active", "cap": 20, "modules": ["tools.py"]}
-        for name, owner in ATTACKS.items()
+        {"name": name, "owner": OWNER, "group": "moving", "state": "active", "cap": 20, "modules": ["tools.py"]}
+        for name in ATTACKS
     ]
     for path in DIRECTORY.glob("*.py"):
         shutil.copy(path, tmp_path)

@@ -542,6 +542,7 @@ def _passes(result: Any, count: int) -> list[tuple[int, bool | dict[str, Any]]]:
 def prepare() -> None:
     """What every such process needs, done before it is copied: later there may be no descriptor left to open a file."""
     schemas.known()
+    packages.prepare()
 
 
 def serve(commands: int, answers: int, packets: int, told: int) -> None:
