@@ -24,7 +24,8 @@ NIGHT = "20300303"
 HONEST = "asteroid"  # of alice
 OWNER = "reader"  # of the hostile ones
 ATTACKS = (
-    "frame_garbage", "opens_import", "reads_secrets", "replaces_quantities", "says_undecodable", "signals", "spins_idle",
+    "frame_garbage", "opens_import", "reads_secrets", "replaces_quantities", "says_undecodable", "signals",
+    "spins_idle",
 )  # fmt: skip
 
 
