@@ -20,9 +20,9 @@ class Attack(Filter):
     time_limit = 0.3
 
     def accept(self, alert):
-        files = [str(Path(__file__)), str(HEARTBEAT), "/tmp/heartbeat", "/tmp", "/run/sandbox/socket"]
+        files = [str(Path(__file__)), str(HEARTBEAT)]
         texts = [tools.buffer(name.encode()) for name in files]
-        other = tools.buffer(b"/tmp/other")
+        other = tools.buffer(str(HEARTBEAT.with_name("other")).encode())
         at = -100 & 0xFFFFFFFF
         return tools.attempt(
             *(("utimensat", tools.CALL["utimensat"], at, text, 0, 0) for text in texts),

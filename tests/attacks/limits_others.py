@@ -20,7 +20,7 @@ class Attack(Filter):
 
     def accept(self, alert):
         low = tools.buffer(bytes(16))
-        others = [os.getppid(), 1, *tools.pids()]
+        others = [os.getppid()]
         return tools.attempt(
             *((f"prlimit {one}", tools.CALL["prlimit64"], one, 7, low, 0) for one in others),
             *((f"priority {one}", tools.CALL["setpriority"], 0, one, 19) for one in others),

@@ -1,5 +1,6 @@
 """Reads and writes the memory of other processes by the calls that are made for it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Attack(Filter):
         return tools.attempt(
             *(
                 (f"{name} {process}", number, process, *rest)
-                for process in tools.pids()
+                for process in (os.getppid(),)
                 for name, number, *rest in CALLS
             )
         )

@@ -19,7 +19,7 @@ class Attack(Filter):
 
     def accept(self, alert):
         made = tools.attempt(
-            *(("shmget", tools.CALL["shmget"], 0, 10_000_000, 0o1777) for _ in range(20)),
+            ("shmget", tools.CALL["shmget"], 0, 10_000, 0o1777),
             ("shmat", tools.CALL["shmat"], 0, 0, 0),
             ("semget", tools.CALL["semget"], 0, 10, 0o1777),
             ("msgget", tools.CALL["msgget"], 0, 0o1777),

@@ -1,4 +1,4 @@
-"""Sends every process a signal, in every way that there is."""
+"""Sends its parent a signal in every way that there is, and asks whether it could send others one."""
 
 import os
 import signal
@@ -13,14 +13,14 @@ from zads.filters import Filter
 
 
 class Attack(Filter):
-    """Sends every process a signal, in every way that there is."""
+    """Sends its parent a signal in every way that there is, and asks whether it could send others one."""
 
     fields = ("candid",)
     cap = 1_000_000
     time_limit = 0.3
 
     def accept(self, alert):
-        every = [-1, 0, os.getppid(), 1, *tools.pids()]
+        every = [os.getppid()]
         return tools.attempt(
             *((f"kill {one}", tools.CALL["kill"], one, signal.SIGUSR1) for one in every),
             *((f"tkill {one}", tools.CALL["tkill"], one, signal.SIGUSR1) for one in every),
@@ -31,5 +31,6 @@ class Attack(Filter):
                 for one in every
             ),
             *((f"pidfd_open {one}", tools.CALL["pidfd_open"], one, 0) for one in every),
+            *((f"may signal {one}", tools.CALL["kill"], one, 0) for one in (-1, *tools.pids())),
             ("stop", tools.CALL["kill"], os.getpid(), signal.SIGSTOP),
         )

@@ -1,4 +1,8 @@
-"""What the attacks have in common: system calls by their numbers, and the insides of the process that they run in."""
+"""What the attacks have in common: system calls by their numbers, and the insides of the process that they run in.
+
+An attack acts on its own process, its parent and the test's files alone, and merely asks of others whether it could:
+where the fence is broken, perhaps on purpose, a test must fail and do no harm.
+"""
 
 import ctypes
 import os
