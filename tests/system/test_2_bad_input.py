@@ -74,11 +74,17 @@ def test_bad_files_are_recorded_with_their_reason_and_the_good_ones_pass(
 
 
 def test_the_stream_goes_on_after_an_archive_that_is_none(system: System, good: dict[str, bytes]) -> None:
+    refused_before = len(read_topic("admin-origin", "zads_rejected"))
     put(system, f"{NIGHT}-{RUN}-none.tar", b"this is no archive")
     before = published(system)
     others = some(good, 8, 10)
     drop(system, f"{NIGHT}-{RUN}-after", others)
     await_that("what came after it arrives", lambda: published(system) == before + len(others), 60)
+    await_that(
+        "the archive is refused, as nobody goes on writing it",
+        lambda: len(read_topic("admin-origin", "zads_rejected")) == refused_before + 1,
+        60,
+    )
 
 
 def test_a_directory_without_permission_is_refused_and_the_stream_goes_on(
@@ -132,7 +138,7 @@ def test_what_cannot_be_settled_is_set_aside_and_a_cut_archive_is_published_when
     )
     put(system, f"{NIGHT}-{RUN}-3-cut.tar.gz", whole.getvalue())
     receipt = f"{done}/{NIGHT}-{RUN}-3-cut.json"
-    told = json.loads(await_that("its receipt", lambda: system.on("apps-1", f"cat {receipt} || true", check=False), 60))
+    told = json.loads(await_that("its receipt", lambda: system.on("apps-1", f"cat {receipt} 2>&-", check=False), 60))
     assert (told["read"], told["already"], sum(told["published"].values())) == (2, 1, 1)
     assert published(system) == before + 2
     assert system.on("apps-1", f"ls {incoming}").split() == [f"{NIGHT}-{RUN}-0-unmade.tar"]
