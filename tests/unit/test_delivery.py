@@ -67,10 +67,28 @@ def test_a_listing_is_the_same_after_a_rename(spool):
 
 def test_an_archive_that_may_still_be_written_is_unfinished_and_later_refused(spool):
     path = spool.incoming / "e.tar"
-    path.write_bytes(b"half")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        made.addfile(tarfile.TarInfo("a"))
+    path.write_bytes(out.getvalue()[:1000])
     with pytest.raises(UnfinishedError, match="may still be written"):
         Delivery(only(spool)).check()
     os.utime(path, (0, 0))
+    with pytest.raises(SourceError, match="breaks off after a"):
+        Delivery(only(spool)).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("e.tar", b"this is no archive"),
+        ("e.tar", b"x" * 600),
+        ("e.tar.gz", b"this is no archive"),
+        ("e.tar", b"PK\3\4"),
+    ],
+)
+def test_what_begins_as_no_archive_does_is_not_waited_for(spool, name, data):
+    (spool.incoming / name).write_bytes(data)
     with pytest.raises(SourceError, match="not a readable archive"):
         Delivery(only(spool)).check()
 

@@ -103,6 +103,8 @@ class Delivery:
             _compare(self.exposure, self.exposure.marker, self._beat)
         try:
             files.check(self.exposure.path, self._beat)
+        except files.NoArchiveError:
+            raise
         except files.SourceError as error:
             if young(self.exposure.path) or self.changed():
                 raise UnfinishedError(f"{error.message}; it may still be written") from error

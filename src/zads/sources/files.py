@@ -55,6 +55,10 @@ class SourceError(ZadsError):
     """A source cannot be read at all."""
 
 
+class NoArchiveError(SourceError):
+    """A file is not what its name says, by what it begins with: nothing that is added to it can mend that."""
+
+
 def read(path: Path) -> Iterator[Item]:
     """Every file of `path`: by name, except in a compressed archive, which is read once, in its own order.
 
@@ -199,7 +203,8 @@ class _Archive:
         self._kind = ARCHIVES[archive_suffix(path.name).lower()]
         if why := self._unlike(head):
             self._file.close()
-            raise SourceError(f"{path.name} is not a readable archive: {why}", hint=TAKEN)
+            kind = NoArchiveError if head else SourceError
+            raise kind(f"{path.name} is not a readable archive: {why}", hint=TAKEN)
 
     def _unlike(self, head: bytes) -> str:
         """Why a file with this head is not what its name says; "" if it may be."""
@@ -208,7 +213,7 @@ class _Archive:
             return "empty file"
         if self._kind is None and found is None:
             what = packed.described(head[: packed.HEAD_BYTES])
-            return f"it is {what}" if what else ""
+            return f"it is {what}" if what else _first_header(head)
         if found == self._kind:
             return ""
         if found is not None:
@@ -292,6 +297,17 @@ class _Seekable:
         if self._file.tell() + size > self._size:
             raise packed.DamagedError("it ends within a file")
         self._file.seek(size, os.SEEK_CUR)
+
+
+def _first_header(head: bytes) -> str:
+    """Why a tar cannot begin with these bytes, "" if it can. No program writes less than a header at a time."""
+    if len(head) < tar.BLOCK:
+        return "it ends within a header"
+    try:
+        tar.check_header(head)
+    except packed.DamagedError as error:
+        return str(error)
+    return ""
 
 
 def _member(member: tar.Member, data: packed.Source) -> Item | None:

@@ -192,6 +192,12 @@ class Reader:
                 raise DamagedError(f"more than {MOST_ZEROS} zeros follow its end marker")
 
 
+def check_header(header: bytes) -> None:
+    """See that a block is a header, or the zeros of an empty archive. Raises DamagedError."""
+    if header != NUL:
+        _Fields.of(header)
+
+
 @dataclass(frozen=True)
 class _Fields:
     """What one header says."""
