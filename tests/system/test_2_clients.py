@@ -176,10 +176,14 @@ def test_the_page_works_as_written(kit: CopiedKit, there: list[str]) -> None:
     team = [(kit.directory / name).read_text().splitlines() for name in ("one.txt", "two.txt")]
     assert len({line.split()[1] for lines in team for line in lines}) == len(set(there))
     (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    python = [str(environment("clients") / "bin/python"), "-c", program]
+    # Whoever starts these tests in the background has them ignore Ctrl-C, and what they start with them.
+    python = ["env", "--default-signal=INT", str(environment("clients") / "bin/python"), "-c", program]
     with subprocess.Popen(python, cwd=kit.directory, stdout=subprocess.PIPE, env=kit.env, text=True) as process:
-        assert process.stdout is not None
-        assert all(process.stdout.readline() for _ in there)
-        process.send_signal(signal.SIGINT)
-        await_that("the page's program has ended", lambda: process.poll() is not None, 20)
+        try:
+            assert process.stdout is not None
+            assert all(process.stdout.readline() for _ in there)
+            process.send_signal(signal.SIGINT)
+            await_that("the page's program has ended", lambda: process.poll() is not None, 20)
+        finally:
+            process.kill()
     assert process.returncode == 0
