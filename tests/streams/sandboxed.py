@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def running(directory: Path) -> Iterator[Sandbox]:
     socket = directory / "run" / "socket"
     socket.parent.mkdir()
     socket.parent.chmod(0o777)  # without capabilities, root may write only where everybody may: here we are no root
-    name = f"zads-sandbox-test-{os.getpid()}"
+    name = f"zads-sandbox-test-{uuid.uuid4().hex[:12]}"
     process = subprocess.Popen(command(directory, socket, name, os.getuid()))
     try:
         yield Sandbox(name, directory, socket)
