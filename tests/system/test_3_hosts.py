@@ -122,12 +122,17 @@ def test_programs_run_in_confined_containers(system: System) -> None:
         assert described["Config"]["User"] not in ("", "root", "0"), described["Name"]
 
 
-def test_every_container_reports_its_health(system: System) -> None:
-    def unhealthy() -> list[str]:
+def test_every_container_reports_its_health_and_a_sandbox_is_known_by_its_worker(system: System) -> None:
+    def containers() -> dict[str, bool]:
         lines = system.on("apps-1", "docker ps --format '{{.Names}} {{.Status}}'").splitlines()
-        return [line for line in lines if "(healthy)" not in line]
+        return {line.split()[0]: "(healthy)" in line for line in lines}
 
-    await_that("every container is healthy", lambda: not unhealthy() or None, 120)
+    def all_well() -> bool:
+        # A worker whose sandbox does not answer ends.
+        wanted = {name.replace("zads-sandbox-", "zads-filters-") for name in containers()}
+        return {name for name, healthy in containers().items() if healthy} == wanted
+
+    await_that("every container is healthy", all_well, 120)
 
 
 def test_a_line_edited_by_hand_is_named_by_check_and_a_restart_that_is_due_is_made(system: System) -> None:
