@@ -126,7 +126,7 @@ class Drop(Protocol):
         """Put an archive into the spool, whole or not at all."""
 
     def pending(self) -> int:
-        """How many exposures wait there."""
+        """How many of the exposures that were put there wait."""
 
 
 class RemoteDrop:
@@ -139,15 +139,17 @@ class RemoteDrop:
         variables = inventory.hosts[hosts[0]]
         self._incoming = f"{variables.get('producer_spool', '/var/lib/zads/producer/spool')}/incoming"
         self._host, self._variables = hosts[0], variables
+        self._put: set[str] = set()
 
     def put(self, name: str, content: bytes) -> None:
         """Write under a hidden name, then rename: the producer never sees half an exposure."""
         there, hidden = f"{self._incoming}/{name}", f"{self._incoming}/.{name}"
         self._run(f"cat > '{hidden}' && mv '{hidden}' '{there}'", content)
+        self._put.add(name)
 
     def pending(self) -> int:
-        """How many exposures wait there."""
-        return int(self._run(f"ls '{self._incoming}' | wc -l") or b"0")
+        """How many of the exposures that were put there wait; another's may be deferred for days."""
+        return len(self._put.intersection(self._run(f"ls '{self._incoming}'").decode(errors="replace").split("\n")))
 
     def _run(self, script: str, given: bytes = b"") -> bytes:
         command = on_host(self._host, self._variables, script)
