@@ -6,6 +6,7 @@ Six daemons a site restart one after the other: that takes many minutes on two c
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conftest import STATE, System, playbook, run, streaming
+from conftest import STATE, System, playbook, read_topic, run, streaming
 
 SITES = ("origin", "public")
 PORTS = {"kafka": 9093, "zookeeper": 2182}
@@ -93,3 +94,23 @@ def test_a_host_restarted_on_request_interrupts_nobody(system: System, tmp_path:
     with watched_night(system, "20300202", tmp_path) as watch:
         run("make", "restart", "LIMIT=origin-2")
     assert watch.went_down == daemons(system, "origin-2")
+
+
+def test_a_system_whose_secrets_are_gone_for_good_is_given_new_ones(system: System, tmp_path: Path) -> None:
+    """As the runbook for a lost control machine says: what was published before is read after."""
+    topic, authority = "ztf_20181129_programid1", STATE / "secrets" / "public" / "kafka-ca.crt"
+    before, old = len(read_topic("admin-public", topic)), authority.read_bytes()
+    shutil.rmtree(STATE / "secrets")
+    for site in ("public", "origin"):
+        run("make", "stop", f"SITE={site}")
+    refused = run("make", "deploy", check=False)
+    assert refused.returncode != 0
+    assert not authority.exists()
+    run("make", "deploy", "ARGS=-e preflight_replace_secrets=true")
+    assert authority.read_bytes() != old
+    assert len(read_topic("admin-public", topic)) == before
+    run("make", "verify")
+    counts = playbook("deploy")
+    assert {name: count["changed"] for name, count in counts.items() if count["changed"]} == {}
+    with streaming("20300203", tmp_path, visits=6, alerts=20, seconds=300):
+        pass
