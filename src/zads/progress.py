@@ -47,12 +47,14 @@ def newest_topics(names: Iterable[str], survey: str) -> list[str]:
     return sorted(name for found in nights.values() for _, name in sorted(found)[-_NIGHTS:])
 
 
-def not_mirrored(origin: Mapping[Partition, Tail], public: Mapping[Partition, Tail], now: float) -> list[str]:
+def not_mirrored(
+    origin: Mapping[Partition, Tail], public: Mapping[Partition, Tail], now: float, under_way: float = UNDER_WAY
+) -> list[str]:
     """What is at the end of origin's partitions, and not at the end of public's."""
     late: dict[str, list[float]] = {}
     for where, tail in origin.items():
         there = public.get(where)
-        if (there is None or there.alert != tail.alert) and now - tail.arrived > UNDER_WAY:
+        if (there is None or there.alert != tail.alert) and now - tail.arrived > under_way:
             late.setdefault(where[0], []).append(now - tail.arrived)
     return [
         f"the mirror is behind: the last alerts of {len(ages)} partitions of {topic}, at origin for {min(ages):.0f} s "
@@ -62,13 +64,17 @@ def not_mirrored(origin: Mapping[Partition, Tail], public: Mapping[Partition, Ta
 
 
 def not_filtered(
-    group: str, public: Mapping[Partition, Tail], committed: Mapping[Partition, int], now: float
+    group: str,
+    public: Mapping[Partition, Tail],
+    committed: Mapping[Partition, int],
+    now: float,
+    under_way: float = UNDER_WAY,
 ) -> list[str]:
     """What the workers of a group have not been through, of alerts that have been at the public site for a while."""
     late = [
         tail
         for where, tail in public.items()
-        if committed.get(where, 0) <= tail.offset and now - tail.arrived > UNDER_WAY
+        if committed.get(where, 0) <= tail.offset and now - tail.arrived > under_way
     ]
     if not late:
         return []
@@ -140,8 +146,13 @@ def _tail(message: Message) -> Tail:
     )
 
 
-def problems(origin: Mapping[str, str], public: Mapping[str, str], policy: Policy) -> list[str]:
-    """Every hop that is behind and every open circuit, in words. Raises ZadsError if a site does not answer."""
+def problems(
+    origin: Mapping[str, str], public: Mapping[str, str], policy: Policy, under_way: float = UNDER_WAY
+) -> list[str]:
+    """Every hop that is behind and every open circuit, in words. Raises ZadsError if a site does not answer.
+
+    An alert may be ``under_way`` for so many seconds before a hop counts as behind.
+    """
     conf = origin
     try:
         there = kafka.admin(origin).list_topics(timeout=_ANSWER).topics
@@ -153,7 +164,7 @@ def problems(origin: Mapping[str, str], public: Mapping[str, str], policy: Polic
         at_origin = tails(origin, names)
         conf = public
         at_public = tails(public, names)
-        found = not_mirrored(at_origin, at_public, time.time())
+        found = not_mirrored(at_origin, at_public, time.time(), under_way)
         for group in policy.groups():
             reads = {number for entry in policy.filters if entry.group == group for number in policy.reads(entry)}
             mine = {
@@ -162,7 +173,7 @@ def problems(origin: Mapping[str, str], public: Mapping[str, str], policy: Polic
                 if (parsed := topics.parse(where[0], policy.survey)) and parsed[1] in reads
             }
             committed = kafka.committed(public, principals.filters(group), mine) if mine else {}
-            found += not_filtered(group, mine, committed, time.time())
+            found += not_filtered(group, mine, committed, time.time(), under_way)
         return found + open_circuits(_counts(public), [one.name for one in policy.filters if one.state != "off"])
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error

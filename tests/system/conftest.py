@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from zads import kafka
+from zads import kafka, progress
+from zads.access import Policy
 from zads.inventory import Inventory
 from zads.lab.hosts import Lab
 
@@ -98,6 +99,13 @@ def read_topic(user: str, topic: str) -> list[Message]:
         return records
     finally:
         consumer.close()
+
+
+def at_rest(system: System) -> None:
+    """Wait until all that the origin holds is at the public site, and every group of filters has been through it."""
+    policy = Policy.read(next(iter(system.inventory.hosts.values())))
+    sites = (client("admin-origin"), client("admin-public"))
+    await_that("nothing is under way", lambda: not progress.problems(*sites, policy, under_way=0), 60)
 
 
 class System:
