@@ -87,8 +87,9 @@ system: images ## The whole of inventories/local in containers: roles, clients, 
 bench: $(if $(filter packets scaling packets$(,)scaling,$(ROWS)),venv,images) ## Speed beside peers in one run, as ratios: an hour or more, ROWS=packets,scaling minutes [ALERTS=DIR]
 	@scripts/with-engine $(PY) scripts/bench.py $(ALERTS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
-drill: images ## Faults, rolling operations under load, clients of other languages, on the local system [NAME=part of a test's name]
-	scripts/with-engine .venv/bin/pytest -q tests/system/test_4_faults.py tests/system/drill_operations.py tests/system/drill_clients.py tests/system/drill_attack.py $(if $(NAME),-k '$(NAME)')
+drill: images ## Faults, rolling operations, clients of other languages; writes docs/drills.md [NAME=part of a test's name]
+	ZADS_DRILLS=docs/drills.md scripts/with-engine .venv/bin/pytest -q tests/system/test_4_faults.py \
+	    tests/system/drill_operations.py tests/system/drill_clients.py tests/system/drill_attack.py $(if $(NAME),-k '$(NAME)')
 
 runbook: venv ## Execute one runbook: make runbook NAME=broker-is-down ENV=local
 	@scripts/with-engine $(PY) scripts/runbook.py $(ENV) $(or $(NAME),$(error NAME= is a file of docs/runbooks))

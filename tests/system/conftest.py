@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+import drills
 from zads import kafka, progress
 from zads.access import Policy
 from zads.inventory import Inventory
@@ -183,6 +184,12 @@ def streaming(
     assert found["duplicates"] == 0
     for name, row in found["filters"].items():
         assert row["seen"] == found["alerts"]["public"], name
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the drills' results written into a page, if ``ZADS_DRILLS`` names one."""
+    if page := os.environ.get("ZADS_DRILLS"):
+        config.pluginmanager.register(drills.DrillPage(ROOT / page, ROOT))
 
 
 @pytest.fixture(scope="session")
