@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,9 @@ def attacked(system: System) -> Iterator[dict[str, int]]:
         running.wait(30)
 
 
-def test_a_broker_under_attack_lives_and_serves_its_neighbours(system: System, public_topic: str) -> None:
+def test_a_broker_under_attack_lives_and_serves_its_neighbours(
+    system: System, public_topic: str, record_property: Callable[[str, object], None]
+) -> None:
     def flight() -> float:
         return canary.send(client("admin-origin"), client("admin-public")).read_seconds
 
@@ -52,6 +54,8 @@ def test_a_broker_under_attack_lives_and_serves_its_neighbours(system: System, p
         assert held["stranger, claim of 100 MB"] == 0
         assert 1 <= sum(held.values()) <= 12, held  # what one address may hold, of both listeners
         during = max(flight() for _ in range(3))
+        record_property("slowest canary before and during", f"{before:.2f} s, {during:.2f} s")
+        record_property("connections held", sum(held.values()))
         assert during < before + 2, (before, during)
         assert len(read_topic("reader", public_topic)) > 0
     assert system.on(TARGET, "systemctl show -p MainPID -p NRestarts kafka") == started
