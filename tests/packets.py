@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+from collections.abc import Callable
 from typing import Any
 
 import fastavro
@@ -73,3 +75,19 @@ def encode(record: dict[str, Any], version: str | None = None, definition: dict[
 def make_packet(version: str = "4.01", candid: int = 1, history: int = 2, **candidate: Any) -> bytes:
     """The bytes of a packet of a schema version; keyword arguments set fields of its candidate."""
     return encode(make_record(version, candid, history, **candidate))
+
+
+def reencoded(
+    data: bytes,
+    change: Callable[[dict[str, Any]], object],
+    schema_change: Callable[[dict[str, Any]], object] | None = None,
+) -> bytes:
+    """A packet with its record changed in place, and its schema too where that is given."""
+    reader = fastavro.reader(io.BytesIO(data))
+    record, schema = next(iter(reader)), json.loads(reader.metadata["avro.schema"])
+    if schema_change:
+        schema_change(schema)
+    change(record)
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, schema, [record])
+    return buffer.getvalue()

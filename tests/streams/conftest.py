@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from broker import Broker, await_true, running
 
+from broker import Broker, running
 from zads.errors import ZadsError
-
-__all__ = ["Broker", "await_true"]  # what the tests take from here
 
 
 @pytest.fixture(scope="module")

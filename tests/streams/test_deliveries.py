@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Broker, await_true
 from prometheus_client import REGISTRY
-from test_producer import reencoded
 
+from broker import Broker, await_true
+from packets import reencoded
 from zads import audit, producer, topics
 from zads.commands.simulate import drop
 from zads.packet import Packet

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import Broker
 from typer.testing import CliRunner
 
+from broker import Broker
 from zads import kafka
 from zads.commands import filter as verbs
 from zads.packet import Packet

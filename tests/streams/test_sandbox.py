@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sandboxed
-from conftest import await_true
-from sandboxed import Sandbox
 
 import attacking
+import sandboxed
 from attacking import ATTACKS, SECRET
+from broker import await_true
+from sandboxed import Sandbox
 from zads.errors import ZadsError
 from zads.filters import launcher, owner
 from zads.filters.launcher import Nursery

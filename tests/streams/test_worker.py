@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Broker, await_true
 
+from broker import Broker, await_true
 from zads import kafka, principals, topics
 from zads.demo import filter_counts
 from zads.filters import worker

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import ROOT, System, client, read_topic
-
+from local_system import ROOT, System, client, read_topic
 from zads import canary
 
 TARGET = "public-1"

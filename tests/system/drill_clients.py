@@ -16,9 +16,9 @@ from confluent_kafka.admin import (
     UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
-from conftest import ROOT, STATE, System, client
-from kits import CopiedKit, all_there_is, environment, forget
 
+from kits import CopiedKit, all_there_is, environment, forget
+from local_system import ROOT, STATE, System, client
 from zads.access import Policy, User
 from zads.kit import Kit
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conftest import STATE, System, playbook, read_topic, run, streaming
+from local_system import STATE, System, playbook, read_topic, run, streaming
 
 SITES = ("origin", "public")
 PORTS = {"kafka": 9093, "zookeeper": 2182}

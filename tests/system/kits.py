@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
-from conftest import NIGHT, ROOT, STATE, await_that, client, read_topic
 
+from local_system import NIGHT, ROOT, STATE, await_that, client, read_topic
 from zads import topics
 
 SEPARATOR = b"--END-OF-ALERT--"

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import STATE, System, client, read_topic, run
+
+from local_system import STATE, System, client, read_topic, run
 
 
 def test_every_alert_of_the_night_is_at_both_sites_once(system: System, alerts: Path | None) -> None:

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import System, await_that, drop, make_night, put, read_topic
 
+from local_system import System, await_that, drop, make_night, put, read_topic
 from zads.sources import simulator
 
 NIGHT = "20300201"

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import NIGHT, ROOT, STATE, System, at_rest, await_that, client
-from kits import BLOCK, CopiedKit, all_there_is, environment, following, forget, unlabelled
 
+from kits import BLOCK, CopiedKit, all_there_is, environment, following, forget, unlabelled
+from local_system import NIGHT, ROOT, STATE, System, at_rest, await_that, client
 from zads.demo import passed_alerts
 
 PYTHON = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from conftest import System, await_that, drop, make_night, read_topic
-
+from local_system import System, await_that, drop, make_night, read_topic
 from zads import topics
 from zads.packet import Packet
 from zads.sources import simulator

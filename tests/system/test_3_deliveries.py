@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, System, await_that, run
+
+from local_system import ROOT, System, await_that, run
 
 HOST = "apps-1"
 REGISTRY = "127.0.0.1:5000"

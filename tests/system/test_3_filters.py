@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, System, await_that, client, drop, make_night, playbook, read_topic
 
 from attacking import DIRECTORY
+from local_system import ROOT, System, await_that, client, drop, make_night, playbook, read_topic
 from zads import topics
 from zads.demo import filter_counts
 from zads.filters.counts import Counts

@@ -7,8 +7,9 @@ import re
 
 import pytest
 import testinfra
-from conftest import System, await_that, playbook, run
 from testinfra.host import Host
+
+from local_system import System, await_that, playbook, run
 
 BROKERS = ["origin-1", "origin-2", "origin-3", "public-1", "public-2", "public-3"]
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import STATE, System, run
+
+from local_system import STATE, System, run
 
 SECRETS = STATE / "secrets"
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, STATE, System, run
+
+from local_system import ROOT, STATE, System, run
 from searching import base64_forms, needles, search
 
 HOSTS = ["origin-1", "origin-2", "origin-3", "public-1", "public-2", "public-3", "apps-1"]

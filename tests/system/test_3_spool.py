@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import System, await_that
+
+from local_system import System, await_that
 
 SPOOL = "/var/lib/zads/producer/spool"
 HOST = "apps-1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import System, run
+from local_system import System, run
 
 
 def test_all_that_is_broken_is_named_at_once(system: System) -> None:

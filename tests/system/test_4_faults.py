@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import System, await_that, client, make_night, run, streaming
 
+from local_system import System, await_that, client, make_night, run, streaming
 from zads import audit
 
 

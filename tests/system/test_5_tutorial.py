@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from conftest import ROOT, System, await_that, client, playbook, read_topic, run
 
 import tutorial
+from local_system import ROOT, System, await_that, client, playbook, read_topic, run
 from zads import demo, topics
 from zads.packet import Packet
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import docker
 import pytest
-from conftest import ROOT, System, run
+
+from local_system import ROOT, System, run
 
 
 @pytest.fixture

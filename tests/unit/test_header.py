@@ -10,10 +10,10 @@ from typing import Any
 
 import fastavro
 import pytest
-from test_schemas import COMPATIBLE, INCOMPATIBLE, OPTIONAL, candidate, edited
 
 import packets
 import zads.header
+from test_schemas import COMPATIBLE, INCOMPATIBLE, OPTIONAL, candidate, edited
 from zads import schemas
 from zads.filters.child import Decoded
 from zads.header import MAX_HEADERS, MAX_REFUSALS

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from test_schemas import edited
 
 import packets
+from test_schemas import edited
 from zads import metrics, producer, schemas
 from zads.cli import run
 from zads.packet import Packet, PacketError

@@ -14,11 +14,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import fastavro
 import pytest
-from conftest import Broker, await_true
 from prometheus_client import REGISTRY
 
+from broker import Broker, await_true
+from packets import reencoded
 from zads import metrics, schemas, topics
 from zads.commands.simulate import drop
 from zads.packet import Packet
@@ -84,18 +84,6 @@ def originals(*exposures: tuple[str, list[tuple[str, bytes]]]) -> Counter[bytes]
 
 def receipt(spool: Spool, name: str) -> dict:
     return json.loads((spool.done / f"{name}.json").read_text())
-
-
-def reencoded(data: bytes, change, schema_change=None) -> bytes:
-    """A packet with its record changed, and its schema too if need be."""
-    reader = fastavro.reader(io.BytesIO(data))
-    record, schema = next(iter(reader)), json.loads(reader.metadata["avro.schema"])
-    if schema_change:
-        schema_change(schema)
-    change(record)
-    out = io.BytesIO()
-    fastavro.writer(out, schema, [record])
-    return out.getvalue()
 
 
 def test_every_schema_and_programme_arrives_byte_for_byte_on_its_topic_with_its_headers(origin, spool, night):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from conftest import Broker
 
+from broker import Broker
 from zads import audit, canary, demo, kafka, subscriber, topics, warmup
 
 NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))

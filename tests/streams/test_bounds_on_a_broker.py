@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 
 import pytest
-from broker import ROOT, Broker, await_true, running
 
+from broker import ROOT, Broker, await_true, running
 from zads import kafka
 
 HEAP = "320m"  # the laptop's inventories
