@@ -84,8 +84,11 @@ streams: images ## Producer, worker and modules against a real broker
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
 	scripts/with-engine .venv/bin/pytest -q tests/system
 
-bench: $(if $(filter packets scaling packets$(,)scaling,$(ROWS)),venv,images) ## Speed beside peers in one run, as ratios: an hour or more, ROWS=packets,scaling minutes [ALERTS=DIR]
-	@scripts/with-engine $(PY) scripts/bench.py $(ALERTS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
+# Rows that measure packets in memory need no images.
+bench_needs := $(if $(filter-out packets scaling,$(subst $(,), ,$(or $(ROWS),all))),images,venv)
+
+bench: $(bench_needs) ## Ours beside peers, as ratios: an hour; ROWS=packets,scaling minutes [ROWS= ALERTS=DIR]
+	@scripts/with-engine $(PY) -m bench $(ALERTS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
 drill: images ## Faults, rolling operations, clients of other languages; writes docs/drills.md [NAME=part of a test's name]
 	ZADS_DRILLS=docs/drills.md scripts/with-engine .venv/bin/pytest -q tests/system/test_4_faults.py \

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker import Broker, running
+from bench.broker import Broker, running
 from zads.errors import ZadsError
 
 

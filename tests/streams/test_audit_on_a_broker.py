@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from broker import Broker
+from bench.broker import Broker
 from zads import audit, canary, demo, kafka, subscriber, topics, warmup
 
 NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))

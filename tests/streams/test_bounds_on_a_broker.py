@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from broker import ROOT, Broker, await_true, running
+from bench.broker import ROOT, Broker, await_true, running
 from zads import kafka
 
 HEAP = "320m"  # the laptop's inventories

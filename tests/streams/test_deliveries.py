@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from broker import Broker, await_true
+from bench.broker import Broker, await_true
 from packets import reencoded
 from zads import audit, producer, topics
 from zads.commands.simulate import drop

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from broker import Broker
+from bench.broker import Broker
 from zads import kafka
 from zads.commands import filter as verbs
 from zads.packet import Packet

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from broker import Broker, await_true
+from bench.broker import Broker, await_true
 from packets import reencoded
 from zads import metrics, schemas, topics
 from zads.commands.simulate import drop

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TopicPartition
 
-from broker import Broker, await_true, running
+from bench.broker import Broker, await_true, running
 from zads import access, kafka
 
 DAY_MS = 86_400_000

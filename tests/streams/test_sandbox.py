@@ -11,7 +11,7 @@ import pytest
 import attacking
 import sandboxed
 from attacking import ATTACKS, SECRET
-from broker import await_true
+from bench.broker import await_true
 from sandboxed import Sandbox
 from zads.errors import ZadsError
 from zads.filters import launcher, owner

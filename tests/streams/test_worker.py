@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from broker import Broker, await_true
+from bench.broker import Broker, await_true
 from zads import kafka, principals, topics
 from zads.demo import filter_counts
 from zads.filters import worker

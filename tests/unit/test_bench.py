@@ -6,16 +6,22 @@ import io
 import itertools
 import json
 import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import bench
 from bench import GROUPS, clocks, cuts, group, memory, packets, scaling
+from bench.basis import Basis, digest, given_packets
 from bench.report import Report, goal, key, show
 from bench.result import Context, Result, Series
 from zads.packet import Packet
 from zads.sources import simulator
 
 MACHINE = {"cores": 2, "processor": "fast"}
+BASIS = Basis("simulated", "0123456789abcdef", MACHINE)
 
 
 def row(*ours: float, **more) -> Result:
@@ -62,48 +68,101 @@ def test_the_verdict_is_of_the_goal_unless_the_row_is_worse_than_its_reference(s
     assert row(9.0, 10.0, 12.0, goal=goal, sense=sense).verdict(reference) == said
 
 
-def test_a_row_without_a_peer_is_compared_on_the_same_machine_alone():
-    absolute, ratio = row(9.0), Result("row", (1.0,), "s", "peer", (3.0,), "peer/ours")
-    first = Report("simulated", "", MACHINE)
-    first.add(row(1.0, sense="at most"))
-    first.add(Result("row", (1.0,), "s", "peer", (9.0,), "peer/ours"))
-    here = Report("simulated", "", MACHINE, first.kept())
-    elsewhere = Report("simulated", "", {**MACHINE, "cores": 64}, first.kept())
-    other_packets = Report("real", "", MACHINE, first.kept())
-    assert here.reference(absolute) == {"median": 1.0, "low": 1.0, "high": 1.0}
-    assert elsewhere.reference(absolute) is None
-    assert here.verdict(ratio) == elsewhere.verdict(ratio) == "worse"
-    assert other_packets.verdict(ratio) == "measured"
+RATIO = Result("row", (1.0,), "s", "peer", (3.0,), "peer/ours")
+FASTER = Result("row", (1.0,), "s", "peer", (9.0,), "peer/ours")
+
+
+def before(*rows: Result, basis: Basis = BASIS) -> dict[str, Any]:
+    """The references that a run with these rows leaves."""
+    report = Report(basis, "")
+    for one in rows:
+        report.add(one)
+    return report.kept()
+
+
+def test_a_row_is_worse_than_its_reference_on_the_same_packets_and_processors():
+    report = Report(replace(BASIS, machine={**MACHINE, "kernel": "another"}), "", before(FASTER, row(1.0)))
+    report.add(RATIO)
+    report.add(row(9.0, sense="at most"))
+    assert report.reference(RATIO) == {"median": 9.0, "low": 9.0, "high": 9.0}
+    assert [report.verdict(one) for one in report.results] == ["worse", "worse"]
+    assert (report.not_comparable, report.status) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("basis", "reason"),
+    [
+        (replace(BASIS, machine={"cores": 64, "processor": "fast"}), "2 cores of fast, this run on 64 cores of fast"),
+        (replace(BASIS, machine={"cores": 2, "processor": "slow"}), "2 cores of fast, this run on 2 cores of slow"),
+        (replace(BASIS, digest="other"), "other packets"),
+        (replace(BASIS, kind="real"), "no figures for packets of this kind"),
+    ],
+)
+def test_a_run_on_another_machine_or_other_packets_is_not_comparable_and_no_row_is_worse(basis, reason):
+    report = Report(basis, "", before(FASTER, row(1.0)))
+    report.add(RATIO)
+    report.add(row(9.0, goal=5.0, sense="at most"))
+    assert [report.verdict(one) for one in report.results] == ["measured", "short"]
+    assert report.status == 0
+    assert report.not_comparable.startswith("not comparable with the reference: ")
+    assert reason in report.not_comparable
+    assert report.reference_text(RATIO) == "not comparable"
+    assert report.not_comparable in report.html()
+    assert json.loads(report.json())["not_comparable"] == report.not_comparable
+
+
+def test_packets_are_the_same_in_any_order():
+    assert digest([b"one", b"two"]) == digest([b"two", b"one"]) != digest([b"one", b"one"])
+
+
+def test_the_committed_reference_says_what_it_was_measured_on():
+    references = json.loads(Path(bench.__file__).with_name("reference.json").read_text())
+    kind, simulated = given_packets(None)
+    for found in references.values():
+        assert Basis(kind, found["digest"], found["machine"]).difference(found) == ""
+    assert kind in references
+    assert len(simulated) == 200
 
 
 def test_what_is_kept_replaces_the_rows_of_this_run_and_no_others():
-    references = {"simulated": {"machine": MACHINE, "rows": {"old": {"median": 1}, "row": {"median": 1}}}, "real": {}}
-    report = Report("simulated", "", MACHINE, references)
+    old = Result("old", (5.0,), "s")
+    references = {**before(row(1.0), old), "real": {}}
+    report = Report(BASIS, "", references)
     report.add(row(2.0, 3.0, 4.00001))
     kept = report.kept()
-    assert kept["simulated"]["rows"] == {"old": {"median": 1}, "row": {"median": 3.0, "low": 2.0, "high": 4.0}}
+    assert kept["simulated"]["rows"] == {
+        "old": {"median": 5.0, "low": 5.0, "high": 5.0},
+        "row": {"median": 3.0, "low": 2.0, "high": 4.0},
+    }
     assert kept["real"] == {}
 
 
+def test_what_is_kept_of_another_machine_replaces_all_rows():
+    elsewhere = replace(BASIS, machine={**MACHINE, "cores": 64})
+    report = Report(elsewhere, "", before(row(1.0), Result("old", (5.0,), "s")))
+    report.add(row(2.0))
+    assert report.kept() == before(row(2.0), basis=elsewhere)
+
+
 def test_a_row_that_is_not_compared_is_neither_worse_nor_kept():
-    before = {"simulated": {"machine": MACHINE, "rows": {"row": {"median": 1.0, "low": 1.0, "high": 1.0}}}}
-    report = Report("simulated", "", MACHINE, before)
+    references = before(row(1.0))
+    report = Report(BASIS, "", references)
     grown = row(9.0, goal=10.0, sense="at most", compared=False)
     assert report.verdict(grown) == "met"
     assert report.verdict(row(9.0, goal=10.0, sense="at most")) == "worse"
     report.add(grown)
-    assert report.kept() == before
+    assert report.kept() == references
 
 
 def test_two_rows_of_one_name_are_a_mistake():
-    report = Report("simulated", "", MACHINE)
+    report = Report(BASIS, "")
     report.add(row(1.0))
     with pytest.raises(ValueError, match="two rows row"):
         report.add(row(2.0))
 
 
 def test_table_json_and_page_show_every_row_and_plot():
-    report = Report("simulated", "about it", MACHINE)
+    report = Report(BASIS, "about it")
     report.add(Result("cuts <&>", (2.0,), "µs", "loop", (20.0,), "peer/ours", 15.0, note="read so"))
     report.add(row(0.2, goal=0.25, sense="at most"))
     report.add(Series("Scaling", "filters", "µs", {"group": [(1, 2, 1, 3), (10, 20, 18, 22)]}, logarithmic=True))
@@ -157,8 +216,13 @@ def test_the_group_passes_what_the_loop_passes(rule, alerts, tmp_path):
         assert running.cost(alerts[:10]) > 0
 
 
-def test_the_cost_of_a_call_is_processor_time_an_input():
-    assert 1 < clocks.cost(lambda count: sum(range(count)), [10_000] * 3) < 100_000
+def test_the_cost_of_a_call_is_its_processor_time_in_microseconds(monkeypatch):
+    now = iter(range(1_000_000))
+    monkeypatch.setattr(clocks.time, "process_time", lambda: float(next(now)))
+    calls = []
+    # The clock moves on by one second each time it is read: once before and once after three inputs.
+    assert clocks.cost(calls.append, ["a", "b", "c"]) == pytest.approx(1e6 / 3)
+    assert calls == ["a", "b", "c"]
 
 
 def test_an_option_of_a_group_is_a_number(tmp_path):

@@ -17,6 +17,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from bench.basis import Basis
 from bench.report import Report
 from bench.result import Result, Series
 from zads import pages, report
@@ -264,7 +265,7 @@ def every_page(packets: list[Packet]) -> dict[str, str]:
 
 
 def _bench_page() -> str:
-    made = Report("simulated", "about it", {"cores": 2, "processor": "p" * 60})
+    made = Report(Basis("simulated", "", {"cores": 2, "processor": "p" * 60}), "about it")
     made.add(Result("cuts", (2.0,), "µs", "loop", (20.0,), "peer/ours", 15.0, note="read " * 30))
     made.add(Series("Scaling", "filters", "µs", {"group": [(1, 2, 1, 3), (10, 20, 18, 22)]}, logarithmic=True))
     return made.html()

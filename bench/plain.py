@@ -10,14 +10,15 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import fastavro
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from bench.broker import IMAGE
 from bench.cluster import APPS, Cluster, await_that
-from streams.broker import IMAGE
 
 PORT = 19092
 HEAP = "512m"
@@ -81,7 +82,7 @@ class PlainBroker:
 
     def topic(self, name: str, partitions: int) -> None:
         """Make a topic of one replica."""
-        client = AdminClient(self.conf)
+        client = AdminClient(dict(self.conf))
         for answer in client.create_topics([NewTopic(name, partitions, 1)]).values():
             answer.result(30)
 
@@ -149,7 +150,7 @@ def plain_loop(conf: dict[str, str], topic: str, packets: Iterable[bytes], *, re
     With `recode` each is read with fastavro and written anew, as there; settings are the client's defaults.
     """
     producer = Producer(dict(conf))
-    schemas: dict[str, object] = {}
+    schemas: dict[str, Any] = {}
     started = time.monotonic()
     for data in packets:
         producer.produce(topic, _again(data, schemas) if recode else data)
@@ -158,9 +159,9 @@ def plain_loop(conf: dict[str, str], topic: str, packets: Iterable[bytes], *, re
     return time.monotonic() - started
 
 
-def _again(data: bytes, schemas: dict[str, object]) -> bytes:
+def _again(data: bytes, schemas: dict[str, Any]) -> bytes:
     reader = fastavro.reader(io.BytesIO(data))
-    record = next(reader)
+    record = cast("dict[str, Any]", next(reader))
     schema = schemas.setdefault(record["schemavsn"], reader.writer_schema)
     written = io.BytesIO()
     fastavro.schemaless_writer(written, schema, record)

@@ -27,9 +27,8 @@ from typing import Any
 import fastavro
 import numpy as np
 
-from bench import clocks, group, scaling
+from bench import broker, clocks, group, scaling
 from bench.result import Context, Point, Result, Series
-from streams import broker
 from zads import topics
 from zads.errors import ZadsError
 from zads.packet import Packet

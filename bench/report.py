@@ -14,6 +14,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from bench.basis import Basis
 from bench.result import Result, Series, Verdict
 from zads import pages
 
@@ -28,16 +29,21 @@ References = dict[str, Any]
 class Report:
     """All that one run found, and what it is compared with.
 
-    `references` is the committed file: for each kind of packets the machine and the figures of a former run. Ratios are
-    compared on any machine, a row without a peer only on one with as many cores of the same processor.
+    `references` is the committed file: for each kind of packets the digest of those that were measured, the machine and
+    the figures of a former run. Rows are compared only on the same packets, and on as many cores of the same processor.
     """
 
-    kind: str  # of packets
+    basis: Basis
     about: str
-    machine: Mapping[str, Any]
     references: References = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
     series: list[Series] = field(default_factory=list)
+
+    @property
+    def not_comparable(self) -> str:
+        """The sentence that says why no row is compared with the reference; "" if they are."""
+        difference = self.basis.difference(self.references.get(self.basis.kind))
+        return f"not comparable with the reference: {difference}" if difference else ""
 
     def add(self, found: Result | Series) -> None:
         """Take in what a row group yields. Raises ValueError for a row that is there already."""
@@ -49,40 +55,43 @@ class Report:
         self.results.append(found)
 
     def reference(self, result: Result) -> Mapping[str, float] | None:
-        """What a row is compared with."""
-        before = self.references.get(self.kind)
-        if (
-            before is None
-            or not result.compared
-            or (result.figure == "ours" and not self._same_machine(before["machine"]))
-        ):
+        """The median, low and high that a row is compared with; None if it is not compared."""
+        if self.not_comparable or not result.compared:
             return None
-        found: Mapping[str, float] | None = before["rows"].get(key(result))
+        found: Mapping[str, float] | None = self.references[self.basis.kind]["rows"].get(key(result))
         return found
 
-    def _same_machine(self, other: Mapping[str, Any]) -> bool:
-        return all(self.machine[name] == other[name] for name in ("cores", "processor"))
+    def reference_text(self, result: Result) -> str:
+        """The same in words: the median, or that it is not comparable."""
+        if self.not_comparable and result.compared:
+            return "not comparable"
+        before = self.reference(result)
+        return show(before["median"]) if before else ""
 
     def verdict(self, result: Result) -> Verdict:
         """What is to be said of a row."""
         return result.verdict(self.reference(result))
 
+    @property
+    def status(self) -> int:
+        """The exit status: 1 if a row is worse than its reference."""
+        return int(any(self.verdict(row) == "worse" for row in self.results))
+
     def kept(self) -> References:
-        """The references with the rows of this run in the place of former ones of the same packets."""
-        before = self.references.get(self.kind, {"rows": {}})
-        rows = {key(row): {name: _round(getattr(row, name)) for name in _KEPT} for row in self.results if row.compared}
-        mine = {"machine": dict(self.machine), "rows": {**before["rows"], **rows}}
-        return {**self.references, self.kind: mine}
+        """The references with the rows of this run. Former rows of the same packets and machine stay beside them."""
+        rows = {} if self.not_comparable else dict(self.references[self.basis.kind]["rows"])
+        rows |= {key(row): {name: _round(getattr(row, name)) for name in _KEPT} for row in self.results if row.compared}
+        kept = {"digest": self.basis.digest, "machine": dict(self.basis.machine), "rows": rows}
+        return {**self.references, self.basis.kind: kept}
 
     def table(self) -> Table:
         """The rows, for a terminal."""
         table = Table("what", "peer", "figure", "range", "goal", "reference", "ours", "peer's", "", title=self.about)
         for row in self.results:
             said = self.verdict(row)
-            before = self.reference(row)
             table.add_row(
                 row.name, row.peer, figure(row), f"{show(row.low)} to {show(row.high)}", goal(row),
-                show(before["median"]) if before else "", cost(row, row.ours), cost(row, row.theirs), said,
+                self.reference_text(row), cost(row, row.ours), cost(row, row.theirs), said,
                 style=COLOURS[said],
             )  # fmt: skip
         return table
@@ -91,7 +100,8 @@ class Report:
         """All of it, to be read by programs."""
         rows = [row.record(self.reference(row)) | {"reference": self.reference(row)} for row in self.results]
         whole = {
-            "packets": self.kind, "about": self.about, "machine": self.machine, "rows": rows,
+            "packets": self.basis.kind, "digest": self.basis.digest, "about": self.about,
+            "machine": self.basis.machine, "not_comparable": self.not_comparable, "rows": rows,
             "series": [asdict(one) for one in self.series],
         }  # fmt: skip
         return json.dumps(whole, indent=1) + "\n"
@@ -99,20 +109,22 @@ class Report:
     def html(self) -> str:
         """All of it as a page that needs no other file."""
         template = pages.environment().from_string(PAGE.read_text())
-        ratios = [row for row in self.results if row.peer and row.sense == "at least"]
         rows = [
             {
                 "row": row, "verdict": self.verdict(row), "figure": figure(row), "goal": goal(row),
                 "range": f"{show(row.low)} to {show(row.high)}", "ours": cost(row, row.ours),
-                "theirs": cost(row, row.theirs), "reference": show(before["median"]) if before else "",
+                "theirs": cost(row, row.theirs), "reference": self.reference_text(row),
             }
             for row in self.results
-            for before in [self.reference(row)]
         ]  # fmt: skip
-        plots = [{"title": one.title, "note": one.note, "svg": _curves(one)} for one in self.series]
+        ratios = [row for row in self.results if row.peer and row.sense == "at least"]
+        with pages.drawing():
+            bars = _bars(ratios) if ratios else ""
+            plots = [{"title": one.title, "note": one.note, "svg": _curves(one)} for one in self.series]
         page: str = template.render(
-            about=self.about, machine=self.machine, rows=rows, bars=_bars(ratios) if ratios else "", plots=plots
-        )
+            about=self.about, machine=self.basis.machine, not_comparable=self.not_comparable, rows=rows,
+            bars=bars, plots=plots,
+        )  # fmt: skip
         return page
 
 
@@ -149,7 +161,6 @@ def _round(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-@pages.drawing()
 def _bars(rows: Sequence[Result]) -> str:
     """How many times as fast as each peer, with the range of the rounds and the goal."""
     drawn = Figure(figsize=(10, 0.9 + 0.5 * len(rows)), layout="constrained")
@@ -170,8 +181,8 @@ def _label(row: Result) -> str:
     return f"{row.name}\n{textwrap.shorten(f'beside {row.peer}', 60, placeholder=' ...')}"
 
 
-@pages.drawing()
 def _curves(series: Series) -> str:
+    """A plot of lines, each with the range of the rounds as a band."""
     drawn = Figure(figsize=(8, 4), layout="constrained")
     axes = drawn.add_subplot()
     for label, points in series.lines.items():

@@ -115,7 +115,6 @@ class Reader(threading.Thread):
         super().__init__(name="reader", daemon=True)
         self.produced: list[float] = []
         self.read: list[float] = []
-        self.bytes = 0
         self.ends: dict[int, int] = {}
         self._stop_reading = threading.Event()
         self._consumer = kafka.consumer(conf, conf.get("group.id", "reader"), **over)
@@ -135,8 +134,10 @@ class Reader(threading.Thread):
                     continue
                 self.produced.append(float(headers_of(message).get(topics.HEADER_PRODUCED, b"nan")))
                 self.read.append(time.time())
-                self.bytes += len(message.value())
-                self.ends[message.partition()] = message.offset() + 1
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None, "what was read has a place"
+                self.ends[partition] = offset + 1
 
     def stop(self) -> None:
         """Ask for the end of the reading."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.cimpl import NewTopic
 
 from zads import kafka, topics
 from zads.errors import ZadsError
@@ -21,7 +21,7 @@ from zads.errors import ZadsError
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image is not ours; `timeout` below does its work
 from testcontainers.core.container import DockerContainer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 IMAGE = ROOT / ".zads/cache/images/mirrormaker.json"
 READY_SECONDS = 120
 LIFE_SECONDS = 3600  # a container whose test run was killed ends itself, and is removed by the engine

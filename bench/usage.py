@@ -105,7 +105,7 @@ class Parts:
 
 def part_of(host: str, words: str, *, own: bool = False) -> str:
     """The part that a process is, by its host and its command line."""
-    if own or "bench.reader" in words:
+    if own:
         return "subscriber"
     if "kafka.Kafka" in words:
         return f"{host.partition('-')[0]} brokers"

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from bench import plain, profile
 from bench.cluster import APPS, OPENING, VISIT_ALERTS, Cluster, Played, Reader, await_that
-from bench.result import Context, Result, Series
+from bench.result import Context, Point, Result, Series
 from zads import kafka
 
 CHAIN_GOAL_MS = 1.50  # 1,333 alerts/s (80,000 a minute, the survey's peak) on two cores
@@ -75,7 +75,9 @@ def _producer(cluster: Cluster, context: Context) -> Iterator[Result]:
     cluster.new_night()
     packets = cluster.stream(VISIT_ALERTS)
     topic = cluster.topic
-    ours, coded, sent = [], [], []
+    ours: list[float] = []
+    coded: list[float] = []
+    sent: list[float] = []
     with _stopped(cluster, f"{MIRROR} {WORKER}"):
         for _ in range(context.rounds):
             ours.append(3 * VISIT_ALERTS / cluster.drop(cluster.ready(3), receipts=True))
@@ -253,7 +255,7 @@ def _bare(conf: dict[str, str], topic: str, alerts: int) -> float:
     while seen < alerts:
         message = consumer.poll(1.0)
         if message is not None and message.error() is None:
-            seen += len(message.value()) > 0
+            seen += bool(message.value())
     seconds = time.monotonic() - started
     consumer.close()
     return alerts / seconds
@@ -341,7 +343,7 @@ def _stored(cluster: Cluster, host: str, directory: str, topic: str) -> int:
 
 def _scaling(cluster: Cluster, context: Context) -> Iterator[Series]:
     """The cost of an alert with more workers and with more partitions."""
-    points = {"workers": [], "partitions": []}
+    points: dict[str, list[Point]] = {"workers": [], "partitions": []}
     for workers in (1, 2, 4):
         cluster.deploy("--tags", "filter_worker", "-e", json.dumps({"filter_groups": {"cuts": {"workers": workers}}}))
         points["workers"].append(_point(cluster, context, workers))
@@ -359,7 +361,7 @@ def _scaling(cluster: Cluster, context: Context) -> Iterator[Series]:
         )
 
 
-def _point(cluster: Cluster, context: Context, x: int) -> tuple[float, float, float, float]:
+def _point(cluster: Cluster, context: Context, x: int) -> Point:
     cluster.play(4)
     costs = [cluster.play(EXPOSURES // 2).cost for _ in range(min(3, context.rounds))]
     return x, statistics.median(costs), min(costs), max(costs)
