@@ -67,8 +67,8 @@ def client(user: str) -> dict[str, str]:
     return kafka.read_properties(STATE / "clients" / f"{user}.properties")
 
 
-def read_topic(user: str, topic: str) -> list[Message]:
-    """All committed records of a topic, read as a user to the end offsets of this moment."""
+def read_topic(user: str, topic: str, since: int = 0) -> list[Message]:
+    """Read the committed records of a topic as a user, from a moment (milliseconds since 1970) to the present end."""
     consumer = Consumer(
         {
             **client(user),
@@ -80,7 +80,9 @@ def read_topic(user: str, topic: str) -> list[Message]:
     )
     try:
         partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        places = [TopicPartition(topic, number, since) for number in partitions]
+        # Where nothing has come since then, Kafka answers with the end.
+        consumer.assign(consumer.offsets_for_times(places, timeout=20) if since else places)
         records: list[Message] = []
         at_end: set[int] = set()
         while len(at_end) < len(partitions):
