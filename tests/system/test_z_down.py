@@ -25,12 +25,17 @@ def neighbour(system: System) -> Iterator[tuple[str, str, str]]:
 
 
 def test_down_leaves_nothing_of_ours_and_everything_of_others(neighbour: tuple[str, str, str]) -> None:
-    run("make", "down")
     engine = docker.from_env()
-    filters = {"label": f"zads.checkout={ROOT}"}
-    assert engine.containers.list(all=True, filters=filters) == []
-    assert engine.networks.list(filters=filters) == []
-    assert engine.volumes.list(filters=filters) == []
+
+    def ours() -> list[int]:
+        """How many containers, networks and volumes of this checkout there are."""
+        filters = {"label": f"zads.checkout={ROOT}"}
+        kinds = (engine.containers.list(all=True, filters=filters), engine.networks.list(filters=filters))
+        return [len(found) for found in (*kinds, engine.volumes.list(filters=filters))]
+
+    assert 0 not in ours()[:2], "the system is up"
+    run("make", "down")
+    assert ours() == [0, 0, 0]
     container, network, volume = neighbour
     assert engine.containers.get(container).name == "not-of-zads"
     assert engine.networks.get(network).name == "not-of-zads"
