@@ -1,6 +1,6 @@
-"""`make bench`: rows of figures beside peers. The groups of rows, in the order in which they run."""
+"""`make bench`: figures of ours beside those of peers."""
 
-#: ROWS=NAME chooses groups: each is the module of that name here. What it measures, and roughly how long it takes.
+#: The groups of rows, in the order in which they run: module, what it measures, and about how long that takes.
 GROUPS = {
     "packets": "packets in memory, beside what users write (2 minutes)",
     "scaling": "cost of an alert by number of filters and size of packets (2 minutes)",

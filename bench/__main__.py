@@ -1,4 +1,4 @@
-"""`make bench`: ours beside peers in the same run, repeated, with the spread, against the last committed reference.
+"""`make bench`: measure ours and peers in one run, several times, and compare with the committed reference.
 
     python -m bench [DIRECTORY OF PACKETS] [--rows GROUP,GROUP] [--rounds N] [--set NAME=VALUE] [--keep]
 
@@ -34,7 +34,7 @@ console = Console(stderr=True, highlight=False)
 
 
 def chosen_groups(rows: str) -> list[str]:
-    """The groups that are asked for, in their order. Raises ZadsError naming one that does not exist."""
+    """The groups that are asked for, in the order of GROUPS. Raises ZadsError naming one that does not exist."""
     wanted = [name.strip() for name in rows.split(",") if name.strip()] or list(GROUPS)
     if unknown := sorted(set(wanted) - GROUPS.keys()):
         raise ZadsError(f"there are no rows {unknown[0]!r}", hint=f"choose from {', '.join(GROUPS)}")
@@ -72,7 +72,7 @@ def main(
     try:
         run(report, context, groups)
     finally:  # the rows of an hour are shown even if the next one fails
-        if report.results or report.series:  # without any, the page that lies there is an older run's
+        if report.results or report.series:  # without any, the page on the disk is an older run's
             Console(width=max(150, console.width)).print(report.table())
             print(f"bench: {(OUT / 'reports/bench.html').relative_to(ROOT)}")
     if report.not_comparable:

@@ -23,7 +23,7 @@ class Basis:
     """The packets and the machine of a run."""
 
     kind: str  # of packets, in words
-    digest: str  # of the packets, in whatever order
+    digest: str  # of the packets, in any order
     machine: Mapping[str, Any]
 
     def difference(self, reference: Mapping[str, Any] | None) -> str:
@@ -43,7 +43,7 @@ def processors(machine: Mapping[str, Any]) -> str:
 
 
 def digest(packets: Sequence[bytes]) -> str:
-    """Hexadecimal digits that stand for a set of packets."""
+    """A hash of some packets that does not depend on their order, in hexadecimal."""
     return hashlib.sha256(b"".join(sorted(hashlib.sha256(data).digest() for data in packets))).hexdigest()[:16]
 
 

@@ -24,7 +24,7 @@ from testcontainers.core.container import DockerContainer
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE = ROOT / ".zads/cache/images/mirrormaker.json"
 READY_SECONDS = 120
-LIFE_SECONDS = 3600  # a container whose test run was killed ends itself, and is removed by the engine
+LIFE_SECONDS = 3600  # if the test run is killed, the container ends after this, and the engine removes it
 
 ZOOKEEPER = """
 dataDir=/data/zookeeper
@@ -73,7 +73,7 @@ class Broker:
     container: DockerContainer
 
     def create(self, *names: str, partitions: int = 1, **config: str) -> None:
-        """Create topics and wait until they can be written; `config` with _ for the dots."""
+        """Create topics and wait until they can be written. The names of `config` have _ in place of dots."""
         admin = kafka.admin(self.conf)
         settings = {name.replace("_", "."): value for name, value in config.items()}
         for answer in admin.create_topics(
@@ -82,12 +82,12 @@ class Broker:
             try:
                 answer.result(30)
             except KafkaException as error:
-                # No test makes a topic twice: the answer got lost, and librdkafka asked once more.
+                # No test creates a topic twice: the first answer was lost, and librdkafka asked again.
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
 
     def read_all(self, topic: str) -> list[Message]:
-        """Every committed record, each partition in its order, to the end that the topic has now."""
+        """Every committed record up to the present end, by partition and offset."""
         reader = kafka.consumer(
             self.conf, f"test-{os.getpid()}", **{"enable.partition.eof": True, "fetch.wait.max.ms": 20}
         )
@@ -114,7 +114,7 @@ class Broker:
 def await_true(
     condition: Callable[[], bool], what: str, seconds: float = 30, state: Callable[[], str] = lambda: ""
 ) -> None:
-    """Wait for a condition; a failure says what was waited for, and what `state` then has to say."""
+    """Wait for a condition. A failure names what did not come true, and shows the text of `state`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}\n{state()}"
@@ -123,7 +123,7 @@ def await_true(
 
 @contextmanager
 def running(heap: str = "384m", settings: Mapping[str, object] = MappingProxyType({})) -> Iterator[Broker]:
-    """Start a broker with further settings, and remove it. Errors: ZadsError when its image has not been built."""
+    """Start a broker with further settings, and remove it at the end. Raises ZadsError if its image is not built."""
     if not IMAGE.exists():
         raise ZadsError("the image of Kafka has not been built", hint="run `make images`")
     container = (
@@ -136,7 +136,7 @@ def running(heap: str = "384m", settings: Mapping[str, object] = MappingProxyTyp
         .with_kwargs(labels={"zads": "streams"}, auto_remove=True, healthcheck={"test": ["NONE"]}, init=True)
         .with_command(["sh", "-c", START])
     )
-    # A run that is told to end (a CI job's time limit) must tidy up like one that is interrupted at the keyboard.
+    # SIGTERM (a CI job's time limit) must clean up as Ctrl-C does.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     container.start()
     conf: dict[str, str] = {}
@@ -152,7 +152,7 @@ def running(heap: str = "384m", settings: Mapping[str, object] = MappingProxyTyp
     finally:
         container.stop(force=True, delete_volume=True)
         for used in (conf, _silent(conf)):
-            kafka.forget_admin(used)  # the next broker has this address, and is another cluster
+            kafka.forget_admin(used)  # the next broker has the same address but is another cluster
         signal.signal(signal.SIGTERM, before)
 
 

@@ -1,9 +1,11 @@
 """The whole chain on one machine: spool, origin, mirror, public site, a hundred filters, a subscriber.
 
-Everything is measured on the deployment of inventories/bench: encrypted, replicated three times on each site, exactly
-once, and warm. Its main figure is CPU-milliseconds an alert: what the whole machine was busy with, divided by the
-alerts. Options: KEEP=1 leaves the deployment up, CHAIN=producer,mirror,... measures only these, CHAIN_ROUNDS=3 says how
-often, WARM=420 for how many seconds at most it is warmed.
+Everything is measured on the deployment of inventories/bench, which is warm, encrypted, exactly once, and has three
+replicas on each site. The main figure is CPU-milliseconds an alert: the busy time of the whole machine, divided by the
+number of alerts.
+
+Options: KEEP=1 leaves the deployment up, CHAIN=producer,mirror,... measures only these rows, CHAIN_ROUNDS=3 is the
+number of repetitions, WARM=420 the longest warm-up in seconds.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def measure(context: Context) -> Iterator[Result | Series]:
 
 @contextlib.contextmanager
 def _stopped(cluster: Cluster, units: str) -> Iterator[None]:
-    """Without some of the services on the host of the programs."""
+    """Stop some services on the programs' host during the body."""
     cluster.on(APPS, f"systemctl stop {units}")
     try:
         yield
@@ -71,7 +73,7 @@ def _stopped(cluster: Cluster, units: str) -> Iterator[None]:
 
 
 def _producer(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """Spool to acknowledged on three replicas, and the loop that others write, with nothing else running."""
+    """From the spool to three replicas, and beside it the loop that others write. Nothing else runs."""
     cluster.new_night()
     packets = cluster.stream(VISIT_ALERTS)
     topic = cluster.topic
@@ -83,22 +85,22 @@ def _producer(cluster: Cluster, context: Context) -> Iterator[Result]:
             ours.append(3 * VISIT_ALERTS / cluster.drop(cluster.ready(3), receipts=True))
             for rates, recode in ((coded, True), (sent, False)):
                 rates.append(VISIT_ALERTS / plain.plain_loop(cluster.origin, topic, packets, recode=recode))
-    loop = "alert_stream's loop: read, write anew, produce, poll; default settings"
+    loop = "alert_stream's loop: read, encode again, produce, poll; default settings"
     yield Result(
         "producer, spool to acknowledged, RF 3", ours, "alerts/s", loop, coded, "ours/peer", 5.0,
         note="ours validates and commits transactions; the loop forgets what was not acknowledged",
     )  # fmt: skip
-    bare = "the same loop on bytes as they are, neither read nor checked"
-    yield Result("producer, beside bytes that nobody looks at", ours, "alerts/s", bare, sent, "ours/peer")
+    bare = "the same loop on the bytes, which it neither reads nor checks"
+    yield Result("producer, beside unchecked bytes", ours, "alerts/s", bare, sent, "ours/peer")
 
 
 # --- the mirror -------------------------------------------------------------------------------------------------------
 
 
 def _mirror(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """How fast a backlog crosses: MirrorMaker 2 with its defaults between the two sites, then ours.
+    """How fast a backlog is mirrored: by MirrorMaker 2 with its defaults, then by ours.
 
-    Each is warm (it has mirrored one backlog) and is paused while the next backlog is produced.
+    Each has mirrored one backlog before, to be warm, and is paused while the next backlog is produced.
     """
     cluster.new_night()
     topic = cluster.topic
@@ -117,7 +119,7 @@ def _mirror(cluster: Cluster, context: Context) -> Iterator[Result]:
 
 
 def _drained(cluster: Cluster, container: str, copy: str, alerts: int) -> float:
-    """Alerts a second at which a paused mirror, let go, brings a backlog across."""
+    """Alerts a second at which a mirror, once it is resumed, copies a backlog."""
     cluster.on(APPS, f"docker pause {container}")
     plain.send_all(cluster.origin, cluster.topic, cluster.stream(alerts), **BATCHES)
     reader = Reader(cluster.public, copy)
@@ -143,7 +145,7 @@ def _end(conf: dict[str, str], topic: str) -> int:
         client.close()
 
 
-#: As our producer sends.
+#: Our producer's settings for batches.
 BATCHES = {
     name: kafka.PRODUCER[name]
     for name in ("compression.codec", "compression.level", "batch.size", "linger.ms", "message.max.bytes")
@@ -154,12 +156,12 @@ BATCHES = {
 
 
 def _chain(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """The main figure, and the survey's original shape beside it."""
+    """The main figure, beside the survey's original set-up."""
     plays = [cluster.play(EXPOSURES) for _ in range(context.rounds)]
     original = _original(cluster, context)
     yield Result(
         "whole chain, strict", [play.rate for play in plays], "alerts/s",
-        "the original's shape: one broker a site, RF 1, no encryption, MirrorMaker's defaults, no filters", original,
+        "the original set-up: one broker a site, RF 1, no encryption, MirrorMaker's defaults, no filters", original,
         "ours/peer", 1.0,
     )  # fmt: skip
     yield Result(
@@ -177,7 +179,7 @@ def by_part(plays: list[Played]) -> str:
 
 
 def _original(cluster: Cluster, context: Context) -> list[float]:
-    """Alerts a second of the original's shape: loop, broker, default mirror, broker, subscriber."""
+    """Alerts a second of the original set-up: loop, broker, default mirror, broker, subscriber."""
     rates = []
     topic = cluster.topic
     packets = cluster.stream(2 * VISIT_ALERTS)
@@ -201,7 +203,7 @@ def _original(cluster: Cluster, context: Context) -> list[float]:
 
 
 def _latency(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """From the producer's stamp to a subscriber of the public site, at three paces."""
+    """Latency from the producer's stamp to a subscriber of the public site, at three rates."""
     for name, alerts, interval, exposures, goal in PACES:
         plays = [cluster.play(exposures, alerts, interval) for _ in range(context.rounds)]
         shares = " / ".join(f"{statistics.median(p.percentile(q) for p in plays):.3f}" for q in (50, 95, 99, 100))
@@ -216,7 +218,7 @@ def _latency(cluster: Cluster, context: Context) -> Iterator[Result]:
 
 
 def _catch_up(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """A subscriber rewinds the night; beside it a bare librdkafka consumer on one plain broker with the same alerts."""
+    """A subscriber reads a night again, beside a bare librdkafka consumer of the same alerts on one plain broker."""
     cluster.new_night()
     played = cluster.play(20)
     alerts, topic = played.alerts, cluster.topic
@@ -247,7 +249,7 @@ def _rewound(conf: dict[str, str], topic: str, alerts: int) -> float:
 
 
 def _bare(conf: dict[str, str], topic: str, alerts: int) -> float:
-    """The client's own example: poll, with its default settings."""
+    """Alerts a second of the client library's own example: a loop around poll, with default settings."""
     consumer = Consumer({**conf, "group.id": "bench", "enable.auto.commit": False})
     numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
@@ -262,7 +264,7 @@ def _bare(conf: dict[str, str], topic: str, alerts: int) -> float:
 
 
 def _fan_out(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """The stream's latency at 33/s with one subscriber and with thirty."""
+    """Latency at 33 alerts/s with one subscriber and with thirty."""
     name, alerts, interval, exposures, _ = PACES[0]
     one, many = [], []
     for _ in range(context.rounds):
@@ -287,7 +289,7 @@ def _fan_out(cluster: Cluster, context: Context) -> Iterator[Result]:
 
 
 def _bytes(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """What an alert takes on the way to a subscriber and on one broker's disk, and what it would take otherwise."""
+    """Bytes of an alert on the way to a subscriber and on a broker's disk, with our compression and with others."""
     cluster.new_night()
     alerts = cluster.play(4).alerts + OPENING
     packets = cluster.stream(alerts)
@@ -302,7 +304,7 @@ def _bytes(cluster: Cluster, context: Context) -> Iterator[Result]:
             disk[codec] = _stored(cluster, "public-1", "/var/lib/kafka/peer", codec) / alerts
     whole = b"".join(context.packets)
     least = len(lzma.compress(whole, preset=9 | lzma.PRESET_EXTREME)) / len(whole)
-    bound = f"xz, at its slowest and over all packets at once: {least:.3f}"
+    bound = f"xz at its slowest level, over all packets at once: {least:.3f}"
     for where, found in (("wire", wire), ("disk", disk)):
         ours = [found["ours"]]
         yield Result(
@@ -319,18 +321,18 @@ def _bytes(cluster: Cluster, context: Context) -> Iterator[Result]:
 
 
 def _received(conf: dict[str, str], topic: str, alerts: int) -> float:
-    """Bytes an alert that a client received, by its own count (before encryption)."""
-    told: list[int] = []
-    over = {"statistics.interval.ms": 200, "stats_cb": lambda text: told.append(json.loads(text)["rx_bytes"])}
+    """Bytes that a client received for each alert, by its own count (after decryption)."""
+    received: list[int] = []
+    over = {"statistics.interval.ms": 200, "stats_cb": lambda text: received.append(json.loads(text)["rx_bytes"])}
     reader = Reader(conf, topic, rewind=True, **over)
     reader.start()
     try:
         await_that("all read", lambda: len(reader.read) >= alerts, reader.is_alive)
-        seen = len(told)
-        await_that("its statistics", lambda: len(told) > seen + 1)
+        seen = len(received)
+        await_that("its statistics", lambda: len(received) > seen + 1)
     finally:
         reader.close()
-    return told[-1] / alerts
+    return received[-1] / alerts
 
 
 def _stored(cluster: Cluster, host: str, directory: str, topic: str) -> int:
@@ -342,7 +344,7 @@ def _stored(cluster: Cluster, host: str, directory: str, topic: str) -> int:
 
 
 def _scaling(cluster: Cluster, context: Context) -> Iterator[Series]:
-    """The cost of an alert with more workers and with more partitions."""
+    """The cost of an alert by the number of workers and of partitions."""
     points: dict[str, list[Point]] = {"workers": [], "partitions": []}
     for workers in (1, 2, 4):
         cluster.deploy("--tags", "filter_worker", "-e", json.dumps({"filter_groups": {"cuts": {"workers": workers}}}))
@@ -371,7 +373,7 @@ def _point(cluster: Cluster, context: Context, x: int) -> Point:
 
 
 def _profile(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """Where the machine's time goes while the chain runs flat out: by part, by thread, by what is done."""
+    """Where processor time goes at full load: by part, by thread and by kind of work."""
     plays = []
     with profile.recording(context.out / "chain.perf") as recorded:
         plays.append(cluster.play(EXPOSURES))
@@ -381,7 +383,7 @@ def _profile(cluster: Cluster, context: Context) -> Iterator[Result]:
     yield Result("whole chain, cost while profiled", [plays[0].cost], "CPU-ms an alert", note=by_part(plays))
 
 
-#: The main figures first: whoever has no hour interrupts after them.
+#: The main figures come first, so that a run can be interrupted after them.
 ROWS: dict[str, Callable[[Cluster, Context], Iterator[Result | Series]]] = {
     "chain": _chain,
     "profile": _profile,

@@ -1,4 +1,4 @@
-"""Processor time, which other work on the machine disturbs least, of this process and of those that it started."""
+"""Processor time of this process and of those that it started. Other work on the machine disturbs it least."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-SHORTEST = 0.1  # seconds: what takes less is repeated, for a clock and an interruption are not that fine
-SLICE = 10  # inputs that one way takes before it is the next one's turn
+SHORTEST = 0.1  # seconds; work that takes less is repeated, as clocks and interruptions would distort it
+SLICE = 10  # inputs that a way processes before the next way has its turn
 
-#: Something to be measured, and what it is called with, one after the other.
+#: A function to measure, and the inputs that it is called with, one after the other.
 Way = tuple[Callable[[Any], object], Sequence[Any]]
 
 
 def cost(work: Callable[[Any], object], inputs: Sequence[Any]) -> float:
-    """Processor time of one call in microseconds, over as many passes through the inputs as make a fair measurement."""
+    """Processor time of a call in microseconds: the mean over all inputs, which are repeated for SHORTEST seconds."""
     return together({"": (work, inputs)})[""]
 
 
 def together(ways: Mapping[str, Way]) -> dict[str, float]:
-    """Processor time of a call in microseconds, of several ways that take turns every few inputs.
+    """Processor time of a call in microseconds, for several ways that take turns every few inputs.
 
-    What slows the machine down for a moment (another's load on the caches, a lower clock) so meets all of them.
+    So anything that slows the machine for a moment (other load on the caches, a lower clock) slows all ways.
     """
     seconds = dict.fromkeys(ways, 0.0)
     passes = 0
@@ -39,7 +39,7 @@ def together(ways: Mapping[str, Way]) -> dict[str, float]:
 
 
 def children(pid: int | str = "self") -> set[int]:
-    """The processes that a process (this one, if none is named) has started."""
+    """The child processes of a process; of this one by default."""
     found: set[int] = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
         found.update(map(int, (task / "children").read_text().split()))
@@ -47,8 +47,8 @@ def children(pid: int | str = "self") -> set[int]:
 
 
 def spent(processes: set[int]) -> float:
-    """Processor seconds that this process and some others have spent so far."""
-    # A process's clock has the number that clock_getcpuclockid(3) makes of its id.
+    """Processor seconds that this process and some others have used so far."""
+    # The number of a process's clock is calculated as by clock_getcpuclockid(3).
     return time.process_time() + sum(time.clock_gettime(~pid << 3 | 2) for pid in processes)
 
 

@@ -1,8 +1,7 @@
-"""The deployed system that the chain's figures come from: inventories/bench in containers, played and watched.
+"""The deployed system that the chain is measured on: inventories/bench in containers.
 
-It is brought up by what everybody uses (the lab and the playbook `deploy`), and is fed as the telescope's pipeline
-does it: exposures are renamed into the producer's spool. They lie ready on that host before a measurement begins, so
-that making and carrying them is no part of it.
+The lab and the playbook `deploy` bring it up. It is fed as by the telescope's pipeline: exposures are renamed into the
+producer's spool. They are made and copied to that host before a measurement begins.
 """
 
 from __future__ import annotations
@@ -37,16 +36,16 @@ APPS = "apps-1"
 STAGED = "/var/lib/zads/bench"
 SPOOL = "/var/lib/zads/producer/spool"
 PROGRAMME = 1
-#: Alerts that one night may hold before its topics are deleted: they lie in memory, three times on each site.
+#: Alerts of a night before its topics are deleted: three replicas on each site are in memory.
 NIGHT_ALERTS = 45_000
 VISIT_ALERTS = 1_000
-#: Alerts that open a night: when they have been read, every hop knows its topics.
+#: Alerts that open a night. When they have been read, every hop knows its topics.
 OPENING = 60
-#: Java's compiler has this part of the processor time at most when the brokers are warm.
+#: When the brokers are warm, Java's compiler takes at most this part of the processor time.
 COMPILING = 0.05
-#: So long may a play take beyond its last exposure.
+#: The longest wait for the last alerts after the last exposure.
 PATIENCE_SECONDS = 240.0
-#: Between the numbers of an alert's copies; no two of a survey's candids differ by a small multiple of it.
+#: Added to an alert's candid for each copy. No two candids of a survey differ by a small multiple of it.
 _STRIDE = 1_000_003
 _DROP = """
 import json, os, sys, time
@@ -60,7 +59,7 @@ while receipts and os.listdir("{incoming}"):
 print(time.monotonic() - started)
 """.replace("{incoming}", f"{SPOOL}/incoming").replace("{staged}", STAGED)
 
-# Bytes that are in the night already are not published again: each exposure has numbers of its own.
+# The producer does not publish the same bytes twice in a night: each exposure gets new candids.
 _RENUMBER = """
 import json, sys, tarfile
 def encoded(value):
@@ -84,13 +83,13 @@ for source, target, candids, shift in json.load(sys.stdin):
 
 @dataclass(frozen=True)
 class Played:
-    """What one play of some exposures gave."""
+    """The measurement of some exposures that were played."""
 
     alerts: int
     usage: Usage
-    #: seconds from the producer's stamp to the moment of reading, by alert
+    #: seconds from the producer's stamp to the reading, of each alert
     latencies: np.ndarray
-    #: from the first stamp to the last reading
+    #: from the first producer's stamp to the last reading
     seconds: float
 
     @property
@@ -100,16 +99,16 @@ class Played:
 
     @property
     def cost(self) -> float:
-        """CPU-milliseconds an alert: all that the machine was busy with."""
+        """CPU-milliseconds an alert: the busy time of the whole machine."""
         return 1000 * self.usage.busy / self.alerts
 
     def percentile(self, share: float) -> float:
-        """Of the latencies, in seconds."""
+        """A percentile of the latencies, in seconds."""
         return float(np.percentile(self.latencies, share))
 
 
 class Reader(threading.Thread):
-    """A subscriber: reads topics from their ends (or beginnings) and notes when each alert was produced and read."""
+    """A subscriber: reads a topic from its end (or beginning) and records when each alert was produced and read."""
 
     def __init__(self, conf: dict[str, str], name: str, *, rewind: bool = False, **over: object) -> None:
         super().__init__(name="reader", daemon=True)
@@ -140,11 +139,11 @@ class Reader(threading.Thread):
                 self.ends[partition] = offset + 1
 
     def stop(self) -> None:
-        """Ask for the end of the reading."""
+        """Ask the thread to end."""
         self._stop_reading.set()
 
     def close(self) -> None:
-        """End the reading."""
+        """End the thread and close the consumer."""
         self.stop()
         self.join()
         self._consumer.close()
@@ -161,13 +160,11 @@ class Cluster:
         self._packets: Sequence[bytes] = ()
         self._tars: dict[int, list[tuple[str, list[int]]]] = {}
         self._played = 0
-        #: of a night's topics
+        #: partitions of a night's topics
         self.partitions = int(self._lab.inventory.common("topics_night")["partitions"])
 
-    # --- up and down -------------------------------------------------------------------------------------------------
-
     def up(self) -> float | None:
-        """Bring it up and deploy. Returns the seconds of the deployment, or None if it was not the first."""
+        """Start the hosts and deploy. Returns the seconds of a first deployment, None for a later one."""
         self.command(".venv/bin/python", "scripts/images.py")
         fresh = not self._lab.containers()
         self._lab.up()
@@ -191,7 +188,7 @@ class Cluster:
         down(self.root, ENV)
 
     def deploy(self, *options: str) -> float:
-        """Deploy what the inventory says, and `options` of ansible-playbook; how many seconds it took."""
+        """Deploy the inventory, with further options of ansible-playbook. Returns the seconds that it took."""
         started = time.monotonic()
         self.command("scripts/ansible", ENV, "deploy", *options)
         seconds = time.monotonic() - started
@@ -199,7 +196,7 @@ class Cluster:
         return seconds
 
     def command(self, *words: str) -> str:
-        """Run a command of the front door; its output. Errors: ZadsError with the end of it."""
+        """Run a command in the repository's root. Returns its output. Raises ZadsError with the end of it."""
         result = subprocess.run(
             words, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             check=False,
@@ -209,7 +206,7 @@ class Cluster:
         return result.stdout
 
     def on(self, host: str, script: str, given: bytes = b"") -> str:
-        """Run a shell script on a host, as root; its output. Errors: ZadsError with what it said."""
+        """Run a shell script on a host, as root. Returns its output. Raises ZadsError with its messages."""
         container = str(self._lab.container(host).name)
         command = ["docker", "exec", "-i", container, "sh", "-ec", script]
         result = subprocess.run(command, input=given, capture_output=True, check=False)
@@ -217,20 +214,18 @@ class Cluster:
             raise ZadsError(f"{host}: {script!r} failed: {(result.stderr or result.stdout).decode()[-2000:]}")
         return result.stdout.decode()
 
-    # --- what is played ----------------------------------------------------------------------------------------------
-
     def load(self, packets: Sequence[bytes]) -> None:
-        """The packets that are played, over and over: those of the public programme."""
+        """Take the packets of the public programme, to be played repeatedly."""
         self._packets = [data for data in packets if Packet.trusted(data).programid == PROGRAMME]
-        self._used = NIGHT_ALERTS  # the next play begins a night of its own
+        self._used = NIGHT_ALERTS  # the next play begins a new night
 
     @property
     def topic(self) -> str:
-        """The topic of the night that is being played."""
+        """The topic of the present night."""
         return topics.topic(f"{self._night:%Y%m%d}", PROGRAMME)
 
     def new_night(self) -> None:
-        """Begin a night: its topics are made, those of the nights before are deleted; wait until all hops know it."""
+        """Begin a night: delete the topics of earlier ones, create new ones, and wait until all hops know them."""
         self._night += datetime.timedelta(days=1)
         for conf in (self.origin, self.public):
             client = kafka.admin(conf)
@@ -246,11 +241,14 @@ class Cluster:
         self.play(1, OPENING)
 
     def stream(self, alerts: int) -> list[bytes]:
-        """So many packets of the night that is being played."""
+        """A number of packets of the present night."""
         return list(itertools.islice(dated(self._packets, f"{self._night:%Y%m%d}"), alerts))
 
     def _stage(self, alerts: int) -> list[tuple[str, list[int]]]:
-        """Models of exposures of so many alerts on the producer's host, and their candids; one set a night and size."""
+        """Put models of exposures with this number of alerts on the producer's host, once a night.
+
+        Returns their paths, each with the candids of its alerts.
+        """
         if alerts not in self._tars:
             copies = max(1, min(4, 4000 // alerts))
             stream = dated(self._packets, f"{self._night:%Y%m%d}")
@@ -264,7 +262,7 @@ class Cluster:
         return self._tars[alerts]
 
     def ready(self, exposures: int, alerts: int = VISIT_ALERTS) -> list[str]:
-        """Exposures that were never played, lying ready on the producer's host: their names."""
+        """Make new exposures ready on the producer's host. Returns their names."""
         models = self._stage(alerts)
         names, copies = [], []
         for number in range(exposures):
@@ -278,14 +276,14 @@ class Cluster:
         return names
 
     def drop(self, names: Sequence[str], interval: float = 0.0, *, receipts: bool = False) -> float:
-        """Drop exposures that lie ready into the spool, one every `interval` seconds.
+        """Drop exposures that are ready into the spool, one every `interval` seconds.
 
-        With `receipts` until the last has its receipt. Returns the seconds that it took.
+        With `receipts` it waits until the last has its receipt. Returns the seconds that it took.
         """
         return float(self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, names, receipts]).encode()))
 
     def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0) -> Played:
-        """Drop exposures of so many alerts into the spool, and wait until all hops have done with them."""
+        """Drop exposures with this number of alerts each, and wait until all hops have processed them."""
         total = exposures * alerts
         if self._used + total > NIGHT_ALERTS:
             self.new_night()
@@ -304,14 +302,14 @@ class Cluster:
         return Played(total, between(before, after), read - produced, float(read.max() - produced.min()))
 
     def behind(self, reader: Reader) -> int:
-        """How many offsets the filters are behind what a subscriber has read."""
+        """The number of offsets that the filters are behind a subscriber."""
         ends = {(reader.topic, number): end for number, end in reader.ends.items()}
         return filter_lag(self.public, principals.filters("cuts"), ends)
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
-        """Play until Java has compiled what is used and an alert costs no less any more: fresh sites cost thrice.
+        """Play until Java has compiled what is used and the cost of an alert no longer falls.
 
-        Returns the costs on the way (CPU-ms an alert).
+        An alert costs three times as much on new sites. Returns the costs on the way (CPU-ms an alert).
         """
         costs: list[float] = []
         until = time.monotonic() + seconds
@@ -331,7 +329,7 @@ def await_that(
     alive: Callable[[], bool] = lambda: True,
     seconds: float = PATIENCE_SECONDS,
 ) -> None:
-    """Wait for a condition. Errors: ZadsError naming what did not come true."""
+    """Wait for a condition. Raises ZadsError naming what did not come true."""
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until or not alive():
@@ -340,9 +338,9 @@ def await_that(
 
 
 def dated(packets: Sequence[bytes], night: str) -> Iterator[bytes]:
-    """The packets over and over, of another night and with other numbers: an exposure has each candid once.
+    """The packets repeatedly, with another night's date and new candids.
 
-    Only the date's eight bytes and the number's nine change, so that the packets keep their size and their texture.
+    Only the eight bytes of the date and the nine of the candid change, so the packets keep their size.
     """
     midnight = datetime.datetime.strptime(night, "%Y%m%d").replace(tzinfo=datetime.UTC)
     jd = struct.pack("<d", midnight.timestamp() / 86400 + 2440587.5 + 0.25)

@@ -1,6 +1,6 @@
-"""A hundred filters as plain functions of a decoded alert, and the way in which users of the stream decode one today.
+"""A hundred filters as plain functions of a decoded alert, and how users of the stream decode one today.
 
-It needs fastavro alone: the peers' environment has nothing of ours.
+It needs only fastavro: the peers' environment has no package of ours.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, cast
 import fastavro
 
 FILTERS = 100
-#: The faintest magnitude that each of the filters takes: the most generous one passes 5 % of an ordinary night, beyond
-#: which `zads filter test` refuses a filter.
+#: The faintest magnitude that each filter passes. The most generous filter passes 5 % of an ordinary night:
+#: `zads filter test` refuses a filter that passes more.
 LIMITS = [14.045 + 0.045 * number for number in range(FILTERS)]
-#: How many of them look at the light curve as well: every tenth.
+#: Every tenth filter looks at the light curve as well.
 EVERY = 10
 FIELDS = ("candidate.magpsf", "candidate.rb", "candidate.isdiffpos", "candidate.ssdistnr")
 HISTORY = "prv_candidates.magpsf"
@@ -24,12 +24,12 @@ Fields = Mapping[str, Any]
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """What everybody does with a packet today."""
+    """Decode a packet as users do today."""
     return cast("dict[str, Any]", next(fastavro.reader(io.BytesIO(data))))
 
 
 def bright(candidate: Fields, limit: float) -> bool:
-    """A real, positive detection that no known solar-system object is near to."""
+    """A real, positive detection without a known solar-system object nearby."""
     return (
         candidate["magpsf"] < limit
         and (candidate["rb"] or 0.0) > 0.65
@@ -39,7 +39,7 @@ def bright(candidate: Fields, limit: float) -> bool:
 
 
 def rises(history: Iterable[Fields] | None, candidate: Fields) -> bool:
-    """Half a magnitude brighter than ever in the last 30 days."""
+    """Half a magnitude brighter than at any time in the last 30 days."""
     seen = [point["magpsf"] for point in history or () if point["magpsf"] is not None]
     return bool(seen) and min(seen) - candidate["magpsf"] > 0.5
 
@@ -51,7 +51,7 @@ def by_candidate(record: Fields) -> list[int]:
 
 
 def by_light_curve(record: Fields) -> list[int]:
-    """The same, but every tenth filter asks for a rise as well, once the candidate has passed."""
+    """The same, but every tenth filter also requires a rise of a candidate that passes."""
     candidate = record["candidate"]
     return [
         number

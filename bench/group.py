@@ -1,4 +1,4 @@
-"""The worker's group of filters, as it runs in production: in its own fenced-in process, packets by shared memory."""
+"""The worker's group of filters as it runs in production: in a sandboxed process, with packets in shared memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench import clocks, cuts
 from zads.errors import ZadsError
 from zads.filters.runtime import Group, Spec
 
-BATCH = 200  # packets that a busy worker hands over at a time, or more
+BATCH = 200  # packets; a busy worker hands over at least this number at a time
 
 _HEAD = f'''"""A filter of the benchmark."""
 from zads.filters import Filter
@@ -57,7 +57,7 @@ class Bright(Filter):
 
 
 def write(directory: Path, rule: str, count: int = cuts.FILTERS) -> list[Spec]:
-    """The files of `count` filters of a rule ("candidate", "light curve" or "columns")."""
+    """Write the files of `count` filters of a rule ("candidate", "light curve" or "columns")."""
     directory.mkdir(parents=True)
     specs = []
     for number in range(count):
@@ -72,13 +72,13 @@ def write(directory: Path, rule: str, count: int = cuts.FILTERS) -> list[Spec]:
 
 
 class Running:
-    """A group that is ready to be measured."""
+    """A group that runs."""
 
     def __init__(self, group: Group, process: int) -> None:
         self._group, self.process = group, process
 
     def passed(self, packets: Sequence[bytes]) -> list[list[int]]:
-        """The filters that pass each packet. Errors: ZadsError when a filter failed."""
+        """The filters that pass each packet. Raises ZadsError if a filter failed."""
         verdicts, undecodable = self._group.run(packets)
         failed = [name for name, mine in verdicts.items() if mine.failed or mine.skipped]
         if undecodable or failed or self._group.restarts:
@@ -90,7 +90,7 @@ class Running:
         return found
 
     def cost(self, packets: Sequence[bytes]) -> float:
-        """Processor time of both processes for a packet, in microseconds; a few packets are repeated to a batch."""
+        """Processor time of both processes for a packet, in microseconds. Few packets are repeated to fill a batch."""
         batch = list(itertools.islice(itertools.cycle(packets), max(BATCH, len(packets))))
         passes, begun = 0, clocks.spent({self.process})
         while (seconds := clocks.spent({self.process}) - begun) < clocks.SHORTEST or not passes:
@@ -101,7 +101,7 @@ class Running:
 
 @contextmanager
 def running(specs: Sequence[Spec]) -> Iterator[Running]:
-    """Start a group, and end it."""
+    """Start a group, and end it after the body."""
     before = clocks.children()
     with Group(specs) as group:
         broken = [one["error"] for one in group.declared.values() if "error" in one]

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: the facts that its figures depend on."""
+"""Facts of the machine that the figures depend on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIBRARIES = ("confluent-kafka", "fastavro", "numpy")
 
 
 def facts(directory: Path) -> dict[str, Any]:
-    """Cores, processor, memory, versions, and what the disk of a directory writes."""
+    """Cores, processor, memory, versions, and the speed of the disk that holds a directory."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "processor": _field("/proc/cpuinfo", "model name") or platform.machine(),
@@ -30,7 +30,7 @@ def facts(directory: Path) -> dict[str, Any]:
 
 
 def disk(directory: Path) -> float:
-    """What the disk takes of one writer that waits for it, in MB/s: the median of three files of 256 MB."""
+    """The rate at which one process writes and syncs, in MB/s: the median of three files of 256 MB."""
     path = directory / "disk.bin"
     chunk = os.urandom(_CHUNK)
     rates = []

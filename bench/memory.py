@@ -1,8 +1,8 @@
 """Memory of the producer and of a filter worker over a million alerts, through a real broker: it must stay flat.
 
 `zads produce` and `zads worker` run as they are deployed, with ten filters. Exposures of a thousand alerts come into
-the spool; each is a visit of its own (the date within every packet is moved on), so that whatever is remembered of
-visits counts. The pipeline's part, taking away what is done, is played here.
+the spool. Each is a new visit (the date in every packet advances), so that what is remembered of visits shows as well.
+This module also removes finished exposures, as the pipeline would.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ NIGHT = "20181129"
 DOCKERFILE = broker.ROOT / "images/zads/Dockerfile"
 ALERTS = 1_000_000
 VISIT = 1000  # alerts
-BYTES = 35_000  # of a packet: small ones, for it is their number that matters
-WARM = 0.2  # of the alerts: caches, pools and buffers fill during these
-AHEAD = 10  # visits that the producer may be ahead of the worker: the broker keeps a few minutes in memory
+BYTES = 35_000  # of a packet: a small one, as only the number of packets matters
+WARM = 0.2  # the first part of the alerts, in which caches, pools and buffers fill
+AHEAD = 10  # visits: the producer's largest lead over the worker, as the broker holds minutes in memory
 FILTERS = 10
-GOAL = 1.0  # MB more for 100,000 alerts
-SILENCE = 120  # seconds without progress, after which it is given up
-DISTINCT = 50  # packets; each visit repeats them, with numbers of their own
+GOAL = 1.0  # MB of growth in 100,000 alerts
+SILENCE = 120  # seconds without progress that end the run
+DISTINCT = 50  # packets; each visit repeats them with new candids
 
 
 def measure(context: Context) -> Iterator[Result | Series]:
-    """Memory over alerts, and its slope once warm."""
+    """Memory by number of alerts, and its slope after the warm-up."""
     alerts = context.number("alerts", ALERTS)
     if alerts < 10 * VISIT:
         raise ZadsError(f"{alerts} alerts are too few to see a slope", hint=f"--set alerts={10 * VISIT} or more")
@@ -77,7 +77,7 @@ def _point(alerts: int, size: int) -> Point:
 
 
 def slope_mb(samples: Sequence[tuple[int, int]], alerts: int) -> float:
-    """How much memory grows, in MB per 100,000 alerts, once warm: the slope of a straight line through the samples."""
+    """Growth of memory after the warm-up, in MB per 100,000 alerts: the slope of a line through the samples."""
     warm = np.array([sample for sample in samples if sample[0] >= WARM * alerts], dtype=float)
     return float(np.polyfit(warm[:, 0] / 1e5, warm[:, 1] / 1e6, 1)[0])
 
@@ -89,18 +89,18 @@ class Line:
         self.spool, self._stats, self._producer, self._worker = spool, stats, producer, worker
 
     def processes(self) -> dict[str, int]:
-        """The processes whose memory counts. Errors: ZadsError if one of them has ended."""
+        """The processes whose memory counts. Raises ZadsError if one of them has ended."""
         for name, process in (("producer", self._producer), ("worker", self._worker)):
             if process.poll() is not None:
                 told = (self._stats.parent / f"{name}.log").read_text(errors="replace")
                 raise ZadsError(f"the {name} ended: {told[-2000:]}")
         found = {"producer": self._producer.pid, "worker": self._worker.pid}
-        for pid in clocks.children(self._worker.pid):  # there is one, but for a moment when it is started again
+        for pid in clocks.children(self._worker.pid):  # one, except for a moment during a restart
             found["the worker's filters"] = pid
         return found
 
     def seen(self) -> int:
-        """Alerts that the worker has settled."""
+        """The number of alerts that the worker has processed."""
         if not self._stats.exists():
             return 0
         filters: dict[str, Any] = json.loads(self._stats.read_text())["filters"]
@@ -109,10 +109,10 @@ class Line:
 
 @contextmanager
 def _line(scratch: Path) -> Iterator[Line]:
-    """Start all, end all."""
+    """Start all parts, and end them after the body."""
     with broker.running() as cluster, ExitStack() as stack:
         night = topics.topic(NIGHT, 1)
-        # What the worker has read is thrown away soon: a million packets do not fit into memory.
+        # Records that have been read are deleted soon: a million packets do not fit into memory.
         cluster.create(
             night, partitions=4, max_message_bytes="4194304", retention_bytes="150000000", segment_bytes="32000000"
         )
@@ -133,7 +133,7 @@ def _line(scratch: Path) -> Iterator[Line]:
 
 
 def allocator() -> dict[str, str]:
-    """How the image has memory allocated: what is measured outside of it must do the same."""
+    """The settings of the memory allocator in the image, which hold for this measurement as well."""
     return dict(re.findall(r"(MALLOC_\w+)=(\S+)", DOCKERFILE.read_text()))
 
 
@@ -158,35 +158,35 @@ def _process(log: Path, arguments: Sequence[str | Path]) -> Iterator[subprocess.
 
 
 def _stream(line: Line, alerts: int) -> Iterator[int]:
-    """Keep the spool filled and the line busy; yields the alerts that have gone through it, visit by visit."""
+    """Keep the spool filled. Yields the number of alerts that have been processed, visit by visit."""
     coming = visits()
-    dropped = told = 0
+    dropped = processed = 0
     last = time.monotonic()
-    while told < alerts:
+    while processed < alerts:
         done = line.seen() // VISIT * VISIT
-        if done > told:
-            told, last = done, time.monotonic()
-            yield told
+        if done > processed:
+            processed, last = done, time.monotonic()
+            yield processed
         elif time.monotonic() - last > SILENCE:
-            raise ZadsError(f"no alert went through the producer and the worker for {SILENCE} s, after {told:,}")
-        for path in line.spool.done.glob("[!.]*"):  # what is hidden is being written
+            raise ZadsError(f"no alert went through the producer and the worker for {SILENCE} s, after {processed:,}")
+        for path in line.spool.done.glob("[!.]*"):  # a hidden file is still being written
             path.unlink()
-        if dropped < alerts and dropped - told < AHEAD * VISIT:
+        if dropped < alerts and dropped - processed < AHEAD * VISIT:
             name, archive = next(coming)
             hidden = line.spool.root / f"{name}.tar"
             hidden.write_bytes(archive)
             hidden.rename(line.spool.incoming / hidden.name)
             dropped += VISIT
         else:
-            time.sleep(0.02)  # how often it is looked whether the worker has come further
+            time.sleep(0.02)  # until the next look at the worker's progress
 
 
 def visits() -> Iterator[tuple[str, bytes]]:
-    """Exposures without end: names and archives of VISIT packets. Every packet has a date and a number of its own."""
+    """An endless series of exposures: names, and archives of VISIT packets with new dates and candids."""
     models = [_Model(data) for data in scaling.of_size(BYTES, DISTINCT)]
     jd = Packet.trusted(models[0].data).jd
     for visit in itertools.count():
-        # A night has room for less visits than a million alerts need at 40 s each: they follow each other closer.
+        # A million alerts are more visits than a night has at 40 s each: here they follow each other more closely.
         moment = jd + visit * VISIT_SECONDS / 4 / 86400
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -198,11 +198,11 @@ def visits() -> Iterator[tuple[str, bytes]]:
         yield f"visit{visit:06d}", buffer.getvalue()
 
 
-_FIRST = 10**18  # a candid; as Avro writes them, this and those after it have nine bytes
+_FIRST = 10**18  # the first candid; from here on Avro writes nine bytes
 
 
 class _Model:
-    """A packet whose date and number can be set in its bytes, without encoding it anew."""
+    """A packet whose date and candid can be replaced in its bytes, without encoding it again."""
 
     def __init__(self, data: bytes) -> None:
         packet = Packet.parse(data)
@@ -211,7 +211,7 @@ class _Model:
         self._candid = _long(packet.candid)
 
     def at(self, jd: float, candid: int) -> bytes:
-        """The packet of another date and number."""
+        """The packet with another date and candid."""
         return self.data.replace(self._jd, struct.pack("<d", jd)).replace(self._candid, _long(candid))
 
 

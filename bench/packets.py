@@ -1,7 +1,7 @@
-"""What one core does with packets in memory: ours beside what users of the stream write today.
+"""What packets in memory cost: ours beside what users of the stream write today.
 
-Each round runs ours and the peers in turn on the same packets, so that whatever else the machine does meets all of
-them; costs are processor time. All verdicts are compared before anything is timed.
+Each round runs ours and the peers in turn on the same packets, so that other work on the machine slows all of them.
+Costs are processor time. All verdicts are compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def measure(context: Context) -> Iterator[Result]:
 
 
 def by_candidate(data: bytes) -> list[int]:
-    """The filters that pass a packet, nothing of which is decoded beyond the four fields."""
+    """The filters that pass a packet. Only the four fields are decoded."""
     return cuts.by_candidate(Packet.trusted(data).read(cuts.FIELDS))
 
 
 def by_light_curve(data: bytes) -> list[int]:
-    """The same, with a light curve that is decoded when a filter first asks for it."""
+    """The same, with the light curve decoded when a filter first asks for it."""
     packet = Packet.trusted(data)
     return cuts.by_light_curve(_Late(packet))
 
@@ -112,7 +112,7 @@ def _agree(
     quix: peers.Quix,
     groups: Sequence[group.Running],
 ) -> None:
-    """All ways must pass the same packets by the same filters, and some of each. Errors: ZadsError."""
+    """All ways must pass the same packets by the same filters, and some of each. Raises ZadsError otherwise."""
     expected = [cuts.RULES[rule](cuts.read(data)) for data in packets]
     found = {"ours": list(map(ours, packets)), QUIX: quix.round(rule)[1]}
     found |= {f"{FENCED} ({number})": running.passed(packets) for number, running in enumerate(groups)}

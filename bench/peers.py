@@ -1,4 +1,4 @@
-"""The peers that need an environment of their own: made on first use from pinned requirements, kept for the next."""
+"""The peers that run in a separate environment, which the first run makes from pinned requirements and keeps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ REQUIREMENTS = Path("requirements/bench.txt")
 
 
 def python(root: Path, say: Callable[[str], None]) -> Path:
-    """The interpreter of the peers' environment. Errors: ZadsError if it cannot be made."""
+    """The interpreter of the peers' environment. Raises ZadsError if it cannot be made."""
     place = root / ".zads/cache/bench-venv"
     interpreter, stamp = place / "bin/python", place / "made-from"
     version = "{}.{}".format(*sys.version_info[:2])
     wanted = f"{hashlib.sha256((root / REQUIREMENTS).read_bytes()).hexdigest()[:16]}-{version}"
-    # The stamp is written last: an interrupted run is repaired by the next.
+    # The stamp is written last: the next run repairs what an interrupted one left.
     if stamp.exists() and stamp.read_text() == wanted:
         return interpreter
     say(f"making {place.relative_to(root)} from {REQUIREMENTS} (a minute)")
@@ -40,19 +40,19 @@ def _run(*command: str | Path) -> None:
 
 
 class Quix:
-    """quix-streams in a process of its own, with the packets that it is to filter. Use as a context manager."""
+    """quix-streams in a separate process, with the packets to filter. Use as a context manager."""
 
     def __init__(self, interpreter: Path, packets: Sequence[bytes], scratch: Path) -> None:
         directory = scratch / "packets"
         directory.mkdir()
         for number, data in enumerate(packets):
             (directory / f"{number:06d}.avro").write_bytes(data)
-        self._told = scratch / "quix.txt"
+        self._errors = scratch / "quix.txt"
         program = Path(__file__).with_name("quix.py")
-        with self._told.open("w") as told:
+        with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
                 [interpreter, program, directory],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             )  # fmt: skip
 
     def __enter__(self) -> Quix:
@@ -70,8 +70,8 @@ class Quix:
         request.flush()
         line = self._stream(self._process.stdout).readline()
         if not line:
-            told = self._told.read_text().strip().splitlines()
-            raise ZadsError(f"quix-streams ended: {told[-1] if told else 'it says nothing'}")
+            said = self._errors.read_text().strip().splitlines()
+            raise ZadsError(f"quix-streams ended: {said[-1] if said else 'it says nothing'}")
         answer: dict[str, Any] = json.loads(line)
         return answer["seconds"], answer["passed"]
 

@@ -1,6 +1,6 @@
 """What others run, on the hosts of the benchmark: plain brokers, MirrorMaker 2 with Kafka's defaults, a plain loop.
 
-All of it comes from the same Kafka distribution and the same images, so that only the way of running differs.
+All of it uses the same Kafka distribution and the same images as ours: only the settings differ.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ PORT = 19092
 HEAP = "512m"
 CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
 MIRROR = "zads-bench-mirror"
-#: What the default mirror calls the two sites. Other names than the deployed one's, whose offsets it must not touch.
+#: Names of the sites in the default mirror. They differ from the deployed mirror's, whose offsets must stay.
 SOURCE, TARGET = "from", "to"
-#: One broker without replication or encryption, everything else Kafka's default. It is its own controller, which
-#: spares it the ZooKeeper that the survey's first brokers had beside them.
+#: One broker without replication or encryption; everything else is Kafka's default. It is its own controller: it
+#: needs no ZooKeeper, unlike the survey's first brokers.
 _BROKER = """
 process.roles=broker,controller
 node.id=1
@@ -42,7 +42,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 message.max.bytes=4194304
 """
-#: Factors of one where there is one broker: the only settings that a plain pair of brokers needs.
+#: Replication factors of one, the only settings that a pair of single brokers needs.
 _PLAIN = "replication.factor=1\n" + "".join(
     f"{name}.replication.factor=1\n"
     for name in (
@@ -81,14 +81,14 @@ class PlainBroker:
             return False
 
     def topic(self, name: str, partitions: int) -> None:
-        """Make a topic of one replica."""
+        """Create a topic of one replica."""
         client = AdminClient(dict(self.conf))
         for answer in client.create_topics([NewTopic(name, partitions, 1)]).values():
             answer.result(30)
 
 
 class DefaultMirror:
-    """MirrorMaker 2 as its defaults make it: only told where from, where to and what. A context manager."""
+    """MirrorMaker 2 with its defaults: only source, target and topic are set. Use as a context manager."""
 
     def __init__(self, cluster: Cluster, settings: str) -> None:
         self._cluster, self._settings = cluster, settings
@@ -103,7 +103,7 @@ class DefaultMirror:
 
     @classmethod
     def of_sites(cls, cluster: Cluster, topic: str) -> DefaultMirror:
-        """Between the two deployed sites, as their administrator: it makes topics of its own, SOURCE.TOPIC."""
+        """Between the two deployed sites, as their administrator. It creates new topics, SOURCE.TOPIC."""
         lines = [_flow(topic)]
         for name, conf in ((SOURCE, cluster.origin), (TARGET, cluster.public)):
             lines += [
@@ -132,7 +132,7 @@ class DefaultMirror:
 
 
 def _flow(topic: str) -> str:
-    """From where to where, and what. It would also copy grants to the target, which are not its business here."""
+    """Settings of source, target and topic. Access rights, which it would copy as well, are left alone."""
     return (
         f"clusters={SOURCE},{TARGET}\n{SOURCE}->{TARGET}.enabled=true\n{SOURCE}->{TARGET}.topics={topic}\n"
         "sync.topic.acls.enabled=false\n"
@@ -145,9 +145,9 @@ def _one_line(path: str) -> str:
 
 
 def plain_loop(conf: dict[str, str], topic: str, packets: Iterable[bytes], *, recode: bool) -> float:
-    """Send packets as lsst-dm/alert_stream does; seconds until all are acknowledged.
+    """Send packets as lsst-dm/alert_stream does. Returns the seconds until all are acknowledged.
 
-    With `recode` each is read with fastavro and written anew, as there; settings are the client's defaults.
+    With `recode` each is decoded with fastavro and encoded again, as there. Settings are the client's defaults.
     """
     producer = Producer(dict(conf))
     schemas: dict[str, Any] = {}
@@ -169,7 +169,7 @@ def _again(data: bytes, schemas: dict[str, Any]) -> bytes:
 
 
 def send_all(conf: dict[str, str], topic: str, packets: Sequence[bytes], **over: object) -> None:
-    """Put packets into a topic as fast as it takes them. Errors: KafkaException when one is refused."""
+    """Put packets into a topic as fast as possible. Raises KafkaException if one is refused."""
     failed: list[object] = []
     producer = Producer({**conf, **over})
     for data in packets:
@@ -177,7 +177,7 @@ def send_all(conf: dict[str, str], topic: str, packets: Sequence[bytes], **over:
             try:
                 producer.produce(topic, data, on_delivery=lambda error, _: failed.append(error) if error else None)
                 break
-            except BufferError:  # a gigabyte waits to be sent
+            except BufferError:  # the client's queue is full
                 producer.poll(0.1)
         producer.poll(0)
     producer.flush()

@@ -1,4 +1,4 @@
-"""What bounds the chain on this machine: samples of the whole machine, told by what the processors were doing."""
+"""What limits the chain on this machine: samples of all processors, by kind of work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zads.errors import ZadsError
 
 #: Samples a second and processor.
 FREQUENCY = 199
-#: The first expression that matches "thread;library;symbol" says what a sample is. perf marks the kernel's symbols [k].
+#: The first expression that matches "thread;library;symbol" is a sample's kind. perf marks kernel symbols [k].
 _KINDS = (
     (r"^C[12] Comp", "Java's compiler"),
     (r"^(GC |G1 |VM Thread)", "Java's collector"),
@@ -35,7 +35,7 @@ _KINDS = (
 
 @contextlib.contextmanager
 def recording(target: Path) -> Iterator[Path]:
-    """Sample the whole machine meanwhile. Errors: ZadsError when perf is not there."""
+    """Sample the whole machine during the body. Raises ZadsError if perf is not installed."""
     command = ["perf", "record", "--quiet", "--all-cpus", "-F", str(FREQUENCY), "-o", str(target)]
     try:
         recorder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -49,7 +49,7 @@ def recording(target: Path) -> Iterator[Path]:
 
 
 def kinds(recorded: Path) -> dict[str, float]:
-    """Parts of the busy time (they add up to one) by what was done."""
+    """The shares of the busy time (they add up to one) by kind of work."""
     command = [
         "perf",
         "report",
@@ -66,7 +66,7 @@ def kinds(recorded: Path) -> dict[str, float]:
 
 
 def shares(report: str) -> dict[str, float]:
-    """The same from perf's report: samples;thread;library;symbol a line."""
+    """The same from the text of perf's report, whose lines are samples;thread;library;symbol."""
     counts: Counter[str] = Counter()
     for line in report.splitlines():
         number, *place = (field.strip() for field in line.split(";", 3))
@@ -83,15 +83,15 @@ def _kind(place: str) -> str:
 
 
 def lines(played: Played, recorded: Path) -> list[str]:
-    """The profile, for people: CPU-milliseconds an alert by part, by thread within Java, and by what was done."""
-    told = [f"{played.alerts} alerts at {played.rate:.0f}/s, {played.cost:.2f} CPU-ms each; of that"]
-    told += [f"  {cost:6.3f}  {part}" for part, cost in played.usage.per_alert(played.alerts).items()]
-    told.append("threads of Java's processes:")
+    """The profile as text: CPU-milliseconds an alert by part, by thread within Java, and by kind of work."""
+    shown = [f"{played.alerts} alerts at {played.rate:.0f}/s, {played.cost:.2f} CPU-ms each; of that"]
+    shown += [f"  {cost:6.3f}  {part}" for part, cost in played.usage.per_alert(played.alerts).items()]
+    shown.append("threads of Java's processes:")
     for part, threads in sorted(played.usage.threads.items()):
-        told += [
+        shown += [
             f"  {1000 * seconds / played.alerts:6.3f}  {part}: {kind}"
             for kind, seconds in sorted(threads.items(), key=lambda pair: -pair[1])
         ]
-    told.append("what the processors did:")
-    told += [f"  {share * played.cost:6.3f}  {kind} ({share:.0%})" for kind, share in kinds(recorded).items()]
-    return told
+    shown.append("what the processors did:")
+    shown += [f"  {share * played.cost:6.3f}  {kind} ({share:.0%})" for kind, share in kinds(recorded).items()]
+    return shown

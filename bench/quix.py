@@ -1,8 +1,8 @@
-"""quix-streams beside us: the same hundred filters as one of its users writes them, without broker and network.
+"""quix-streams as a peer: the same hundred filters as one of its users writes them, without broker and network.
 
-A program for the peers' environment. It reads packets from a directory, and for each line on its input, the name of a
-rule of `cuts`, passes every packet through what an application does with a message that it has polled: its topic's
-deserialiser, then the composed data frame. It answers with a line of JSON: processor seconds, and what passed.
+A program for the peers' environment. It reads packets from a directory. Each line of its input names a rule of `cuts`:
+every packet then goes through what an application does with a polled message, its topic's deserialiser and the composed
+data frame. It answers with a line of JSON: processor seconds, and the filters that passed each packet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from quixstreams.models import Deserializer, SerializationContext, Topic
 
 
 class Packets(Deserializer):
-    """Object container files, which quix-streams does not read by itself."""
+    """Reads object container files, which quix-streams cannot."""
 
     def __call__(self, value: bytes, ctx: SerializationContext) -> dict[str, Any]:
         return cuts.read(value)
@@ -66,8 +66,8 @@ class Message:
 
 
 def program(rule: str, passed: list[list[int]]) -> Callable[[Message], None]:
-    """What an application does with a polled message, the network's part left out; the verdicts go to `passed`."""
-    # Nobody listens there, and nobody is asked: a topic made by hand instead of by the application needs no broker.
+    """What an application does with a polled message, without the network. The verdicts go to `passed`."""
+    # The address is never used: a topic that the application does not create needs no broker.
     app = Application(broker_address="127.0.0.1:9", auto_create_topics=False, loglevel="CRITICAL")
     topic = Topic("alerts", value_deserializer=Packets())
     frame = app.dataframe(topic).apply(cuts.RULES[rule])

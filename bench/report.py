@@ -1,4 +1,4 @@
-"""How a benchmark's results are shown: a table, JSON, and a page with plots, against the last committed reference."""
+"""The results as a table, as JSON and as a page with plots, each beside the committed reference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ References = dict[str, Any]
 
 @dataclass
 class Report:
-    """All that one run found, and what it is compared with.
+    """The results of a run, and the references that they are compared with.
 
     `references` is the committed file: for each kind of packets the digest of those that were measured, the machine and
     the figures of a former run. Rows are compared only on the same packets, and on as many cores of the same processor.
@@ -46,7 +46,7 @@ class Report:
         return f"not comparable with the reference: {difference}" if difference else ""
 
     def add(self, found: Result | Series) -> None:
-        """Take in what a row group yields. Raises ValueError for a row that is there already."""
+        """Add a result or a plot. Raises ValueError for a second row of one name."""
         if isinstance(found, Series):
             self.series.append(found)
             return
@@ -69,7 +69,7 @@ class Report:
         return show(before["median"]) if before else ""
 
     def verdict(self, result: Result) -> Verdict:
-        """What is to be said of a row."""
+        """The verdict on a row."""
         return result.verdict(self.reference(result))
 
     @property
@@ -88,16 +88,16 @@ class Report:
         """The rows, for a terminal."""
         table = Table("what", "peer", "figure", "range", "goal", "reference", "ours", "peer's", "", title=self.about)
         for row in self.results:
-            said = self.verdict(row)
+            verdict = self.verdict(row)
             table.add_row(
                 row.name, row.peer, figure(row), f"{show(row.low)} to {show(row.high)}", goal(row),
-                self.reference_text(row), cost(row, row.ours), cost(row, row.theirs), said,
-                style=COLOURS[said],
+                self.reference_text(row), cost(row, row.ours), cost(row, row.theirs), verdict,
+                style=COLOURS[verdict],
             )  # fmt: skip
         return table
 
     def json(self) -> str:
-        """All of it, to be read by programs."""
+        """The whole report for programs."""
         rows = [row.record(self.reference(row)) | {"reference": self.reference(row)} for row in self.results]
         whole = {
             "packets": self.basis.kind, "digest": self.basis.digest, "about": self.about,
@@ -107,7 +107,7 @@ class Report:
         return json.dumps(whole, indent=1) + "\n"
 
     def html(self) -> str:
-        """All of it as a page that needs no other file."""
+        """The whole report as a page that needs no other file."""
         template = pages.environment().from_string(PAGE.read_text())
         rows = [
             {
@@ -134,7 +134,7 @@ def key(result: Result) -> str:
 
 
 def show(value: float) -> str:
-    """A value with three digits, which is what such a measurement gives."""
+    """A value with three digits: such a measurement is not more exact."""
     if value and abs(value) < 1000:
         return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
     return f"{value:,.0f}"
@@ -151,7 +151,7 @@ def goal(row: Result) -> str:
 
 
 def cost(row: Result, values: Sequence[float]) -> str:
-    """What stands behind a ratio: the median of one side."""
+    """The median of one side of a ratio."""
     if row.figure == "ours" or not values:
         return ""
     return f"{show(statistics.median(values))} {row.unit}"

@@ -1,7 +1,7 @@
-"""What a benchmark finds: results beside their goals, and curves. Row groups make them; the report shows them.
+"""The results of a benchmark: rows with their goals, and plots.
 
-A row group is a module of this directory that `bench.GROUPS` lists. It has one function, which yields what it finds as
-soon as it is found:
+A group of rows is a module of this directory that `bench.GROUPS` lists. It has one function, which yields each result
+as soon as it is measured:
 
     def measure(context: Context) -> Iterator[Result | Series]: ...
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-#: A change below this part of the reference is never called worse: two runs on one machine differ by that.
+#: A change by less than this part of the reference is never worse: two runs on one machine differ by as much.
 SLACK = 0.1
 
 Sense = Literal["at least", "at most"]
@@ -25,22 +25,22 @@ Point = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Result:
-    """One row: what was measured in each round, of ours and of the peer, and what is hoped for.
+    """One row: the values of ours and of the peer in each round, and the goal.
 
-    `figure` says what the goal is about. Costs (µs an alert) compare as "peer/ours" and rates (alerts/s) as
-    "ours/peer": both say how many times as fast ours is. A row without a peer is about its own value: "ours".
+    `figure` is what the goal applies to. Costs (µs an alert) compare as "peer/ours" and rates (alerts/s) as
+    "ours/peer": both say how many times as fast ours is. The figure of a row without a peer is its own value: "ours".
     """
 
     name: str
     ours: Sequence[float]  # one value a round, in `unit`
     unit: str
-    peer: str = ""  # what is measured beside it
-    theirs: Sequence[float] = ()  # one value a round, in the same unit; the rounds are the same ones
+    peer: str = ""  # the name of what ours is compared with
+    theirs: Sequence[float] = ()  # one value for each of the same rounds, in the same unit
     figure: Figure = "ours"
     goal: float | None = None
     sense: Sense = "at least"
-    note: str = ""  # what a reader must know to read the figure right
-    compared: bool = True  # with its reference; else its goal alone counts
+    note: str = ""  # what a reader must know to understand the figure
+    compared: bool = True  # whether it is compared with its reference
 
     def __post_init__(self) -> None:
         if not self.ours:
@@ -79,7 +79,7 @@ class Result:
         return self.median >= self.goal if self.sense == "at least" else self.median <= self.goal
 
     def verdict(self, reference: Mapping[str, float] | None = None) -> Verdict:
-        """What is to be said of it, with the median, low and high of its reference where there is one.
+        """The verdict, given the median, low and high of its reference, if it has one.
 
         "worse" than the reference means that the two ranges do not touch and the medians differ by more than SLACK:
         a row of a single round has no range of its own.
@@ -94,7 +94,7 @@ class Result:
         return self.low > reference["high"] and self.median > (1 + SLACK) * reference["median"]
 
     def record(self, reference: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """The row as JSON: all that was measured, and what follows from it."""
+        """The row for JSON: its values, and what follows from them."""
         return {
             "name": self.name, "peer": self.peer, "unit": self.unit, "ours": list(self.ours),
             "theirs": list(self.theirs), "figure": self.figure, "goal": self.goal, "sense": self.sense,
@@ -117,12 +117,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Context:
-    """What every row group is given."""
+    """The input of every group of rows."""
 
     packets: Sequence[bytes]  # real ones, or simulated
-    rounds: int  # how often each comparison is repeated
-    say: Callable[[str], None]  # tells the person who waits; one line
-    out: Path  # a directory for what a group leaves behind; it exists
+    rounds: int  # repetitions of each comparison
+    say: Callable[[str], None]  # shows a line of progress
+    out: Path  # an existing directory for files of a group
     root: Path  # of the repository
     options: Mapping[str, str] = field(default_factory=dict)  # NAME=VALUE of the command line, for single groups
 

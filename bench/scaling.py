@@ -1,4 +1,4 @@
-"""What an alert costs as filters become many and packets large: nothing may grow faster than linearly."""
+"""The cost of an alert by number of filters and size of packets: nothing may grow faster than linearly."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from bench.result import Context, Point, Result, Series
 from zads.packet import Packet
 from zads.sources import simulator
 
-SYNC = b"zads benchmark  "  # between the schema and the record of a packet, and behind that
+SYNC = b"zads benchmark  "  # the marker after a packet's header and after its record
 FILTERS = (10, 30, 100, 300, 1000)
 KILOBYTES = (35, 50, 75, 100, 150, 200)
 SAMPLE = 50  # packets: a thousand filters take a while
 ROUNDS = 5
-#: A cost that is linear gives 1, and up to so much by the scatter of its measurement.
+#: The exponent of a linear cost is 1; measured ones scatter up to this.
 LINEAR = 1.05
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A cost per alert in microseconds: at each of some sizes one value a round."""
+    """A cost of an alert in microseconds: one value a round at each of some sizes."""
 
     label: str
     sizes: Sequence[float]
     costs: Sequence[Sequence[float]]
 
     def points(self) -> list[Point]:
-        """What a plot shows."""
+        """The points for a plot."""
         return [
             (size, statistics.median(costs), min(costs), max(costs))
             for size, costs in zip(self.sizes, self.costs, strict=True)
         ]
 
     def growth(self, what: str, beyond: float = 0.0) -> Result:
-        """The exponent of the cost's growth over the last four sizes, the part `beyond` of a size left out."""
+        """The exponent of the cost's growth over the last four sizes, after `beyond` is subtracted from each size."""
         sizes = np.log(np.array(self.sizes[-4:]) - beyond)
         exponents = [float(np.polyfit(sizes, np.log(costs), 1)[0]) for costs in zip(*self.costs[-4:], strict=True)]
         note = f"the cost grows as {what} to this power, between {self.sizes[-4]:.0f} and {self.sizes[-1]:.0f}"
         name = f"growth: {self.label}"
-        # A fixed part that becomes cheaper makes growth look steeper: that is no loss.
+        # If a fixed part becomes cheaper, growth looks steeper: nothing is worse then.
         return Result(name, exponents, "(exponent)", goal=LINEAR, sense="at most", note=note, compared=False)
 
 
@@ -76,7 +76,7 @@ def measure(context: Context) -> Iterator[Result | Series]:
 
 
 def _rounds(work: Sequence[Callable[[], float]]) -> list[list[float]]:
-    """What each piece of work gives in every round: all of them take their turn in each."""
+    """The values of each piece of work, one a round. In every round all of them have a turn."""
     found = [[one() for one in work] for _ in range(ROUNDS)]
     return [list(column) for column in zip(*found, strict=True)]
 
@@ -111,9 +111,9 @@ def _by_size(context: Context, sets: Sequence[Sequence[bytes]]) -> Iterator[Curv
 
 
 def of_size(size: int, count: int) -> Iterator[bytes]:
-    """So many valid packets of about `size` bytes, half of it without the schema light curve, the rest cutouts.
+    """`count` valid packets of about `size` bytes. Half of that, without the schema, is light curve, the rest cutouts.
 
-    The smallest that there can be has about 30,000.
+    The smallest possible size is about 30,000 bytes.
     """
     for number, data in enumerate(_with_history()):
         if number == count:
@@ -131,7 +131,7 @@ def of_size(size: int, count: int) -> Iterator[bytes]:
 
 
 def _with_history() -> Iterator[bytes]:
-    """Simulated packets that have a light curve to repeat."""
+    """Simulated packets with a light curve."""
     for _, visit in simulator.simulate("20181129", 100, 100, schema_mix={"4.02": 1.0}, programme_mix={1: 1.0}):
         for _, data in visit:
             if Packet.trusted(data).read(("prv_candidates",))["prv_candidates"]:
@@ -139,7 +139,7 @@ def _with_history() -> Iterator[bytes]:
 
 
 def _cutouts(record: dict[str, Any], size: int) -> dict[str, Any]:
-    """The three cutouts with so many bytes each: noise, as what is compressed looks like."""
+    """Three cutouts of `size` bytes each: noise, which resembles compressed data."""
     noise = np.random.default_rng(1).bytes(size)
     names = [name for name in record if name.startswith("cutout")]
     return {name: {**record[name], "stampData": noise} for name in names}

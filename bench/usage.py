@@ -1,7 +1,7 @@
-"""Where a machine's processor time goes: by part of the system, and within the Java processes by kind of thread.
+"""Processor time by part of the system, and within the Java processes by kind of thread.
 
-Everything is read from /proc: the whole machine's busy time is the truth, the parts are the processes' own, and what is
-left of the whole (interrupts, the kernel's own threads, processes that came and went) is called the kernel.
+All is read from /proc: the busy time of the whole machine, and the time of each process. The rest of the whole
+(interrupts, the kernel's threads, processes that came and went) counts as the kernel's.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import contextlib
 import os
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zads.lab.images import LABEL
 
 _TICK = os.sysconf("SC_CLK_TCK")
-#: Names of Java's threads, as far as the kernel keeps them (15 characters), and what they do.
+#: Beginnings of the names of Java's threads (the kernel keeps 15 characters), and what they do.
 _THREADS = {
     "C1 Comp": "compiler",
     "C2 Comp": "compiler",
@@ -33,7 +33,7 @@ _THREADS = {
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Seconds of processor time that have been used until now."""
+    """Seconds of processor time that have been used up to a moment."""
 
     busy: float
     #: (part, process) -> seconds
@@ -57,7 +57,7 @@ class Usage:
 
 
 class Parts:
-    """Tells which part of the system a process is. `hosts` maps a container's id to its host's name."""
+    """Finds the part of the system that a process belongs to. `hosts` maps a container's id to its host's name."""
 
     def __init__(self, hosts: Mapping[str, str]) -> None:
         self._hosts = hosts
@@ -65,14 +65,14 @@ class Parts:
 
     @classmethod
     def of_lab(cls, env: str) -> Parts:
-        """With the hosts that an inventory's lab has now; whatever else runs is other processes."""
+        """For the present hosts of an inventory's lab. All else that runs is `other processes`."""
         command = ["docker", "ps", "--no-trunc", "--filter", f"label={LABEL}.env={env}"]
         command += ["--format", '{{.ID}} {{.Label "' + LABEL + '.host"}}']
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return cls(dict(line.split(" ", 1) for line in listed.splitlines() if " " in line))
 
     def snapshot(self) -> Snapshot:
-        """Everything that has been used until now."""
+        """The processor time that has been used up to now."""
         parts: dict[tuple[str, int], float] = {}
         threads: dict[tuple[str, str, int], float] = {}
         busy = _busy()
@@ -104,7 +104,7 @@ class Parts:
 
 
 def part_of(host: str, words: str, *, own: bool = False) -> str:
-    """The part that a process is, by its host and its command line."""
+    """The part that a process belongs to, by its host and its command line."""
     if own:
         return "subscriber"
     if "kafka.Kafka" in words:
@@ -119,7 +119,7 @@ def part_of(host: str, words: str, *, own: bool = False) -> str:
 
 
 def between(before: Snapshot, after: Snapshot) -> Usage:
-    """What was used between two snapshots; a process that ended in between counts as the kernel's."""
+    """The processor time between two snapshots. A process that ended in between counts as the kernel's."""
     parts: dict[str, float] = defaultdict(float)
     for key, seconds in after.parts.items():
         parts[key[0]] += seconds - before.parts.get(key, 0.0)
@@ -149,10 +149,3 @@ def _kind(name: str) -> str:
 def _numbers(directory: str) -> Iterator[int]:
     with contextlib.suppress(OSError):
         yield from (int(entry.name) for entry in Path(directory).iterdir() if entry.name.isdigit())
-
-
-def measured(parts: Parts, work: Callable[[], None]) -> Usage:
-    """What the machine used while `work` ran."""
-    before = parts.snapshot()
-    work()
-    return between(before, parts.snapshot())
