@@ -1,4 +1,4 @@
-"""A real broker for the tests of this directory."""
+"""The broker that the tests of this directory run against."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zads.errors import ZadsError
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
-    """A broker for each module: what one leaves in shared topics such as zads_rejected is nobody else's."""
+    """A broker for each module, so that modules do not see each other's records in topics such as zads_rejected."""
     try:
         with running() as started:
             yield started

@@ -1,4 +1,4 @@
-"""The sandbox's container, run with the very flags of the role's unit, without a host that systemd runs on."""
+"""The sandbox's container, run with the options of the role's unit, on a machine without systemd."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ OWNERS, OWNER_MB = 8, 400
 
 @dataclass
 class Sandbox:
-    """A container that runs; filters lie in `directory`/filters, and the nursery listens at `socket`."""
+    """A running container. Filters are in `directory`/filters, and the nursery listens at `socket`."""
 
     name: str
     directory: Path
     socket: Path
 
     def users(self) -> list[int]:
-        """The users of all processes in the container."""
+        """The user ids of all processes in the container."""
         lines = subprocess.check_output(["docker", "top", self.name, "-o", "pid,uid"], text=True).splitlines()
         return [int(line.split()[1]) for line in lines[1:]]
 
     def state(self) -> str:
-        """Whether it runs, since when, and how often it was started."""
+        """Whether it runs, when it was started, and whether it ran out of memory."""
         form = "{{.State.Running}} {{.State.StartedAt}} {{.State.OOMKilled}}"
         return subprocess.check_output(["docker", "inspect", "--format", form, self.name], text=True).strip()
 
 
 def command(directory: Path, socket: Path, name: str, user: int) -> list[str]:
-    """The unit's command, with a directory and a name of our own."""
+    """The unit's command, with another directory and another name."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
     unit = environment.from_string(TEMPLATE.read_text()).render(
         group="attacked", directory=directory, owners=OWNERS, memory=192 + 2 * OWNERS * (OWNER_MB + 64),
@@ -53,11 +53,11 @@ def command(directory: Path, socket: Path, name: str, user: int) -> list[str]:
 
 @contextmanager
 def running(directory: Path) -> Iterator[Sandbox]:
-    """Start one over a directory, and remove it."""
+    """Start a sandbox over a directory, and remove it after the body."""
     (directory / "filters").mkdir(exist_ok=True)
     socket = directory / "run" / "socket"
     socket.parent.mkdir()
-    socket.parent.chmod(0o777)  # without capabilities, root may write only where everybody may: here we are no root
+    socket.parent.chmod(0o777)  # without capabilities even root writes only where everybody may
     name = f"zads-sandbox-test-{uuid.uuid4().hex[:12]}"
     process = subprocess.Popen(command(directory, socket, name, os.getuid()))
     try:

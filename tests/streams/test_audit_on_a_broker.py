@@ -19,7 +19,7 @@ PARTITIONS = 4
 
 @pytest.fixture
 def night(broker: Broker) -> Iterator[str]:
-    """A night of its own for each test, with the topics of programmes 1 and 2."""
+    """A separate night for each test, with the topics of programmes 1 and 2."""
     chosen = next(NIGHTS)
     broker.create(topics.topic(chosen, 1), topics.topic(chosen, 2), partitions=PARTITIONS)
     yield chosen
@@ -48,7 +48,7 @@ def transactional(broker: Broker, name: str) -> Producer:
     return client
 
 
-def test_the_fixture_spells_visits_of_its_nights() -> None:
+def test_the_fixtures_visits_are_of_its_nights() -> None:
     for night in ("20300101", "20300128"):
         assert audit.night_of_visit(dict(headers(night, 1))[topics.HEADER_VISIT].decode()) == night
 

@@ -1,4 +1,4 @@
-"""A client may claim whatever it likes: the broker lives, and serves the others."""
+"""Whatever sizes a client announces, the broker lives and serves other clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEIGHBOUR = (
     "timeout 30 /opt/kafka/bin/kafka-run-class.sh org.apache.kafka.tools.GetOffsetShell "
     "--bootstrap-server $(hostname -i):9092 --topic neighbour"
 )
-CLAIM = 100_000_000  # a request that Kafka's own default lets anybody announce
+CLAIM = 100_000_000  # bytes of a request that Kafka's default settings accept
 
 
 def plugin() -> ModuleType:
@@ -43,7 +43,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def bounded() -> Iterator[Broker]:
-    """A broker whose memory is the smallest of any inventory, with the bounds that the role gives it."""
+    """A broker with the smallest memory of any inventory, and the bounds that the role sets for it."""
     with running(HEAP, SETTINGS) as started:
         started.create("neighbour", partitions=1)
         yield started
@@ -56,7 +56,7 @@ def address(broker: Broker) -> tuple[str, int]:
 
 @contextmanager
 def claims(broker: Broker, number: int, size: int) -> Iterator[list[socket.socket]]:
-    """Connections that announce a request of so many bytes and do not send it."""
+    """Connections that announce a request of `size` bytes and do not send it."""
     with ExitStack() as stack:
         opened = []
         for _ in range(number):
@@ -67,7 +67,7 @@ def claims(broker: Broker, number: int, size: int) -> Iterator[list[socket.socke
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Whether the broker still holds it."""
+    """Whether the broker still holds a connection."""
     connection.setblocking(False)
     try:
         return connection.recv(1) != b""
@@ -78,7 +78,7 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def seconds_to_publish(broker: Broker) -> float:
-    """A neighbour's time for one record, connections included."""
+    """Seconds in which another client connects and publishes a record."""
     failures: list[object] = []
     began = time.monotonic()
     client = kafka.producer(broker.conf, **{"linger.ms": 0, "delivery.timeout.ms": 15_000})
@@ -103,9 +103,12 @@ def test_a_claim_beyond_the_largest_request_ends_its_own_connection_only(bounded
 
 
 def test_one_address_can_neither_fill_the_memory_nor_keep_neighbours_out(bounded: Broker) -> None:
-    """The neighbour is on the broker's own host here: another address."""
+    """The other client runs on the broker's host, so it has another address."""
     with claims(bounded, 200, BOUNDS["request"]) as opened:
-        await_true(lambda: sum(map(is_open, opened)) <= BOUNDS["address"], "the connections too many to be closed")
+        await_true(
+            lambda: sum(map(is_open, opened)) <= BOUNDS["address"],
+            "the broker to close the connections above the bound",
+        )
         assert sum(map(is_open, opened)) > 0
         answer = bounded.container.exec(["sh", "-c", NEIGHBOUR])
         assert b"neighbour:0" in answer.output, answer.output

@@ -1,4 +1,4 @@
-"""However an exposure is delivered: nothing is lost in silence, published twice or altered, and none stops others."""
+"""However an exposure is delivered: nothing is lost silently, doubled or altered, and no exposure stops others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Packets = list[tuple[str, bytes]]
 
 
 class Origin:
-    """A night of its own for each test: its topics, and exposures of ten alerts."""
+    """A separate night for each test: its topics, and exposures of ten alerts."""
 
     def __init__(self, broker: Broker, *, create: bool = True) -> None:
         self.broker = broker
@@ -52,7 +52,7 @@ class Origin:
         return Counter(message.value() for topic in self.topics for message in self.broker.read_all(topic))
 
     def reasons(self) -> dict[str, str]:
-        """Source -> why it was refused, of all that was ever refused."""
+        """Source -> reason of all that was ever refused."""
         found = {}
         for message in self.broker.read_all(topics.REJECTED):
             headers = {name: value.decode("utf-8", "replace") for name, value in message.headers()}
@@ -73,7 +73,7 @@ def spool(tmp_path: Path) -> Spool:
 
 @contextmanager
 def producing(origin: Origin, spool: Spool, **options: object) -> Iterator[Producer]:
-    """A producer that runs until the body ends; its errors are the test's."""
+    """A producer that runs until the body ends. The test fails with its errors."""
     stop, failures = threading.Event(), []
     made = Producer(origin.conf, spool, stop=stop, **options)
 
@@ -112,7 +112,7 @@ def put(spool: Spool, name: str, data: bytes, *, old: bool = True) -> None:
     hidden = spool.incoming / ".part"
     hidden.write_bytes(data)
     if old:
-        os.utime(hidden, (0, 0))  # nobody writes it any more
+        os.utime(hidden, (0, 0))  # so old that nobody writes it any more
     hidden.rename(spool.incoming / name)
 
 
@@ -131,7 +131,7 @@ def of_night(packet: bytes, jd: float) -> bytes:
 # Archives
 
 
-def test_nothing_of_an_archive_that_is_not_whole_is_published_and_the_whole_one_is_once(origin, spool):
+def test_a_damaged_archive_is_not_published_and_a_whole_one_is_published_once(origin, spool):
     (name, packets), (after, later), (third, others) = origin.exposures[:3]
     whole = tar(packets)
     put(spool, f"{name}.tar", whole[: 512 + -(-len(packets[0][1]) // 512) * 512])
@@ -153,7 +153,7 @@ def test_nothing_of_an_archive_that_is_not_whole_is_published_and_the_whole_one_
     assert receipt(spool, f"{name}+2")["published_before"]
 
 
-def test_an_archive_copied_into_its_place_is_waited_for(origin, spool):
+def test_the_producer_waits_until_an_archive_is_copied(origin, spool):
     name, packets = origin.exposures[0]
     whole = tar(packets)
     with producing(origin, spool), (spool.incoming / f"{name}.tar").open("wb", 0) as stream:
@@ -168,7 +168,7 @@ def test_an_archive_copied_into_its_place_is_waited_for(origin, spool):
 # Files copied one by one
 
 
-def test_files_copied_one_by_one_are_all_published_once_and_none_is_refused_half(origin, spool, monkeypatch):
+def test_files_copied_one_by_one_are_published_once_and_never_refused_half_written(origin, spool, monkeypatch):
     monkeypatch.setattr(producer, "CHUNK_PACKETS", 3)
     name = "copied"
     packets = [one for _, some in origin.exposures for one in some]
@@ -182,13 +182,13 @@ def test_files_copied_one_by_one_are_all_published_once_and_none_is_refused_half
                 stream.write(data[len(data) // 2 :])
         await_true(lambda: (spool.done / f"{name}.json").exists(), "the copied exposure to be finished", 60)
     assert origin.published() == originals(*origin.exposures)
-    told = receipt(spool, name)
-    assert (told["read"], sum(told["published"].values()), told["refused"]) == (60, 60, 0)
+    written = receipt(spool, name)
+    assert (written["read"], sum(written["published"].values()), written["refused"]) == (60, 60, 0)
     assert sorted(path.name for path in (spool.done / name).iterdir()) == sorted(file for file, _ in packets)
     assert not [source for source in origin.reasons() if source.startswith(name)]
 
 
-def test_a_file_that_comes_late_is_published_as_the_same_exposures_continuation(origin, spool, monkeypatch):
+def test_a_late_file_is_published_with_its_exposure(origin, spool, monkeypatch):
     name, packets = origin.exposures[0]
     drop(spool.incoming, name, packets[1:])
     finish = Spool.finish
@@ -201,12 +201,12 @@ def test_a_file_that_comes_late_is_published_as_the_same_exposures_continuation(
     monkeypatch.setattr(Spool, "finish", late)
     produce(origin, spool)
     assert origin.published() == originals(origin.exposures[0])
-    told = receipt(spool, name)
-    assert (told["read"], sum(told["published"].values())) == (10, 10)
+    written = receipt(spool, name)
+    assert (written["read"], sum(written["published"].values())) == (10, 10)
     assert len(list((spool.done / name).iterdir())) == 10
 
 
-def test_a_marker_with_checksums_holds_an_exposure_back_until_it_is_what_it_lists(origin, spool):
+def test_an_exposure_waits_until_its_files_are_those_of_its_marker(origin, spool):
     name, packets = origin.exposures[0]
     drop(spool.incoming, name, packets[:4])
     lines = [f"{hashlib.sha256(data).hexdigest()}  {file}\n" for file, data in packets]
@@ -214,12 +214,12 @@ def test_a_marker_with_checksums_holds_an_exposure_back_until_it_is_what_it_list
     (after, later) = origin.exposures[1]
     drop(spool.incoming, after, later)
     with producing(origin, spool):
-        await_true(lambda: (spool.done / f"{after}.json").exists(), "the exposure behind it")
+        await_true(lambda: (spool.done / f"{after}.json").exists(), "the exposure behind it to be published")
         assert origin.published() == originals(origin.exposures[1])
         assert REGISTRY.get_sample_value("zads_producer_deferred", {"reason": "unfinished"}) == 1
         for file, data in packets[4:]:
             (spool.incoming / name / file).write_bytes(data)
-        await_true(lambda: (spool.done / f"{name}.json").exists(), "the exposure when it is all there")
+        await_true(lambda: (spool.done / f"{name}.json").exists(), "the exposure to be published once it is complete")
     assert origin.published() == originals(*origin.exposures[:2])
     assert not list(spool.incoming.iterdir())
 
@@ -227,7 +227,7 @@ def test_a_marker_with_checksums_holds_an_exposure_back_until_it_is_what_it_list
 # Once across exposures
 
 
-def test_the_same_bytes_are_published_once_in_a_night_by_whatever_exposures_and_restarts(origin, spool):
+def test_the_same_bytes_are_published_once_a_night_across_exposures_and_restarts(origin, spool):
     (name, packets), (after, later) = origin.exposures[:2]
     drop(spool.incoming, name, packets)
     produce(origin, spool)
@@ -243,13 +243,13 @@ def test_the_same_bytes_are_published_once_in_a_night_by_whatever_exposures_and_
 
 def test_other_bytes_under_the_same_candid_are_published_and_marked(origin, spool):
     name, packets = origin.exposures[0]
-    anew = [(file, reencoded(data, lambda record: record["candidate"].update(rb=0.5))) for file, data in packets[:3]]
+    changed = [(file, reencoded(data, lambda record: record["candidate"].update(rb=0.5))) for file, data in packets[:3]]
     third = [(file, reencoded(data, lambda record: record["candidate"].update(rb=0.6))) for file, data in packets[:1]]
     drop(spool.incoming, name, packets)
-    for number, contents in enumerate((anew, packets[:3], third, anew)):
+    for number, contents in enumerate((changed, packets[:3], third, changed)):
         drop(spool.incoming, f"{name}-{number}", contents)
     produce(origin, spool)
-    wanted = originals(origin.exposures[0]) + originals((name, anew)) + originals((name, third))
+    wanted = originals(origin.exposures[0]) + originals((name, changed)) + originals((name, third))
     assert origin.published() == wanted
     assert [receipt(spool, f"{name}-{number}")["versions"] for number in range(4)] == [3, 0, 1, 0]
     versions = {}
@@ -257,9 +257,9 @@ def test_other_bytes_under_the_same_candid_are_published_and_marked(origin, spoo
         for message in origin.broker.read_all(topic):
             versions[message.value()] = dict(message.headers()).get(topics.HEADER_VERSION)
     assert [versions[data] for _, data in packets] == [None] * 10
-    assert [versions[data] for _, data in anew] == [b"2"] * 3
+    assert [versions[data] for _, data in changed] == [b"2"] * 3
     assert versions[third[0][1]] == b"3"
-    # The audit knows a marked version from a fault.
+    # The audit does not count a marked version as a fault.
     site = audit.read_site("origin", origin.conf, [origin.night])
     assert sum(manifest.conflicts for manifest in site.topics.values()) == 0
     assert sum(manifest.versions for manifest in site.topics.values()) == 4
@@ -272,16 +272,16 @@ def test_a_second_delivery_under_one_name_adds_what_is_new(origin, spool):
         drop(spool.incoming, name, contents)
         produce(origin, spool)
     assert origin.published() == originals(*origin.exposures[:2])
-    told = [receipt(spool, stem) for stem in (name, f"{name}+2", f"{name}+3", f"{name}+4")]
-    assert [one["read"] for one in told] == [6, 10, 2, 20]
-    assert [sum(one["published"].values()) for one in told] == [6, 10, 2, 20]
-    assert [one["published_before"] for one in told] == [False, False, True, False]
+    written = [receipt(spool, stem) for stem in (name, f"{name}+2", f"{name}+3", f"{name}+4")]
+    assert [one["read"] for one in written] == [6, 10, 2, 20]
+    assert [sum(one["published"].values()) for one in written] == [6, 10, 2, 20]
+    assert [one["published_before"] for one in written] == [False, False, True, False]
 
 
 # What cannot be settled
 
 
-def test_each_poison_is_set_aside_and_the_exposure_behind_it_is_published(origin, broker, spool, monkeypatch):
+def test_bad_exposures_are_set_aside_and_the_one_behind_them_is_published(origin, broker, spool, monkeypatch):
     monkeypatch.setattr(delivery, "QUIET_SECONDS", 0.0)
     healthy = origin.exposures[0][1]
     good = healthy[0][1]
@@ -317,14 +317,16 @@ def test_each_poison_is_set_aside_and_the_exposure_behind_it_is_published(origin
     os.mkfifo(spool.incoming / "yz")
     drop(spool.incoming, "zz", healthy[2:])
     with producing(origin, spool):
-        await_true(lambda: (spool.done / "zz.json").exists(), "what is behind all of them", 60)
+        await_true(lambda: (spool.done / "zz.json").exists(), "the exposure behind all of them to be published", 60)
         await_true(
             lambda: REGISTRY.get_sample_value("zads_producer_deferred", {"reason": "topic"}) == 1, "03 to be deferred"
         )
         assert origin.published() == Counter([healthy[1][1], *(data for _, data in healthy[2:])])
         assert [path.name for path in spool.incoming.iterdir()] == ["03"]
         unmade.create()
-        await_true(lambda: (spool.done / "03.json").exists(), "the deferred exposure when its topics are there")
+        await_true(
+            lambda: (spool.done / "03.json").exists(), "the deferred exposure to be published once its topics exist"
+        )
     assert unmade.published() == originals(unmade.exposures[0])
     reasons = origin.reasons()
     assert "none of this survey's" in reasons["00/1990.avro"]
@@ -335,17 +337,17 @@ def test_each_poison_is_set_aside_and_the_exposure_behind_it_is_published(origin
     assert len([source for source in reasons if source.startswith("w/")]) == 3
 
 
-def test_the_exposures_of_a_night_without_topics_keep_their_order_and_other_nights_go_on(origin, broker, spool):
+def test_exposures_of_a_night_without_topics_keep_their_order_and_other_nights_go_on(origin, broker, spool):
     unmade = Origin(broker, create=False)
-    broker.create(unmade.topics[0])  # of two programmes there are none
+    broker.create(unmade.topics[0])  # the topics of two programmes are missing
     for number, (_, packets) in enumerate(unmade.exposures):
         drop(spool.incoming, f"{number}-a", packets)
     drop(spool.incoming, "5-b", origin.exposures[0][1])
     with producing(origin, spool):
-        await_true(lambda: (spool.done / "5-b.json").exists(), "the exposure of another night")
+        await_true(lambda: (spool.done / "5-b.json").exists(), "the exposure of another night to be published")
         assert not broker.read_all(unmade.topics[0]), "the night is published in its order or not at all"
         broker.create(*unmade.topics[1:])
-        await_true(lambda: (spool.done / "5-a.json").exists(), "the night when its topics are there")
+        await_true(lambda: (spool.done / "5-a.json").exists(), "the night to be published once its topics exist")
     assert unmade.published() == originals(*unmade.exposures)
     for topic in unmade.topics:
         candids = [Packet.trusted(message.value()).candid for message in broker.read_all(topic)]
@@ -375,7 +377,7 @@ def test_an_error_of_one_exposure_leaves_it_in_the_spool_and_the_others_go_on(or
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("what", ["finish", "keep_refused", "open"])
-def test_a_disk_that_takes_nothing_is_waited_for(origin, spool, monkeypatch, what, code):
+def test_the_producer_waits_for_a_disk_that_takes_no_data(origin, spool, monkeypatch, what, code):
     monkeypatch.setattr(delivery, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(producer, "RETRY_SECONDS", 0.1)
     name, packets = origin.exposures[0]

@@ -1,4 +1,4 @@
-"""What the pipeline drops into the spool is on its topic once, whatever happens in between."""
+"""What the pipeline drops into the spool is published once, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NIGHTS = (f"201811{day:02d}" for day in range(1, 31))
 
 
 class Origin:
-    """A night of its own for each test, on one broker: its topics, and six exposures of all schemas and programmes."""
+    """A separate night for each test: its topics, and six exposures of all schemas and programmes."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -45,7 +45,7 @@ class Origin:
         return Counter(message.value() for topic in self.topics for message in self.broker.read_all(topic))
 
     def rejected(self) -> dict[str, dict[str, str]]:
-        """Source -> the headers of its refusal, and its bytes; of this night's exposures."""
+        """Source -> headers and bytes of its refusal, for this night's exposures."""
         found = {}
         names = tuple(name for name, _ in self.exposures)
         for message in self.broker.read_all(topics.REJECTED):
@@ -110,7 +110,7 @@ def test_every_schema_and_programme_arrives_byte_for_byte_on_its_topic_with_its_
 
 
 def with_new_field(data: bytes, version: str = "4.03") -> bytes:
-    """A packet of a version that nobody knows: one optional field more."""
+    """The packet in an unknown schema version, with one more optional field."""
 
     def widen(schema: dict) -> None:
         schema["version"] = version
@@ -119,26 +119,24 @@ def with_new_field(data: bytes, version: str = "4.03") -> bytes:
     return reencoded(data, lambda record: record.update(schemavsn=version, host="NGC 1"), widen)
 
 
-def test_a_compatible_new_schema_is_published_if_it_is_to_be_accepted_and_counted_by_its_fingerprint(
-    origin, spool, night
-):
+def test_a_compatible_new_schema_is_published_if_accepted_and_counted_by_its_fingerprint(origin, spool, night):
     name, packets = night[0]
     latest = [data for _, data in packets if Packet.parse(data).schema_version == "4.02"][:3]
     changed = [(f"{number}.avro", with_new_field(data)) for number, data in enumerate(latest)]
     drop(spool.incoming, f"{name}-refused", changed)
     produce(origin, spool)
-    told = receipt(spool, f"{name}-refused")
-    assert (told["published"], told["refused"], told["new_schemas"]) == ({}, 3, {})
-    assert all("host is new: null or string" in one["reason"] for one in told["refusals"])
+    written = receipt(spool, f"{name}-refused")
+    assert (written["published"], written["refused"], written["new_schemas"]) == ({}, 3, {})
+    assert all("host is new: null or string" in one["reason"] for one in written["refusals"])
     assert origin.published() == Counter()
 
     drop(spool.incoming, f"{name}-again", changed)
     Producer(origin.conf, spool, admission=schemas.Admission(accepts=True)).run(once=True)
-    told = receipt(spool, f"{name}-again")
+    written = receipt(spool, f"{name}-again")
     mark = Packet.trusted(changed[0][1]).new_schema.schema.mark
-    assert (sum(told["published"].values()), told["refused"], told["new_schemas"]) == (3, 0, {mark: 3})
+    assert (sum(written["published"].values()), written["refused"], written["new_schemas"]) == (3, 0, {mark: 3})
     assert origin.published() == Counter(data for _, data in changed)
-    # A successor counts them from the ledger, whatever it accepts itself.
+    # The next producer counts them from the ledger, even if it accepts no new schema.
     metrics.PRODUCER_NEW_SCHEMAS.clear()
     produce(origin, spool)
     assert REGISTRY.get_sample_value("zads_producer_new_schema_packets", {"schema": mark}) == 3
@@ -148,15 +146,15 @@ def test_a_receipt_says_what_became_of_an_exposure(origin, spool, night):
     name, packets = night[0]
     drop(spool.incoming, name, [*packets, ("z.avro", b"")])
     produce(origin, spool)
-    told = receipt(spool, name)
-    assert (told["read"], sum(told["published"].values()), told["refused"]) == (21, 20, 1)
-    assert told["refusals"][0]["file"] == "z.avro"
-    assert not told["published_before"]
+    written = receipt(spool, name)
+    assert (written["read"], sum(written["published"].values()), written["refused"]) == (21, 20, 1)
+    assert written["refusals"][0]["file"] == "z.avro"
+    assert not written["published_before"]
     assert (spool.done / name).is_dir()
     assert not list(spool.incoming.iterdir())
 
 
-# What a run is killed at, as the number of packets that it has handed to Kafka, or the call that it is about to make.
+# Kills a run at a number of packets that it has given to Kafka, or before a call.
 KILL = """
 import os, sys
 from pathlib import Path
@@ -205,7 +203,7 @@ def test_a_killed_producer_publishes_the_rest_and_nothing_twice(origin, spool, n
     assert origin.published() == originals(*night)
     assert not origin.rejected()
     for topic in origin.topics:
-        # Candids grow with the exposure and within it: so must they along every partition.
+        # Candids grow from exposure to exposure and within each, so they must grow along every partition.
         last: dict[int, int] = {}
         for message in origin.broker.read_all(topic):
             candid = Packet.trusted(message.value()).candid
@@ -216,7 +214,7 @@ def test_a_killed_producer_publishes_the_rest_and_nothing_twice(origin, spool, n
 
 
 def bad_files(good: bytes) -> dict[str, tuple[bytes, str, str]]:
-    """File name -> bytes, a part of the reason, the field."""
+    """File name -> bytes, a part of the reason, the path of the field."""
 
     def without(record_schema):
         fields = record_schema["fields"]
@@ -257,14 +255,14 @@ def test_bad_files_are_refused_with_their_reasons_and_stop_nothing(origin, spool
     refused = origin.rejected()
     assert set(refused) == {f"{name}/{file}" for file in bad}
     for file, (data, reason, field) in bad.items():
-        told = refused[f"{name}/{file}"]
-        assert told["value"] == data[:1_000_000]
-        assert reason in told[topics.HEADER_REASON]
-        assert told[topics.HEADER_FIELD] == field
+        written = refused[f"{name}/{file}"]
+        assert written["value"] == data[:1_000_000]
+        assert reason in written[topics.HEADER_REASON]
+        assert written[topics.HEADER_FIELD] == field
         assert (spool.refused / name / file).read_bytes() == data[:1_000_000]
 
 
-def test_an_archive_is_read_without_leaving_its_place(origin, spool, night, tmp_path):
+def test_members_of_an_archive_cannot_lead_out_of_it(origin, spool, night, tmp_path):
     name, packets = night[0]
     archive = tmp_path / "exposure.tar"
     with tarfile.open(archive, "w") as tar:
@@ -287,13 +285,13 @@ def test_an_archive_is_read_without_leaving_its_place(origin, spool, night, tmp_
     assert (spool.done / f"{name}.tar").is_file()
 
 
-# Permissions do not bind root: the producer runs as somebody else, in a process of its own.
+# Permissions do not bind root, so the producer runs as another user in a separate process.
 DROPPED = """
 import os, sys
 from pathlib import Path
 from zads import kafka, producer, schemas
 from zads.sources.spool import Spool
-schemas.known()  # read what is installed before giving up the right to
+schemas.known()  # reads installed files, which the other user may not read
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 made = producer.Producer(kafka.read_properties(sys.argv[2]), Spool(Path(sys.argv[1])))
@@ -315,7 +313,7 @@ def test_a_directory_without_permission_is_noted_once_and_stops_nothing(origin, 
             parent.chmod(parent.stat().st_mode | 0o011)
     try:
         for settled in (2, 1):
-            # The second time only what could not be moved is looked at again.
+            # The second run finds only the directory that could not be moved.
             command = [sys.executable, "-c", DROPPED, str(spool.root), str(properties), str(settled)]
             ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
             assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -325,7 +323,7 @@ def test_a_directory_without_permission_is_noted_once_and_stops_nothing(origin, 
     assert set(refused) == {name}
     assert "Permission denied" in refused[name][topics.HEADER_REASON]
     assert origin.published() == originals(night[1])
-    # Once it may be read it is published like any other.
+    # Once it can be read, it is published.
     produce(origin, spool)
     assert origin.published() == originals(*night[:2])
 
@@ -341,7 +339,7 @@ def test_a_second_delivery_is_not_published_again(origin, spool, night):
 
 
 @pytest.mark.parametrize("other", ["fewer", "more", "changed"])
-def test_of_a_second_delivery_with_other_contents_what_is_new_is_published(origin, spool, night, other):
+def test_a_second_delivery_with_other_contents_publishes_what_is_new(origin, spool, night, other):
     name, packets = night[0]
     drop(spool.incoming, name, packets)
     produce(origin, spool)

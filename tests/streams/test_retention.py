@@ -1,4 +1,4 @@
-"""An acknowledged alert is kept for its time whatever the producer's clock says."""
+"""An acknowledged alert is kept for its retention time, whatever the producer's clock says."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOPICS = {
 
 @pytest.fixture(scope="module")
 def checking() -> Iterator[Broker]:
-    """A broker that looks twice a second for what is too old."""
+    """A broker that checks retention twice a second."""
     with running(settings={"log.retention.check.interval.ms": CHECK_MS}) as started:
         yield started
 
@@ -50,7 +50,7 @@ def publish(broker: Broker, topic: str, timestamp: int) -> None:
 
 
 def await_check(broker: Broker) -> None:
-    """Wait until the broker has looked at every log: twice what is old by its own timestamp is gone."""
+    """Wait until the broker has checked every log: old records of a control topic are deleted twice."""
     name = "control"
     if name not in kafka.admin(broker.conf).list_topics(timeout=10).topics:
         broker.create(name, retention_ms=str(7 * DAY_MS), message_timestamp_type="CreateTime")
@@ -60,7 +60,7 @@ def await_check(broker: Broker) -> None:
             publish(broker, name, now() - 8 * DAY_MS)
             await_true(
                 lambda: (ends := reader.get_watermark_offsets(TopicPartition(name, 0), 10))[0] == ends[1] > 0,
-                "what is old by its own timestamp to be deleted",
+                "the old records of the control topic to be deleted",
                 60,
             )
     finally:
@@ -96,15 +96,15 @@ def test_what_is_acknowledged_stays_whatever_the_producers_clock_says(checking: 
                 kind, stamp = record.timestamp()
                 assert kind == TIMESTAMP_LOG_APPEND_TIME
                 assert began - 1000 <= stamp <= now() + 1000
-            # Rewound by time a reader finds what had arrived by then.
+            # A reader that seeks by time finds what has arrived since.
             assert reader.offsets_for_times([TopicPartition(topic, 0, began - 60_000)], 10)[0].offset == 0
             assert reader.offsets_for_times([TopicPartition(topic, 0, now() + 60_000)], 10)[0].offset == -1
     finally:
         reader.close()
 
 
-def test_a_batch_is_not_compressed_anew_for_its_time(checking: Broker) -> None:
-    """The producer's level 1 would become the broker's own, and cost its processor."""
+def test_a_batch_is_not_compressed_again_for_its_timestamp(checking: Broker) -> None:
+    """That would replace the producer's compression level by the broker's, and cost processor time."""
     stamp = now()
     for kind in ("CreateTime", "LogAppendTime"):
         checking.create(kind, message_timestamp_type=kind)

@@ -1,4 +1,4 @@
-"""A hostile filter harms nobody but its owner: each of tests/attacks, in the container of a deployment."""
+"""A hostile filter harms only its owner: every one of tests/attacks, in the container of a deployment."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from zads.filters.runtime import Group
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One container for all attacks: what one leaves behind, the next ones meet."""
+    """One container for all attacks, so that each meets what earlier ones left."""
     with sandboxed.running(tmp_path_factory.mktemp("sandbox")) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[int, str]]]:
-    """What the honest filters pass when nobody disturbs them, and no container is around them."""
+    """What the honest filters pass without an attack and without a container."""
     with Group(attacking.specs(tmp_path_factory.mktemp("undisturbed"), None)) as group:
         return attacking.judged(group)[0]
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that are shorter than a deployment's, so that the tests are."""
+    """Shorter limits than a deployment's, for shorter tests."""
     for name, seconds in (("ATTEMPT_SECONDS", 6.0), ("LOAD_SECONDS", 6.0), ("KILL_GRACE", 0.5)):
         monkeypatch.setattr(owner, name, seconds)
 
@@ -49,11 +49,11 @@ def test_an_attack_changes_nothing_for_others(
         before = sandbox.state()
         passed, said = attacking.judged(group)
         users = [user for user in sandbox.users() if user >= FIRST_USER]
-        assert len(set(users)) == len(users) >= 2, "each owner's process is another user's"
+        assert len(set(users)) == len(users) >= 2, "the processes of owners have different users"
     assert passed == undisturbed
     assert SECRET not in said
     assert sandbox.state() == before
-    await_true(lambda: set(sandbox.users()) == {0}, "the end of all processes of filters", 10)
+    await_true(lambda: set(sandbox.users()) == {0}, "all processes of filters to end", 10)
 
 
 def test_what_filters_could_read_is_theirs(sandbox: Sandbox) -> None:
@@ -66,7 +66,7 @@ def test_what_filters_could_read_is_theirs(sandbox: Sandbox) -> None:
 
 
 def test_a_nursery_serves_nobody_but_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandboxed.os, "getuid", lambda: 12345)  # whom the nursery is told to serve
+    monkeypatch.setattr(sandboxed.os, "getuid", lambda: 12345)  # the user that the nursery serves
     monkeypatch.setattr(launcher, "ANSWER_SECONDS", 5.0)
     with (
         sandboxed.running(tmp_path) as other,

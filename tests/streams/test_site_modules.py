@@ -1,4 +1,4 @@
-"""The modules that speak to Kafka, run by Ansible against a real broker: what they say is what then is there."""
+"""The modules for Kafka, run by Ansible against a real broker: their results are what the broker then holds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run(broker: Any, tmp_path: Path) -> Run:
-    """Runs a module on the control machine, as a playbook would; returns its result, ``failed`` included."""
+    """Runs a module on the control machine, as a playbook would. Returns its result, a failed one too."""
     client = tmp_path / "admin.properties"
     client.write_text("".join(f"{name}={value}\n" for name, value in broker.conf.items()))
 
@@ -52,7 +52,7 @@ def admin(broker: Any) -> AdminClient:
 
 @pytest.fixture
 def name(admin: AdminClient) -> Iterator[str]:
-    """The name of a topic that is there for one test at most."""
+    """The name of a topic that is removed after the test."""
     name = f"zads_modules_{uuid4().hex[:8]}"
     yield name
     if name in admin.list_topics(timeout=20).topics:

@@ -1,4 +1,4 @@
-"""What a filter passes is on its topic once, whatever happens to the worker, and whatever the other filters do."""
+"""What a filter passes is on its topic once, whatever happens to the worker and whatever other filters do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EVEN = 'alert["candid"] % 2 == 0'
 
 
 class Keeper:
-    """Runs a worker, and starts it again when it ends, as its service does."""
+    """Runs a worker, and restarts it when it ends, as its service does."""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self._command, self._log = command, log
@@ -57,7 +57,7 @@ class Keeper:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Stop it as a service manager does, once it runs (before that a signal just ends it); its exit status."""
+        """Stop it as a service manager does, once it runs (before, a signal just ends it). Returns its exit status."""
         await_true(self._runs, "the worker to run", 40, self.log)
         self._stopping.set()
         self.process.send_signal(signal.SIGTERM)
@@ -75,7 +75,7 @@ class Keeper:
 
 
 class Night:
-    """A group of filters with a configuration of its own, on a night of its own."""
+    """A group of filters with its own configuration, on a separate night."""
 
     def __init__(self, broker: Broker, directory: Path) -> None:
         self.broker, self.directory = broker, directory
@@ -89,7 +89,7 @@ class Night:
         self.keepers: list[Keeper] = []
 
     def add(self, name: str, accept: str, *, state: str = "active", cap: int = 1_000_000) -> None:
-        """A filter with a body or an expression, its topic, and its line in the group's file."""
+        """Add a filter whose verdict is a body or an expression: its file, its topic, its entry in the group's file."""
         body = accept if "\n" in accept or accept.startswith(("raise", "while")) else f"return {accept}"
         self.write(name, body)
         self.broker.create(topics.filter_topic(name), partitions=2, max_message_bytes="4194304")
@@ -110,7 +110,7 @@ class Night:
         temporary.replace(self.config)
 
     def publish(self, visits: int, alerts: int, *, seed: int = 1) -> None:
-        """Put simulated alerts of the public programme on the night's topic."""
+        """Publish simulated alerts on the night's topic."""
         producer = kafka.producer(self.broker.conf)
         for _, members in simulate("20190101", visits, alerts, seed=seed):
             for _, data in members:
@@ -131,7 +131,7 @@ class Night:
         return sorted(name for name in known if re.search(topics.pattern({1}), name))
 
     def everything(self) -> list[Packet]:
-        """Every alert that the pattern of the worker's topics covers: those of other tests' nights as well."""
+        """Every alert on the topics that the worker subscribes to, those of other tests' nights too."""
         return [Packet.trusted(m.value()) for topic in self.all_topics() for m in self.broker.read_all(topic)]
 
     def passed(self, name: str) -> Counter[bytes]:
@@ -147,7 +147,7 @@ class Night:
         return list(latest.values())
 
     def counts(self) -> dict[str, Counter[str]]:
-        """Each filter's committed numbers, over all workers of the group."""
+        """Each filter's committed numbers, summed over the workers of the group."""
         total: dict[str, Counter[str]] = {}
         for value in self.records():
             numbers = {key: value[key] for key in ("seen", "passed", "capped", "failed", "skipped")}
@@ -183,7 +183,7 @@ def even(packets: list[Packet]) -> Counter[bytes]:
     return Counter(packet.data for packet in packets if packet.candid % 2 == 0)
 
 
-def test_killed_at_any_moment_each_alert_passes_once_and_caps_hold(night: Night) -> None:
+def test_a_killed_worker_passes_each_alert_once_and_keeps_to_caps(night: Night) -> None:
     name = f"{night.group}_evens", f"{night.group}_capped", f"{night.group}_quiet"
     night.add(name[0], EVEN)
     night.add(name[1], "{'seven': 7}", cap=7)
@@ -220,7 +220,7 @@ def test_killed_at_any_moment_each_alert_passes_once_and_caps_hold(night: Night)
         assert {mine[one]["seen"] for one in name} == {len(night.broker.read_all(topic))}
 
 
-def test_canaries_are_no_alerts_to_a_worker(night: Night) -> None:
+def test_a_worker_ignores_canaries(night: Night) -> None:
     evens, canaries = f"{night.group}_evens", topics.topic(topics.CANARY_NIGHT, 1)
     night.broker.create(canaries, max_message_bytes="4194304")
     producer = kafka.producer(night.broker.conf)
@@ -251,7 +251,7 @@ BAD: dict[str, str] = {
 }
 
 
-def test_bad_filters_of_every_kind_cost_the_others_nothing_but_bounded_time(night: Night) -> None:
+def test_bad_filters_cost_other_filters_only_bounded_time(night: Night) -> None:
     good = f"{night.group}_good"
     for kind, body in BAD.items():
         night.add(f"{night.group}_{kind}", body if "\n" in body else f"{body}\n")
@@ -270,7 +270,7 @@ def test_bad_filters_of_every_kind_cost_the_others_nothing_but_bounded_time(nigh
         headers = dict(message.headers())
         if (name := headers.get(topics.HEADER_FILTER, b"").decode()).startswith(f"{night.group}_"):
             letters[name] += 1
-            assert headers[topics.HEADER_CANDID] == alerts[message.value()], "the alert's own bytes and number"
+            assert headers[topics.HEADER_CANDID] == alerts[message.value()], "the bytes and the candid of the alert"
             assert headers[topics.HEADER_REASON], name
     circuits = {record["filter"]: record["circuit"] for record in night.records()}
     assert circuits[good] == "closed"
@@ -285,7 +285,7 @@ def test_bad_filters_of_every_kind_cost_the_others_nothing_but_bounded_time(nigh
         assert letters[f"{night.group}_{kind}"] > 0, kind
 
 
-def test_a_stop_ends_with_the_batch_and_the_next_worker_goes_on_from_there(night: Night) -> None:
+def test_a_stopped_worker_finishes_its_batch_and_the_next_one_continues(night: Night) -> None:
     evens = f"{night.group}_evens"
     night.add(evens, EVEN)
     night.publish(4, 60)
@@ -293,7 +293,9 @@ def test_a_stop_ends_with_the_batch_and_the_next_worker_goes_on_from_there(night
     night.await_seen(evens, 1)
     assert keeper.stop() == 0
     assert "worker stopped" in keeper.log()
-    assert night.passed(evens).total() == night.counts()[evens]["passed"], "outputs and counts are of the same batches"
+    assert night.passed(evens).total() == night.counts()[evens]["passed"], (
+        "outputs and counts belong to the same batches"
+    )
     night.publish(1, 60, seed=2)
     follower = night.start()
     everything = night.everything()
@@ -303,7 +305,7 @@ def test_a_stop_ends_with_the_batch_and_the_next_worker_goes_on_from_there(night
     assert night.seen(evens) == len(everything)
 
 
-def test_a_reload_takes_up_new_filters_and_neither_loses_nor_doubles(night: Night) -> None:
+def test_a_reload_adds_new_filters_and_neither_loses_nor_doubles_alerts(night: Night) -> None:
     evens, later = f"{night.group}_evens", f"{night.group}_later"
     night.add(evens, EVEN)
     night.publish(2, 50)
@@ -317,7 +319,7 @@ def test_a_reload_takes_up_new_filters_and_neither_loses_nor_doubles(night: Nigh
     night.publish(2, 50, seed=3)
     everything = night.everything()
     night.await_seen(evens, len(everything))
-    # A file that is no configuration changes nothing.
+    # An invalid configuration changes nothing.
     night.config.write_text("{")
     keeper.signal(signal.SIGHUP)
     await_true(lambda: "reload refused" in keeper.log(), "the refusal", 30, keeper.log)
@@ -387,7 +389,7 @@ def test_two_processes_of_one_name_cannot_both_write(night: Night) -> None:
     assert night.passed(evens) == even(everything)
 
 
-def test_a_worker_waits_for_its_counts_however_long_another_one_holds_them_back(prepared: Broker) -> None:
+def test_a_worker_waits_for_its_counts_as_long_as_another_transaction_is_open(prepared: Broker) -> None:
     producers = {
         name: kafka.producer(prepared.conf, **{"transactional.id": f"counts-{name}", "transaction.timeout.ms": 60_000})
         for name in ("other", "mine")
@@ -405,9 +407,9 @@ def test_a_worker_waits_for_its_counts_however_long_another_one_holds_them_back(
         target=lambda: found.append(restore(prepared.conf, "counts", "mine", beat=lambda: beats.append(None)))
     )
     restoring.start()
-    restoring.join(17)  # longer than it used to wait before it began with nothing
+    restoring.join(17)  # longer than any read of counts without such a transaction takes
     assert restoring.is_alive(), "what is committed cannot be read yet"
-    assert len(beats) > 20, "its watchdog sees that it lives"
+    assert len(beats) > 20, "its heartbeat goes on"
     producers["other"].abort_transaction(30)
     restoring.join(30)
     assert found == [{"f": Counts(7, 3, visits={"v": 3})}]

@@ -1,7 +1,7 @@
-"""What a hostile client does to one broker, from a container of its own: run by drill_attack.py.
+"""A hostile client of one broker. drill_attack.py runs it in a container.
 
-Arguments: ADDRESS BROKERS_PORT CLIENTS_PORT CLAIM; USER and PASSWORD in the environment. Opens all connections, says in
-a line of JSON how many of each kind the broker still holds, and keeps them until it is killed.
+Arguments: ADDRESS BROKERS_PORT CLIENTS_PORT CLAIM; USER and PASSWORD in the environment. It opens all connections,
+prints a line of JSON with how many of each kind the broker still holds, and keeps them until it is killed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import struct
 import sys
 import time
 
-SILENT = 200  # connections that never say who they are
+SILENT = 200  # connections that never authenticate
 
 
 def tls(address: str, port: int) -> ssl.SSLSocket:
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # an attacker does not care who it is
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # an attacker does not check the broker's name
     return context.wrap_socket(socket.create_connection((address, port), timeout=10))
 
 
 def ask(connection: ssl.SSLSocket, key: int, version: int, body: bytes) -> bytes:
-    """One request of Kafka's protocol, and its answer without the number of the request."""
+    """Send a request of Kafka's protocol. Returns the answer without its correlation id."""
     header = struct.pack(">hhih", key, version, 1, 6) + b"attack"
     connection.sendall(struct.pack(">i", len(header) + len(body)) + header + body)
     size = struct.unpack(">i", read(connection, 4))[0]
@@ -46,7 +46,7 @@ def read(connection: ssl.SSLSocket, size: int) -> bytes:
 
 
 def log_in(connection: ssl.SSLSocket, user: str, password: str) -> None:
-    """SCRAM-SHA-512 (RFC 5802) by SaslHandshake and SaslAuthenticate."""
+    """Log in by SCRAM-SHA-512 (RFC 5802) with SaslHandshake and SaslAuthenticate."""
     mechanism = b"SCRAM-SHA-512"
     ask(connection, 17, 1, struct.pack(">h", len(mechanism)) + mechanism)
     first = f"n={user},r={secrets.token_urlsafe(16)}"
@@ -107,7 +107,7 @@ def main(address: str, brokers: int, clients: int, claim: int) -> None:
     attempt("password, largest claims", 40, clients, inside=True, size=claim)
     attempt("slow handshakes at the brokers' listener", SILENT, brokers, slow=True)
     attempt("silent at the clients' listener", SILENT, clients)
-    time.sleep(2)  # whoever is thrown out hears it
+    time.sleep(2)  # until closed connections are seen as closed
     sys.stdout.write(json.dumps({kind: sum(map(is_open, mine)) for kind, mine in held.items()}) + "\n")
     sys.stdout.flush()
     while True:

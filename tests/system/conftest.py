@@ -1,4 +1,8 @@
-"""The whole of ``inventories/local``, brought up by the commands that people type, once for all tests here.
+"""The whole of ``inventories/local``, brought up once for all tests here by the commands that people type.
+
+The files run in the order of their names: ``test_1`` needs a system that has just played its night, ``test_2`` reads
+and writes, ``test_3`` changes hosts, ``test_4`` breaks them, ``test_5`` operates them, ``test_z`` ends the system.
+``make drill`` runs the files ``drill_*``, which pytest does not collect by itself.
 
 ``ZADS_ALERTS`` names a directory of real packets (below it, ``20181129`` is the night that is played); without it the
 night is simulated. ``ZADS_KEEP=1`` leaves the system up at the end, ``ZADS_REUSE=1`` uses the one that is up.

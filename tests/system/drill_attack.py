@@ -1,4 +1,4 @@
-"""Whoever asks too much of a broker is refused; the broker lives, and its neighbours do not notice."""
+"""A client that asks too much of a broker is refused. The broker lives, and other clients notice nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zads import canary
 
 TARGET = "public-1"
 NAME = "zads-attack"
-ADDRESS = "172.28.77.200"  # an address of the lab's network that no host has
+ADDRESS = "172.28.77.200"  # in the lab's network, and no host's
 CLAIM = 5 * 1024 * 1024  # the largest request that a broker takes: a message and some room
 PORTS = ("9093", "9094")
 ATTACK = Path(__file__).with_name("attack.py")
@@ -22,7 +22,7 @@ ATTACK = Path(__file__).with_name("attack.py")
 
 @contextmanager
 def attacked(system: System) -> Iterator[dict[str, int]]:
-    """While a stranger's machine, with a subscriber's password, does all that it can to one broker."""
+    """Attack one broker during the body, from another machine with a subscriber's password."""
     image = json.loads((ROOT / ".zads/cache/images/filter-worker.json").read_text())["tag"]
     reader = client("reader")
     command = [
@@ -51,7 +51,7 @@ def test_a_broker_under_attack_lives_and_serves_its_neighbours(
     with attacked(system) as held:
         assert held["password, claim of 100 MB"] == 0
         assert held["stranger, claim of 100 MB"] == 0
-        assert 1 <= sum(held.values()) <= 12, held  # what one address may hold, of both listeners
+        assert 1 <= sum(held.values()) <= 12, held  # the bounds of one address at both listeners
         during = max(flight() for _ in range(3))
         record_property("slowest canary before and during", f"{before:.2f} s, {during:.2f} s")
         record_property("connections held", sum(held.values()))

@@ -1,4 +1,4 @@
-"""Clients that need a toolchain or much else, from a copied kit; and passwords with every odd character."""
+"""Clients that need a toolchain or many packages, from a copied kit, and passwords with unusual characters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ODD = ["#a\"b'c\\d$e=f g", "ü日本\U0001f52d", "{{ x }};\"';\\n\\u0041"]
 
 @pytest.fixture(scope="module")
 def kafka_home(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The distribution that the brokers run."""
+    """The brokers' Kafka distribution."""
     directory = tmp_path_factory.mktemp("kafka")
     archive = json.loads((ROOT / ".zads/cache/kafka/current.json").read_text())["archive"]
     with tarfile.open(archive) as packed:
@@ -52,7 +52,7 @@ def test_java_reads_every_packet_byte_for_byte(kit: CopiedKit) -> None:
 
 def test_go_reads_every_packet_byte_for_byte(kit: CopiedKit) -> None:
     if shutil.which("go", path=kit.env["PATH"]) is None:
-        pytest.skip("there is no Go here")
+        pytest.skip("Go is not installed")
     for block in kit.blocks("Go"):
         kit.type(block, 300)
     assert kit.packets("franz-go") == all_there_is("reader")
@@ -77,7 +77,7 @@ def test_ampel_reads_every_packet_byte_for_byte(kit: CopiedKit) -> None:
 
 @pytest.fixture(params=ODD)
 def odd_kit(request: pytest.FixtureRequest, system: System, kafka_home: Path, tmp_path: Path) -> Iterator[CopiedKit]:
-    """The kit of an account with such a password, to which nothing is granted."""
+    """The kit of an account that has such a password and no access to any topic."""
     user, password = "odd", request.param
     mechanism = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 8192)
     admin = AdminClient(client("admin-public"))

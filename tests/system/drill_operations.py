@@ -1,4 +1,4 @@
-"""Operations that restart daemons while a night streams: nothing is lost or doubled, and one goes at a time.
+"""Operations that restart daemons while a night streams: nothing is lost or doubled, and only one is down at a time.
 
 Six daemons a site restart one after the other: that takes many minutes on two cores, so `make drill` runs it and
 `make test` does not.
@@ -18,13 +18,13 @@ from local_system import STATE, System, playbook, read_topic, run, streaming
 
 SITES = ("origin", "public")
 PORTS = {"kafka": 9093, "zookeeper": 2182}
-LOOK = 0.5  # seconds between two looks at every port: a restart takes several, and each look costs a handshake
-VISITS, SPEED = 60, 8  # a visit every five seconds: the night outlasts most of an operation
+LOOK = 0.5  # seconds between two looks at every port: a restart takes several seconds
+VISITS, SPEED = 60, 8  # a visit every five seconds, so that the night covers most of an operation
 CERTIFICATE = "openssl x509 -noout -fingerprint -in /etc/kafka/tls/keystore.pem"
 
 
 def listens(address: str, port: int) -> bool:
-    """Whether a daemon takes connections there."""
+    """Whether a daemon accepts connections at a port."""
     try:
         socket.create_connection((address, port), timeout=2).close()
     except OSError:
@@ -34,7 +34,7 @@ def listens(address: str, port: int) -> bool:
 
 @dataclass
 class Watch:
-    """Who was seen down, and how many of a group of daemons at once at most."""
+    """The daemons that were seen down, and how many of each kind were down at once."""
 
     went_down: set[tuple[str, str]] = field(default_factory=set)
     most_at_once: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Watch:
 
 @contextmanager
 def watched_night(system: System, night: str, directory: Path) -> Iterator[Watch]:
-    """While it lasts a night streams and every port is looked at; then every alert is accounted for."""
+    """Stream a night and look at every port during the body; then account for every alert."""
     watch, stop = Watch(), threading.Event()
 
     def look_on() -> None:
@@ -70,13 +70,13 @@ def watched_night(system: System, night: str, directory: Path) -> Iterator[Watch
 
 
 def daemons(system: System, *hosts: str) -> set[tuple[str, str]]:
-    """Hosts with each daemon that they have."""
+    """The daemons of some hosts, as pairs of host and daemon."""
     groups = {daemon: system.inventory.group(daemon) for daemon in PORTS}
     return {(host, daemon) for host in hosts for daemon, members in groups.items() if host in members}
 
 
 def test_renewing_a_sites_certificates_interrupts_nobody(system: System, tmp_path: Path) -> None:
-    """A certificate that is not there is made again like one that expires soon, and its daemon restarted in turn."""
+    """A missing certificate is made again, like one that expires soon, and its daemon is restarted in turn."""
     brokers = system.inventory.group("public_kafka")
     before = {host: system.on(host, CERTIFICATE) for host in brokers}
     for host in brokers:
@@ -97,7 +97,7 @@ def test_a_host_restarted_on_request_interrupts_nobody(system: System, tmp_path:
 
 
 def test_a_system_whose_secrets_are_gone_for_good_is_given_new_ones(system: System, tmp_path: Path) -> None:
-    """As the runbook for a lost control machine says: what was published before is read after."""
+    """As in the runbook for a lost control machine: what was published before can be read afterwards."""
     topic, authority = "ztf_20181129_programid1", STATE / "secrets" / "public" / "kafka-ca.crt"
     before, old = len(read_topic("admin-public", topic)), authority.read_bytes()
     shutil.rmtree(STATE / "secrets")

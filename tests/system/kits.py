@@ -1,4 +1,4 @@
-"""A copy of a user's kit in another directory, and the commands of its README as they stand there."""
+"""A copy of a user's kit in another directory, and the commands of its README."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def environment(name: str) -> Path:
 
 
 class CopiedKit:
-    """A kit copied to where nothing else of ours is."""
+    """A kit that was copied to a directory without other files of ours."""
 
     def __init__(self, user: str, directory: Path, programs: Path, night: str = NIGHT) -> None:
         self.user, self.directory = user, directory / f"{user}'s kit"
@@ -65,7 +65,7 @@ class CopiedKit:
         return BLOCK.findall(dict(zip(parts[1::2], parts[2::2], strict=True))[section])
 
     def type(self, block: str, seconds: float = 120) -> subprocess.CompletedProcess[bytes]:
-        """Type a block in the kit's directory; fails, showing what it said, if one of its commands fails."""
+        """Type a block in the kit's directory. The test fails with its errors if a command fails."""
         result = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block], cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL,
             capture_output=True, timeout=seconds, check=False,
@@ -75,14 +75,14 @@ class CopiedKit:
         return result
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """A program of the kit, started from another directory."""
+        """Start a program of the kit from another directory."""
         return subprocess.Popen(
             [str(self.directory / command[0]), *command[1:]], cwd=self.elsewhere, env=self.env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def run(self, *command: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        """A program of the kit, run to its end from another directory."""
+        """Run a program of the kit to its end, from another directory."""
         with self.start(*command) as process:
             try:
                 out, err = process.communicate(timeout=seconds)
@@ -99,7 +99,7 @@ class CopiedKit:
         path.write_text(text)
 
     def packets(self, name: str) -> list[str]:
-        """Digests of the packets that a block has saved: in a directory, or in one file, as its client writes it."""
+        """Digests of the packets that a block has saved, in the form in which its client saves them."""
         file = self.directory / f"{name}.bin"
         if name == "kcat":
             found = list(_sized(file.read_bytes()))
@@ -120,20 +120,20 @@ def _sized(data: bytes) -> Iterator[bytes]:
 
 
 def all_there_is(user: str) -> list[str]:
-    """Digests of every packet that a user may read now."""
+    """Digests of all packets that a user may read now, sorted."""
     names = AdminClient(client(user)).list_topics(timeout=20).topics
     return sorted(hashlib.sha256(one.value() or b"").hexdigest() for name in names for one in read_topic(user, name))
 
 
 def unlabelled(user: str) -> int:
-    """How many alerts that a user may read do not say what they are: none, unless they were produced long ago."""
+    """The number of alerts without the header `_format` that a user may read: only very old ones."""
     names = AdminClient(client(user)).list_topics(timeout=20).topics
     headers = [dict(one.headers() or ()) for name in names for one in read_topic(user, name)]
     return sum(topics.HEADER_FORMAT not in one for one in headers)
 
 
 def forget(user: str) -> None:
-    """Delete the user's groups of an earlier run, with their own right."""
+    """Delete the groups of an earlier run, as the user."""
     admin = AdminClient(client(user))
     listed = admin.list_consumer_groups(request_timeout=20).result()
     mine = [one.group_id for one in listed.valid if one.group_id.startswith(f"{user}-")]
@@ -147,7 +147,7 @@ def forget(user: str) -> None:
 
 @contextmanager
 def following(kit: CopiedKit, *command: str) -> Iterator[subprocess.Popen[str]]:
-    """A program that goes on: the body, then Ctrl-C, which it must obey at once and without a complaint."""
+    """A program that runs during the body and then gets Ctrl-C. It must end soon and without an error."""
     process = kit.start(*command)
     try:
         yield process

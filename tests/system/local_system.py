@@ -28,7 +28,7 @@ NIGHT = "20181129"
 
 
 def run(*command: str, check: bool = True, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A command of the front door, from the root of the repository; its output is shown when it fails."""
+    """Run a command in the root of the repository. The test fails with its output if it fails."""
     result = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
@@ -39,7 +39,7 @@ def run(*command: str, check: bool = True, timeout: float = 900, **variables: st
 
 
 def playbook(name: str, *options: str, check: bool = True) -> dict[str, dict[str, int]]:
-    """Run a playbook on the local system; returns Ansible's own counts of each host."""
+    """Run a playbook on the local system. Returns Ansible's counts by host."""
     recap = STATE / "lab" / f"recap-{name}.json"
     recap.unlink(missing_ok=True)
     run("scripts/ansible", "local", name, *options, check=check, ZADS_RECAP=str(recap))
@@ -48,12 +48,12 @@ def playbook(name: str, *options: str, check: bool = True) -> dict[str, dict[str
 
 
 def make_night(*nights: str) -> None:
-    """The topics of nights, without the warm-up that only their latency needs."""
+    """Create the topics of nights, without the warm-up, which only latency needs."""
     run("make", "night", f"NIGHT={','.join(nights)}", "ARGS=-e night_warm_seconds=0")
 
 
 def await_that(what: str, condition: Callable[[], Any], seconds: float = 90) -> Any:
-    """The first true value of a condition; fails saying what did not come true, and its last value."""
+    """Wait for a condition and return its true value. A failure shows what did not come true, and the last value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -63,7 +63,7 @@ def await_that(what: str, condition: Callable[[], Any], seconds: float = 90) -> 
 
 
 def client(user: str) -> dict[str, str]:
-    """A user's client properties, as the deployment wrote them."""
+    """A user's client properties from the files of the deployment."""
     return kafka.read_properties(STATE / "clients" / f"{user}.properties")
 
 
@@ -100,14 +100,14 @@ def read_topic(user: str, topic: str, since: int = 0) -> list[Message]:
 
 
 def at_rest(system: System) -> None:
-    """Wait until all that the origin holds is at the public site, and every group of filters has been through it."""
+    """Wait until the public site has all records of the origin, and the filters have processed them."""
     policy = Policy.read(next(iter(system.inventory.hosts.values())))
     sites = (client("admin-origin"), client("admin-public"))
     await_that("nothing is under way", lambda: not progress.problems(*sites, policy, under_way=0), 60)
 
 
 class System:
-    """The deployed local system: its lab, its inventory and the report of the night that it was given."""
+    """The deployed local system: its lab, its inventory and the report of the played night."""
 
     def __init__(self) -> None:
         self.inventory = Inventory.load("local", ROOT)
@@ -120,7 +120,7 @@ class System:
         return value
 
     def on(self, host: str, command: str, *, check: bool = True) -> str:
-        """What a shell command on a host prints."""
+        """Run a shell command on a host as root. Returns its output."""
         result = self.lab.container(host).exec_run(["sh", "-c", command])
         output = str(result.output.decode(errors="replace"))
         if check and result.exit_code:
@@ -129,7 +129,7 @@ class System:
 
 
 def put(system: System, name: str, content: bytes) -> None:
-    """Put a file into the spool as a pipeline does: written under a hidden name, then renamed."""
+    """Put a file into the spool as a pipeline does: write it under a hidden name, then rename it."""
     incoming = "/var/lib/zads/producer/spool/incoming"
     script = f"cat > {incoming}/.{name} && mv {incoming}/.{name} {incoming}/{name}"
     container = str(system.lab.container("apps-1").name)
@@ -151,14 +151,14 @@ def drop(system: System, name: str, files: dict[str, bytes]) -> None:
 def streaming(
     night: str, directory: Path, *, visits: int, alerts: int, seconds: float, speed: int = 40
 ) -> Iterator[None]:
-    """While a simulated night streams: the body begins with its third visit; then every alert is accounted for.
+    """Stream a simulated night. The body begins at its third visit; afterwards every alert is accounted for.
 
     `seconds` bounds the rest of the night after the body. The demo's log and report are written into the directory.
     """
     log, report = directory / "demo.log", directory / "report.json"
 
-    def visits_told() -> int:
-        """The newest visit that the demo has told of; it does not tell of each."""
+    def visits_shown() -> int:
+        """The newest visit in the demo's log, which does not show each."""
         return max(map(int, re.findall(r"visit (\d+) of", log.read_text())), default=0)
 
     with log.open("w") as output:
@@ -168,7 +168,7 @@ def streaming(
             cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:
-        await_that("the night streams", lambda: visits_told() >= 3, 150)
+        await_that("the night streams", lambda: visits_shown() >= 3, 150)
         yield
         status = demo.wait(seconds)
     finally:

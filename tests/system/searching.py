@@ -1,4 +1,4 @@
-"""Searches hosts for secrets without showing one: what is found is named by its file and line alone."""
+"""Searches hosts for secrets without showing them: a finding is the file and line of the secret."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections import Counter
 from pathlib import Path
 
 TOKEN = re.compile(rb"[A-Za-z0-9+/=_.-]{16,}")
-WINDOW = 32  # characters looked for at once: a longer piece would be torn by tools that wrap lines
+WINDOW = 32  # characters that are searched for at once: tools that wrap lines would break longer pieces
 TELLING = 16
-#: Lines that hold no secret: headings, comments, and the name of a cluster.
+#: Beginnings of lines without a secret: headings, comments, the name of a cluster.
 PUBLIC = (b"-----", b"#", b'"cluster":')
 
 # Runs a shell command with the needles in memory, at $NEEDLES: they are in no file and on no command line of the host.
-# A user who may read nothing of root's can read them there too.
+# A user without root's rights can read them there too.
 SCRIPT = """
 import os, subprocess, sys
 needles = os.memfd_create("needles", 0)
@@ -29,9 +29,9 @@ sys.exit(done.returncode)
 
 
 def needles(directory: Path) -> dict[bytes, str]:
-    """Text to look for, and the file and line it is of: each private line below ``directory``, and its base64.
+    """Text to search for -> its file and line: each private line below ``directory``, and its base64 forms.
 
-    A certificate is public, and so is what a key's file shares with it, or with another file.
+    Certificates are public, and so is what a key's file has in common with them, or with another file.
     """
     found: dict[bytes, str] = {}
     for path in sorted(path for path in directory.rglob("*") if path.is_file() and path.suffix != ".crt"):
@@ -50,7 +50,7 @@ def needles(directory: Path) -> dict[bytes, str]:
 
 
 def base64_forms(text: bytes) -> list[bytes]:
-    """How a text looks within the base64 of something longer: it may begin at any of three places."""
+    """The forms of a text within the base64 of a longer text, where it can begin at three places."""
     forms = []
     for shift, lost in enumerate((0, 2, 3)):
         whole = base64.b64encode(b"\0" * shift + text)
@@ -68,7 +68,7 @@ def _set(path: Path) -> set[bytes]:
 
 
 def _certificate(path: Path) -> bytes:
-    """The bytes of a certificate; none when there is no such file."""
+    """The bytes of a certificate; b"" if there is no such file."""
     lines = path.read_bytes().splitlines() if path.exists() else []
     return base64.b64decode(b"".join(line for line in lines if not line.startswith(b"-----")))
 
@@ -83,7 +83,7 @@ def _known(line: bytes, public: bytes) -> bool:
 def search(container: str | None, command: str, wanted: dict[bytes, str]) -> set[str]:
     """What a shell command that greps for ``$NEEDLES`` (``grep -aoFf``) finds, as `PLACE: FILE:LINE`.
 
-    It runs on a host of the lab, or here when there is none. Raises RuntimeError when the command itself fails.
+    It runs on a host of the lab, or on this machine if `container` is None. Raises RuntimeError if the command fails.
     """
     there = ["docker", "exec", "-i", container] if container else []
     done = subprocess.run(

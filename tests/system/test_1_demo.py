@@ -1,4 +1,4 @@
-"""A night went through, and the report says so from what the clusters hold."""
+"""A night was played, and its report agrees with what the clusters hold."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_kcat_reads_every_packet_byte_for_byte(
     records = read_topic("reader", public_topic)
     assert len(records) == len(sizes)
     if alerts is None:
-        pytest.skip("the packets themselves: set ZADS_ALERTS to a directory of real ones to compare every byte")
+        pytest.skip("set ZADS_ALERTS to a directory of real packets to compare every byte")
     here = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in alerts.glob("*.avro"))
     there = sorted(hashlib.sha256(record.value()).hexdigest() for record in records)
     assert there == here
@@ -84,7 +84,7 @@ def test_a_second_demo_deploys_no_change_and_publishes_nothing_twice(system: Sys
     assert system.report["duplicates"] == 0
 
 
-def test_verify_is_content(system: System) -> None:
+def test_verify_finds_no_fault(system: System) -> None:
     run("make", "verify")
 
 

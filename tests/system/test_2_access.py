@@ -18,18 +18,18 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from local_system import STATE, System, client, run
 
-#: What librdkafka says of a site with which no connection comes about, whatever the cause.
+#: The codes with which librdkafka reports that it cannot connect, whatever the cause.
 NO_ANSWER = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}
 
 
 def program(name: str, like: str) -> dict[str, str]:
-    """How a program connects where a user does."""
+    """Client properties of a program at the site of a user."""
     passwords: dict[str, str] = yaml.safe_load((STATE / "secrets/passwords.yml").read_text())
     return {**client(like), "sasl.username": name, "sasl.password": passwords[name]}
 
 
 def read_error(conf: dict[str, str], topic: str, group: str) -> KafkaError | None:
-    """The error that reading a topic in a group meets; None when a record, or the end, is reached."""
+    """The error when a topic is read in a group; None if a record or the end is reached."""
     consumer = Consumer({**conf, "group.id": group, "enable.partition.eof": True, "auto.offset.reset": "earliest"})
     try:
         consumer.subscribe([topic])
@@ -89,13 +89,13 @@ def test_an_owner_reads_the_output_of_their_filters_and_nothing_else(system: Sys
 
 
 def connects(conf: dict[str, str], errors: Callable[[KafkaError], None] = lambda _: None, seconds: float = 5) -> bool:
-    """Whether a site answers a client with these properties; `errors` is given what the client meets."""
+    """Whether a site answers a client with these properties. The client's errors are passed to `errors`."""
     consumer = Consumer({"group.id": "reader-nobody", **conf, "error_cb": errors, "log_level": 0})
     try:
         consumer.list_topics(timeout=seconds)
     except KafkaException as exception:
         assert exception.args[0].code() in NO_ANSWER
-        consumer.poll(0.5)  # hands over the errors
+        consumer.poll(0.5)  # passes the errors on
         return False
     else:
         return True
@@ -132,7 +132,7 @@ def test_zookeeper_refuses_every_client_without_a_certificate_of_its_site(system
     own = "-cert /etc/zookeeper/tls/keystore.pem -key /etc/zookeeper/tls/keystore.pem"
 
     def answer(host: str, certificate: str) -> str:
-        """What a member of the origin's ensemble tells a client on a host."""
+        """The answer of a member of the origin's ensemble to a client on a host."""
         command = f"echo srvr | timeout 5 openssl s_client -quiet {certificate} -connect {member} 2>&1; true"
         return system.on(host, command)
 

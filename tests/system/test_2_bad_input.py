@@ -1,4 +1,4 @@
-"""What is not a packet is refused with its reason, and harms nothing around it."""
+"""Bad input is refused with a reason, and does not affect good input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local_system import System, await_that, drop, make_night, put, read_topic
 from zads.sources import simulator
 
 NIGHT = "20300201"
-#: A system that is kept up has had these names, bytes and nights: each run has its own.
+#: Names, bytes and nights differ from run to run, as a system may be kept up.
 RUN = int(time.time())
 UNMADE = f"{datetime.date(2031, 1, 1) + datetime.timedelta(days=RUN // 60 % 3000):%Y%m%d}"
 
@@ -34,12 +34,12 @@ def simulated(night: str, alerts: int) -> dict[str, bytes]:
 
 
 def some(good: dict[str, bytes], first: int, last: int, prefix: str = "") -> dict[str, bytes]:
-    """Some of the packets; each is delivered once, for the same bytes are not published again."""
+    """Some of the packets. Each may be delivered once: the same bytes are not published again."""
     return {f"{prefix}{name}": content for name, content in list(good.items())[first:last]}
 
 
 def published(system: System) -> int:
-    """How many records the night's topics at the origin hold, all programmes."""
+    """The number of records on the night's topics at the origin, of all programmes."""
     return sum(len(read_topic("admin-origin", f"ztf_{NIGHT}_programid{programme}")) for programme in (1, 2, 3))
 
 
@@ -81,7 +81,7 @@ def test_the_stream_goes_on_behind_a_file_that_is_no_archive(system: System, goo
     others = some(good, 8, 10)
     drop(system, f"{NIGHT}-{RUN}-after", others)
     await_that("the exposure behind it arrives", lambda: published(system) == before + len(others), 60)
-    reason = await_that("the file is refused, as nobody writes it any more", lambda: refusals().get(name), 60)
+    reason = await_that("the file is refused once nobody writes it any more", lambda: refusals().get(name), 60)
     assert "archive" in reason
 
 
@@ -101,7 +101,7 @@ def test_a_directory_without_permission_is_refused_and_the_stream_goes_on(
         )
         before = published(system)
         drop(system, f"{NIGHT}-{RUN}-open", some(good, 10, 12))
-        await_that("what came after it arrives", lambda: published(system) == before + 2, 60)
+        await_that("the exposure after it arrives", lambda: published(system) == before + 2, 60)
     finally:
         system.on("apps-1", f"rm -rf {incoming}/closed")
     newest = dict(max(read_topic("admin-origin", "zads_rejected"), key=lambda record: record.timestamp()[1]).headers())
@@ -109,7 +109,7 @@ def test_a_directory_without_permission_is_refused_and_the_stream_goes_on(
     assert b"Permission denied" in newest["reason"]
 
 
-def test_what_cannot_be_settled_is_set_aside_and_a_cut_archive_is_published_when_it_is_whole(
+def test_bad_exposures_are_set_aside_and_a_cut_archive_is_published_once_it_is_whole(
     system: System, good: dict[str, bytes]
 ) -> None:
     incoming = "/var/lib/zads/producer/spool/incoming"
@@ -127,7 +127,7 @@ def test_what_cannot_be_settled_is_set_aside_and_a_cut_archive_is_published_when
     put(system, f"{NIGHT}-{RUN}-2.json", b"a sidecar")
     put(system, f"{NIGHT}-{RUN}-3-cut.tar.gz", whole.getvalue()[:-8])
     drop(system, f"{NIGHT}-{RUN}-4-behind", some(good, 12, 13))
-    await_that("what is behind them arrives", lambda: published(system) == before + 1, 60)
+    await_that("the exposure behind them arrives", lambda: published(system) == before + 1, 60)
     done, refused = "/var/lib/zads/producer/spool/done", "/var/lib/zads/producer/spool/refused"
     await_that(
         "the cut archive is refused",
@@ -136,15 +136,15 @@ def test_what_cannot_be_settled_is_set_aside_and_a_cut_archive_is_published_when
     )
     put(system, f"{NIGHT}-{RUN}-3-cut.tar.gz", whole.getvalue())
     receipt = f"{done}/{NIGHT}-{RUN}-3-cut.json"
-    told = json.loads(await_that("its receipt", lambda: system.on("apps-1", f"cat {receipt} 2>&-", check=False), 60))
-    assert (told["read"], told["already"], sum(told["published"].values())) == (2, 1, 1)
+    written = json.loads(await_that("its receipt", lambda: system.on("apps-1", f"cat {receipt} 2>&-", check=False), 60))
+    assert (written["read"], written["already"], sum(written["published"].values())) == (2, 1, 1)
     assert published(system) == before + 2
-    waiting = f"ls {incoming} | grep -F -e {RUN}"  # what another run has left is not ours
+    waiting = f"ls {incoming} | grep -F -e {RUN}"  # without exposures of other runs
     assert system.on("apps-1", waiting).split() == [f"{NIGHT}-{RUN}-0-unmade.tar"]
     assert system.on("apps-1", f"cat {done}/{NIGHT}-{RUN}-2.json.sidecar") == "a sidecar"
     make_night(UNMADE)
     await_that(
-        "the deferred exposure is published when its topics are there",
+        "the deferred exposure is published once its topics exist",
         lambda: system.on("apps-1", waiting, check=False) == "",
         60,
     )

@@ -1,4 +1,4 @@
-"""The community's clients read the stream from a copied kit, by the lines of its README alone."""
+"""The community's clients read the stream with a copied kit and the commands of its README."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kit(system: System, public_topic: str, programs: Path, tmp_path_factory: pyt
 
 @pytest.fixture
 def own_kit(system: System, programs: Path, tmp_path: Path) -> CopiedKit:
-    """One that a test may spoil."""
+    """A separate copy that a test may change."""
     return CopiedKit("reader", tmp_path, programs)
 
 
@@ -49,7 +49,7 @@ def filters_kit(system: System, programs: Path, tmp_path: Path) -> CopiedKit:
 
 @pytest.fixture(scope="module")
 def there(system: System) -> list[str]:
-    at_rest(system)  # an exposure of a test before may still be on its way
+    at_rest(system)  # an exposure of an earlier test may be under way
     return all_there_is("reader")
 
 
@@ -94,7 +94,7 @@ def test_a_second_run_goes_on_and_says_so(kit: CopiedKit, there: list[str], prog
 
 
 def complaint(result: subprocess.CompletedProcess[str], program: str) -> str:
-    """What a program ended with."""
+    """The last line of a program that failed."""
     assert result.returncode == 1, result.stderr[-2000:]
     assert "Traceback" not in result.stderr, result.stderr[-2000:]
     last = result.stderr.strip().splitlines()[-1]
@@ -181,7 +181,7 @@ def test_the_page_works_as_written(kit: CopiedKit, there: list[str]) -> None:
     team = [(kit.directory / name).read_text().splitlines() for name in ("one.txt", "two.txt")]
     assert len({line.split()[1] for lines in team for line in lines}) == len(set(there))
     (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    # Whoever starts these tests in the background has them ignore Ctrl-C, and what they start with them.
+    # Tests that run in the background ignore Ctrl-C, and so would the programs that they start.
     python = ["env", "--default-signal=INT", str(environment("clients") / "bin/python"), "-c", program]
     with subprocess.Popen(python, cwd=kit.directory, stdout=subprocess.PIPE, env=kit.env, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""Several nights, programmes and schema versions lie in one spool, and each alert ends where it belongs."""
+"""Alerts of several nights, programmes and schema versions in one exposure each reach their own topic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_each_packet_of_a_mixed_exposure_is_on_the_topic_of_its_night_and_progra
         return Counter(record.value() for record in read_topic(f"admin-{site}", topic))
 
     for topic, values in wanted.items():
-        await_that(f"{topic} is whole at the origin", lambda t=topic, v=values: held("origin", t) == v, 60)
+        await_that(f"{topic} has all alerts at the origin", lambda t=topic, v=values: held("origin", t) == v, 60)
     for night in NIGHTS:
         topic = topics.topic(night, 1)
-        await_that(f"{topic} is whole at the public site", lambda t=topic: held("public", t) == wanted[t], 60)
+        await_that(f"{topic} has all alerts at the public site", lambda t=topic: held("public", t) == wanted[t], 60)

@@ -12,13 +12,13 @@ from local_system import System, read_topic
 
 
 def content(record: Message) -> tuple[object, ...]:
-    """The place of a record, and all that it holds but its value, of which this has the digest."""
+    """The place and the contents of a record, with a digest for its value."""
     digest = hashlib.sha256(record.value()).hexdigest()
     return record.partition(), record.offset(), record.timestamp(), record.key(), digest, record.headers()
 
 
 def since(records: list[Message], moment: int) -> list[Message]:
-    """The records of each partition from the first one on that is not older than a moment (ms)."""
+    """The records of each partition, from the first that is not older than a moment (ms)."""
     partitions: dict[int, list[Message]] = defaultdict(list)
     for record in records:
         found = partitions[record.partition()]

@@ -1,4 +1,4 @@
-"""What an inventory may choose instead of what is built here: Apache's own archive of Kafka, images from a registry."""
+"""An inventory may choose Apache's archive of Kafka, and images from a registry, instead of what is built here."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ TESTED = "zads/producer:tested"
 
 
 def deliver(role: str, *, check: bool = True, **variables: Any) -> str:
-    """Run one role on the host with these variables; what it printed."""
+    """Run a role on the host with these variables. Returns its output."""
     given = json.dumps({"tested_role": role, **variables})
     return run("scripts/ansible", "local", "../../tests/system/deliver", "-e", given, check=check).stdout
 
 
 @pytest.fixture
 def apaches(tmp_path: Path) -> Path:
-    """An archive laid out like Apache's release: what ours has, and what ours leaves out."""
+    """An archive laid out like Apache's release, with files that ours leaves out."""
     built = json.loads((ROOT / ".zads/cache/kafka/current.json").read_text())
     target = tmp_path / f"kafka_2.13-{built['version']}.tgz"
     with tarfile.open(built["archive"]) as ours, tarfile.open(target, "w:gz", compresslevel=1) as archive:
@@ -45,12 +45,14 @@ def apaches(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def without_kafka(system: System) -> Iterator[None]:
-    """The host has no broker; what the test brings is removed again."""
+    """Removes Kafka afterwards from the host, which has no broker."""
     yield
     system.on(HOST, "rm -rf /opt/kafka /opt/kafka_*")
 
 
-def test_apaches_archive_is_taken_if_it_is_the_one_named(system: System, without_kafka: None, apaches: Path) -> None:
+def test_apaches_archive_is_taken_only_with_the_right_digest(
+    system: System, without_kafka: None, apaches: Path
+) -> None:
     digest = hashlib.sha256(apaches.read_bytes()).hexdigest()
     named = {"kafka_version": "3.9.1", "kafka_archive": str(apaches)}
     refused = deliver("distribution", check=False, **named, kafka_archive_sha256=NOTHING)
@@ -63,18 +65,18 @@ def test_apaches_archive_is_taken_if_it_is_the_one_named(system: System, without
 
 @pytest.fixture
 def registry(system: System) -> Iterator[str]:
-    """A registry on the host that holds the producer's image; its digest there."""
+    """The digest of the producer's image in a registry on the host."""
     record = json.loads((ROOT / ".zads/cache/images/producer.json").read_text())
     pushed = f"{REGISTRY}/zads/producer:pushed"
     install = "apt-get install -qq -y --no-install-recommends docker-registry"
     system.on(HOST, f"apt-get update -qq && DEBIAN_FRONTEND=noninteractive {install}")
-    # Debian's own settings ask everybody for a password.
+    # Debian's settings ask for a password.
     system.on(HOST, f"echo '{SETTINGS}' >/etc/docker/registry/config.yml && systemctl restart docker-registry")
     push = f"docker tag {record['tag']} {pushed} && docker push --quiet {pushed} 2>/dev/null"
     await_that("the registry takes the image", lambda: system.on(HOST, push, check=False).strip() == pushed, 120)
     digest = system.on(HOST, f"docker image inspect --format '{{{{index .RepoDigests 0}}}}' {pushed}").strip()
     system.on(HOST, f"docker image rm {pushed}")
-    system.on(HOST, f"docker image rm {digest}", check=False)  # some engines have forgotten it with its last tag
+    system.on(HOST, f"docker image rm {digest}", check=False)  # some engines remove it with its last tag
     yield digest.partition("@")[2]
     system.on(HOST, f"docker image rm --force {TESTED}; apt-get purge -qq -y docker-registry")
 

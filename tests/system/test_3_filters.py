@@ -1,4 +1,4 @@
-"""Hostile filters deployed beside honest ones of other owners: the honest ones' outputs are those of a quiet night."""
+"""Hostile filters do not change the outputs of honest filters that are deployed beside them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from zads.packet import Packet
 from zads.sources import simulator
 
 NIGHT = "20300303"
-HONEST = "asteroid"  # of alice
-OWNER = "reader"  # of the hostile ones
+HONEST = "asteroid"  # a filter of alice's
+OWNER = "reader"  # of the hostile filters
 ATTACKS = (
     "frame_garbage", "opens_import", "reads_secrets", "replaces_quantities", "says_undecodable", "signals",
     "spins_idle",
@@ -31,7 +31,7 @@ ATTACKS = (
 
 @pytest.fixture
 def attacked(system: System, tmp_path: Path) -> Iterator[None]:
-    """The group `moving` with hostile filters of another owner, and afterwards without them."""
+    """Deploys hostile filters of another owner in the group `moving`, and removes them afterwards."""
     known: list[dict[str, Any]] = system.inventory.common("filters")
     hostile = [
         {"name": name, "owner": OWNER, "group": "moving", "state": "active", "cap": 20, "modules": ["tools.py"]}
@@ -41,7 +41,7 @@ def attacked(system: System, tmp_path: Path) -> Iterator[None]:
         shutil.copy(path, tmp_path)
     given = tmp_path / "given.json"
     given.write_text(json.dumps({"filters": known + hostile, "filters_dir": str(tmp_path)}))
-    make_night(NIGHT)  # before: it makes the grants of the inventory, which has no hostile filters
+    make_night(NIGHT)  # first, as it sets the access rights of the inventory, which has no hostile filters
     tags = ("--tags", "topics,access,filter_worker")
     playbook("deploy", *tags, "-e", f"@{given}")
     yield
@@ -49,13 +49,13 @@ def attacked(system: System, tmp_path: Path) -> Iterator[None]:
 
 
 def containers(system: System) -> str:
-    """When the group's containers were started, worker and sandbox."""
+    """When the group's worker and sandbox were started."""
     form = "{{.Name}} {{.State.StartedAt}} {{.State.OOMKilled}}"
     return system.on("apps-1", f"docker inspect --format '{form}' zads-filters-moving-1 zads-sandbox-moving-1")
 
 
 def quiet(packets: list[Packet]) -> set[int]:
-    """Whom the honest filter passes when nothing is around it, by its cap."""
+    """The candids that the honest filter passes by itself, within its cap."""
     with Group([Spec(HONEST, HONEST)]) as group:
         verdicts, _ = group.run([packet.data for packet in packets])
     counts, passed = Counts(), set()
@@ -84,16 +84,18 @@ def test_hostile_filters_change_nothing_of_what_others_pass(system: System, atta
         int(dict(one.headers())[topics.HEADER_CANDID]) for one in read_topic("alice", topics.filter_topic(HONEST))
     ]
     assert Counter(candid for candid in passed if candid in mine) == Counter(quiet(public))
-    assert containers(system) == before, "neither the worker nor the sandbox was started again"
+    assert containers(system) == before, "neither the worker nor the sandbox was restarted"
 
     secrets = ROOT / ".zads/local/secrets/passwords.yml"
     words = [word for line in secrets.read_text().splitlines() if len(word := line.split()[-1].strip("'\"")) > 12]
     assert words
     refused = [one for one in read_topic("admin-public", topics.REJECTED) if one.value() in {p.data for p in packets}]
-    assert read_topic("admin-public", topics.filter_topic("reads_secrets")), "it passes what it could read"
+    assert read_topic("admin-public", topics.filter_topic("reads_secrets")), "it passes alerts with what it could read"
     for name in ATTACKS:
         for one in [*read_topic("admin-public", topics.filter_topic(name)), *refused]:
-            told = b"".join(value or b"" for _, value in one.headers() or ())
-            assert not [word for word in words if word.encode() in told], name
-            assert b"kafka.properties" not in told or name != "reads_secrets"
-    assert not [one for one in refused if topics.HEADER_FILTER not in dict(one.headers())], "all can be decoded"
+            texts = b"".join(value or b"" for _, value in one.headers() or ())
+            assert not [word for word in words if word.encode() in texts], name
+            assert b"kafka.properties" not in texts or name != "reads_secrets"
+    assert not [one for one in refused if topics.HEADER_FILTER not in dict(one.headers())], (
+        "no packet counts as undecodable"
+    )

@@ -1,4 +1,4 @@
-"""What a deployed host looks like, and that a change made by hand is found, named and mended."""
+"""The state of deployed hosts; and a change by hand is found, named and repaired."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_private_keys_are_readable_by_their_program_alone(system: System, name: 
 
 @pytest.mark.parametrize("name", BROKERS)
 def test_no_listener_is_without_encryption(system: System, name: str) -> None:
-    """Every TCP port that is open to the network speaks TLS, but SSH's."""
+    """Every TCP port that is open to the network speaks TLS, except SSH's."""
     listening = host(name).check_output("ss -Hltn | awk '{print $4}'").split("\n")
     open_ports = {int(address.rpartition(":")[2]) for address in listening if not address.startswith(("127.", "[::1]"))}
     assert open_ports >= {9093, 9094, 2182}
@@ -57,13 +57,13 @@ def test_no_listener_is_without_encryption(system: System, name: str) -> None:
 
 
 GOOD = "ECDHE+AESGCM:ECDHE+CHACHA20"
-#: Of TLS 1.2 and before: all that a client could offer but these, with CBC, SHA-1, or no forward secrecy.
+#: All other suites of TLS 1.2 and earlier: with CBC, with SHA-1, or without forward secrecy.
 WEAK = "ALL:COMPLEMENTOFALL:-ECDHE+AESGCM:-ECDHE+CHACHA20:@SECLEVEL=0"
 
 
 @pytest.mark.parametrize("name", BROKERS)
 def test_every_listener_takes_authenticated_encryption_only(system: System, name: str) -> None:
-    """By real handshakes; a client that has no certificate is refused after the suite has been chosen."""
+    """By real handshakes. A client without a certificate is refused after the suite is chosen."""
     listening = host(name).check_output("ss -Hltn | awk '{print $4}'").split("\n")
     ports = {address.rpartition(":")[2] for address in listening if not address.startswith(("127.", "[::1]"))}
 
@@ -79,16 +79,16 @@ def test_every_listener_takes_authenticated_encryption_only(system: System, name
             assert chosen(port, version, "-cipher", WEAK) == "(NONE)", (port, version)
 
 
-def test_nobody_comes_in_by_ssh_with_a_password(system: System) -> None:
-    """The lab's hosts; a real machine's SSH is its owner's."""
+def test_nobody_logs_in_by_ssh_with_a_password(system: System) -> None:
+    """Only the lab's hosts: SSH on a real machine is its owner's affair."""
     for name in system.inventory.hosts:
         settings = host(name).check_output("sshd -T").splitlines()
         for setting in ("passwordauthentication no", "kbdinteractiveauthentication no", "permitrootlogin no"):
             assert setting in settings, name
 
 
-#: The most that `systemd-analyze security` may find exposed, of 10. Java writes memory that it runs, and must reach the
-#: network; the programs' units are clients of the container engine, and run as root for its socket.
+#: The highest exposure (of 10) that `systemd-analyze security` may find. Java executes memory that it writes, and needs
+#: the network. The programs' units are clients of the container engine, and run as root for its socket.
 EXPOSED = {"kafka": 1.5, "zookeeper": 1.5, "zads-producer": 2.0, "zads-mirrormaker": 2.0}
 
 
@@ -97,12 +97,12 @@ EXPOSED = {"kafka": 1.5, "zookeeper": 1.5, "zads-producer": 2.0, "zads-mirrormak
     [(name, unit) for name in ("origin-1", "public-3") for unit in ("kafka", "zookeeper")]
     + [("apps-1", "zads-producer"), ("apps-1", "zads-mirrormaker")],
 )
-def test_units_have_what_systemd_can_take_from_them(system: System, name: str, unit: str) -> None:
-    """On both releases of Debian."""
-    told = host(name).run(f"systemd-analyze security --no-pager {unit}.service").stdout
-    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
-    assert score is not None, told[-500:]
-    assert float(score[1]) <= EXPOSED[unit], [line for line in told.splitlines() if line.startswith("\u2717")]
+def test_units_are_hardened(system: System, name: str, unit: str) -> None:
+    """The hosts are of both Debian releases."""
+    shown = host(name).run(f"systemd-analyze security --no-pager {unit}.service").stdout
+    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", shown)
+    assert score is not None, shown[-500:]
+    assert float(score[1]) <= EXPOSED[unit], [line for line in shown.splitlines() if line.startswith("\u2717")]
 
 
 def test_both_debian_releases_and_both_ways_of_reaching_a_host_are_here(system: System) -> None:
@@ -136,10 +136,10 @@ def test_every_container_reports_its_health_and_a_sandbox_is_known_by_its_worker
     await_that("every container is healthy", all_well, 120)
 
 
-def test_a_line_edited_by_hand_is_named_by_check_and_a_restart_that_is_due_is_made(system: System) -> None:
-    """One deployment mends both: the edited line, and a process that is older than its configuration.
+def test_check_names_a_line_edited_by_hand_and_a_deploy_repairs_it_and_restarts_what_is_due(system: System) -> None:
+    """One deployment repairs both: the edited line, and a process that is older than its configuration.
 
-    The latter is what an interrupted deployment leaves behind, whoever wrote the configuration and whenever.
+    An interrupted deployment leaves such a process behind.
     """
     started = system.on("public-2", "systemctl show -p MainPID --value kafka")
     system.on("public-2", "sed -i 's/ .*server.properties$/ &/; s/^[0-9a-f]\\{8\\}/00000000/' /run/kafka/started-with")

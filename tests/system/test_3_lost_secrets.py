@@ -1,4 +1,4 @@
-"""A control machine that has lost its secrets, or a part of them, says what is missing and touches no host."""
+"""A control machine that has lost secrets names what is missing, and changes no host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECRETS = STATE / "secrets"
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[None]:
-    """The secrets are back after the test, whatever it does."""
+    """Restores the secrets after the test."""
     shutil.copytree(SECRETS, tmp_path / "secrets")
     yield
     shutil.rmtree(SECRETS, ignore_errors=True)
@@ -23,7 +23,7 @@ def kept(tmp_path: Path) -> Iterator[None]:
 
 
 def files(system: System) -> dict[str, str]:
-    """Checksums of everything that a deployment with other secrets would change."""
+    """Checksums, by host, of all files that a deployment with other secrets would change."""
     command = "find /etc/kafka /etc/zookeeper /etc/zads -type f 2>/dev/null -exec sha256sum {} + | sort"
     return {host: system.on(host, command) for host in system.inventory.hosts}
 
@@ -38,7 +38,7 @@ def files(system: System) -> dict[str, str]:
     ],
     ids=["all", "all, with a limit", "a site, in check mode", "passwords"],
 )
-def test_lost_secrets_are_asked_for_and_nothing_is_made(
+def test_lost_secrets_are_named_and_no_new_ones_are_made(
     system: System, kept: None, lost: str, command: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     before = files(system)
@@ -51,5 +51,5 @@ def test_lost_secrets_are_asked_for_and_nothing_is_made(
     assert "lost-control-machine.md" in result.stdout
     assert "changed=0" in result.stdout
     assert not any(f"changed={count}" in result.stdout for count in range(1, 10))
-    assert not path.exists(), "nothing was made in its place"
+    assert not path.exists(), "no secret was made in its place"
     assert files(system) == before

@@ -1,4 +1,4 @@
-"""No secret of the deployment is where others than its owner can read it: every line of each is looked for everywhere.
+"""Only its owner can read a secret of the deployment. Every line of each secret is searched for everywhere.
 
 A secret that is found is named by its file and line, and never printed.
 """
@@ -18,7 +18,7 @@ from searching import base64_forms, needles, search
 
 HOSTS = ["origin-1", "origin-2", "origin-3", "public-1", "public-2", "public-3", "apps-1"]
 AS_NOBODY = "setpriv --reuid nobody --regid nogroup --clear-groups"
-#: A secret on a host, of each kind: a line is added to it, so that the next deployment has it to write.
+#: Secrets of each kind on hosts. A line is added to each, so that the next deployment writes it.
 TOUCHED = {
     "origin-1": ["/etc/kafka/tls/keystore.pem", "/etc/zookeeper/tls/keystore.pem"],
     "public-3": ["/etc/kafka/tls/keystore.pem"],
@@ -43,7 +43,7 @@ def container(system: System, host: str) -> str:
 
 @pytest.fixture(scope="module")
 def loud_deployment(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a deployment that has secrets to write, and says all that Ansible can say."""
+    """The output of a deployment that writes secrets, with Ansible at its most verbose."""
     for host, paths in TOUCHED.items():
         for path in paths:
             system.on(host, f"echo >> {path}")
@@ -51,14 +51,14 @@ def loud_deployment(system: System, tmp_path_factory: pytest.TempPathFactory) ->
     done = run("scripts/ansible", "local", "deploy", "--diff", "-vvv", check=False)
     output.write_text(done.stdout)
     assert done.returncode == 0, f"the deployment failed; its output, which may hold secrets, is in {output}"
-    told, expected = done.stdout.count("+(another secret)"), sum(len(paths) for paths in TOUCHED.values())
-    assert told == expected, "each difference is told, without its lines"
+    named, expected = done.stdout.count("+(another secret)"), sum(len(paths) for paths in TOUCHED.values())
+    assert named == expected, "each difference is shown without its lines"
     return output
 
 
 @pytest.fixture
 def planted(system: System) -> Iterator[tuple[str, bytes]]:
-    """A host where a made-up secret lies about in base64, in a file, an environment and the journal."""
+    """A host where a made-up secret is in a file, an environment and the journal, in base64."""
     secret = b"made-up-" + base64.b32encode(b"a test's own secret").rstrip(b"=")
     shown = base64.b64encode(b"x" + secret + b"y").decode()
     place = container(system, "public-1")
@@ -107,7 +107,7 @@ def test_no_secret_is_in_the_settings_or_the_console_of_a_container(
 
 
 def test_no_secret_is_in_an_image_or_its_history(system: System, wanted: dict[bytes, str]) -> None:
-    """The images of this machine are those that hosts run and were given: both are known by their content."""
+    """The hosts' images are those of this machine: both are named by their contents."""
     listed = "docker image ls --no-trunc --quiet --filter reference='zads/*'"
     here = set(run("sh", "-c", listed).stdout.split())
     assert set(system.on("apps-1", "docker image ls --no-trunc --quiet").split()) <= here

@@ -1,4 +1,4 @@
-"""The spool is its group's: a member drops exposures and reads receipts, the producer takes them, nobody else looks."""
+"""The spool belongs to its group: members drop exposures and read receipts, and nobody else has access."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ HOST = "apps-1"
 
 
 class Pipeline:
-    """A user of the producer's host whose one right is to be in the spool's group."""
+    """A user of the producer's host who is a member of the spool's group and has no other rights."""
 
     def __init__(self, system: System) -> None:
         self.system = system
 
     def does(self, command: str, *, user: str = "pipeline") -> str:
-        """What a shell command prints that this user runs with a session of its own; fails with it."""
+        """Run a shell command as this user. Returns its output; the test fails if it fails."""
         return self.system.on(HOST, f"runuser -u {user} -- sh -c 'umask 0002; {command}' 2>&1")
 
     def may(self, command: str, *, user: str = "pipeline") -> bool:
-        """Whether the command succeeds."""
+        """Whether a command succeeds."""
         status = self.system.on(HOST, f"runuser -u {user} -- sh -c '{command}' >/dev/null 2>&1; echo $?")
         return status.strip() == "0"
 
@@ -37,7 +37,7 @@ def pipeline(system: System) -> Iterator[Pipeline]:
 
 @pytest.mark.parametrize("kind", ["archive", "directory"])
 def test_a_member_drops_an_exposure_and_reads_its_receipt(pipeline: Pipeline, kind: str) -> None:
-    """Not a packet, so that it is refused at once; an exposure that is published takes the same way."""
+    """The file is no packet, so it is refused at once. A published exposure goes the same way."""
     name = f"members-{kind}"
     make = {
         "archive": f"tar -cf .{name} -C /etc hostname && mv .{name} {name}.tar",
@@ -60,7 +60,7 @@ def test_a_member_writes_nowhere_else_in_the_spool(pipeline: Pipeline) -> None:
     assert pipeline.may(f"touch {SPOOL}/incoming/.members-own && rm {SPOOL}/incoming/.members-own")
 
 
-def test_nobody_else_looks_into_the_spool(pipeline: Pipeline) -> None:
+def test_nobody_else_has_access_to_the_spool(pipeline: Pipeline) -> None:
     assert pipeline.may("ls /", user="nobody")
     for place in ("", "/incoming", "/done", "/refused"):
         assert not pipeline.may(f"ls {SPOOL}{place}", user="nobody"), place

@@ -1,4 +1,4 @@
-"""`make verify` names everything that is wrong, wherever it is, and is content again when it is mended."""
+"""`make verify` names every fault, on any host, and finds none after the repair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kill any one machine or process while a night streams: the report's latency changes and nothing else."""
+"""If any one machine or process is killed while a night streams, only the latency changes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from zads import audit
 
 
 def kill(system: System, host: str, unit: str) -> None:
-    """End a unit's processes at once, as a crash would; systemd brings it back."""
+    """End a unit's processes at once, as a crash would. systemd restarts it."""
     system.on(host, f"systemctl kill --signal=SIGKILL {unit}")
 
 
 def end(system: System, container: str) -> None:
-    """End a program in its container at once, by its process, as a crash would."""
+    """End the process of a program's container at once, as a crash would."""
     system.on("apps-1", f"kill -KILL $(docker inspect --format '{{{{.State.Pid}}}}' {container})")
 
 
@@ -49,9 +49,9 @@ NIGHTS = {fault: f"2030010{number}" for number, fault in enumerate(FAULTS, start
 
 @pytest.fixture(scope="module")
 def nights(system: System) -> Iterator[None]:
-    """The topics of every fault's night: making them all takes no longer than making one's.
+    """Creates the topics of all faults' nights, which takes no longer than those of one.
 
-    After the last fault `make verify` is content.
+    After the last fault `make verify` finds no fault.
     """
     make_night(*NIGHTS.values())
     yield
@@ -60,7 +60,7 @@ def nights(system: System) -> Iterator[None]:
 
 @pytest.fixture
 def settled(system: System) -> Iterator[None]:
-    """Every machine and every in-sync set is whole again after a fault, before the next."""
+    """Waits after a fault until every machine runs and every replica is in sync."""
     yield
     for container in system.lab.containers():
         await_that(f"{container.name} runs", lambda c=container: (c.reload(), c.status == "running")[1], 60)
@@ -69,7 +69,7 @@ def settled(system: System) -> Iterator[None]:
 
 
 def under_replicated(site: str) -> int:
-    """How many partitions of a site, Kafka's own among them, lack a replica."""
+    """The number of partitions of a site, with Kafka's own, that lack a replica."""
     return sum(topic.under_replicated for topic in audit.describe(client(f"admin-{site}"), lambda _: True))
 
 

@@ -1,4 +1,4 @@
-"""Every runbook does what it says, on the running system."""
+"""Every runbook works as written, on the running system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md"
 
 @pytest.fixture
 def inventory_as_it_was() -> Iterator[None]:
-    """A runbook that edits the inventory undoes it; an interrupted one must not leave the checkout changed."""
+    """Checks that a runbook restores the inventory, and restores it for a runbook that fails."""
     files = [path for path in (ROOT / "inventories" / "local").rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
     yield

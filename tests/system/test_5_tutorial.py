@@ -1,4 +1,4 @@
-"""The tutorial on filters, from nothing to a live filter whose output its owner reads, as the page has it."""
+"""The tutorial on filters works as written, from an empty file to a live filter whose output its owner reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zads.packet import Packet
 TOPIC = topics.filter_topic("bright_novae")
 FILTERS = ROOT / "inventories/local/filters"
 LIST = ROOT / "inventories/local/group_vars/all/filters.yml"
-#: A deployment is the longest of the page's commands.
+#: For the longest command of the page, a deployment.
 SECONDS = 900
 #: The night that the page simulates.
 TONIGHT = "20300402"
@@ -25,7 +25,7 @@ TONIGHT = "20300402"
 
 @pytest.fixture
 def live(system: System) -> Iterator[dict[str, str]]:
-    """What steps 1 to 4 printed; whatever happens, the inventory and the system are as before afterwards."""
+    """The output of steps 1 to 4, by step. Afterwards the inventory and the system are as before."""
     before = LIST.read_bytes()
     made = not FILTERS.exists()
     printed: dict[str, str] = {}
@@ -44,7 +44,7 @@ def live(system: System) -> Iterator[dict[str, str]]:
 
 
 def refusal(user: str, topic: str) -> KafkaError | None:
-    """Why a user may not read a topic; None when they may."""
+    """The error with which a user is refused a topic; None if they may read it."""
     consumer = Consumer({**client(user), "group.id": f"{user}-tutorial", "enable.partition.eof": True})
     try:
         consumer.subscribe([topic])
@@ -62,7 +62,7 @@ def counted() -> dict[str, int]:
     return demo.filter_counts(client("admin-public"), [TONIGHT]).get("bright_novae", {})
 
 
-def test_a_filter_goes_from_nothing_to_its_owners_hands_and_out_again(system: System, live: dict[str, str]) -> None:
+def test_a_filter_is_written_deployed_read_by_its_owner_and_removed(system: System, live: dict[str, str]) -> None:
     assert "annotations={}" in live["4"], "kcat showed the first alert to the owner"
     assert "filter=bright_novae" in live["4"]
 
@@ -90,7 +90,7 @@ def test_a_filter_goes_from_nothing_to_its_owners_hands_and_out_again(system: Sy
     held = system.on("apps-1", "cat /etc/zads/filters/*/filters/group.json; ls /etc/zads/filters/*/filters")
     assert "bright_novae" not in held
     error = refusal("alice", TOPIC)
-    assert error is not None, "the right to read went with the filter"
+    assert error is not None, "the right to read ended with the filter"
     assert error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
     checked = run("make", "check", "ENV=local").stdout
     assert "check: every host is what inventories/local says" in checked

@@ -1,4 +1,4 @@
-"""Taking the system down removes what is ours and touches nothing else. The last test: it ends the system."""
+"""`make down` removes what is ours and nothing else. It is the last test, as it ends the system."""
 
 from __future__ import annotations
 
