@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zads.lab.images import LABEL
+from zads.build.engine import LABEL
 
 _TICK = os.sysconf("SC_CLK_TCK")
 #: Beginnings of the names of Java's threads (the kernel keeps 15 characters), and what they do.

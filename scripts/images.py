@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from zads.build.images import DEPLOYED, HOST_PACKAGES, Builder, own_packages
 from zads.errors import ZadsError
-from zads.lab.images import DEPLOYED, HOST_PACKAGES, Builder, own_packages
 
 
 def main(names: list[str]) -> None:

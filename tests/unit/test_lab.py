@@ -1,9 +1,8 @@
-"""Images are named by what they are made of, and a lab by its inventory."""
+"""A lab is its inventory, as containers."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,64 +11,9 @@ import pytest
 
 from zads.errors import ZadsError
 from zads.inventory import Inventory
-from zads.lab import hosts, images
+from zads.lab import hosts
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    (tmp_path / "image").mkdir()
-    (tmp_path / "image" / "Dockerfile").write_text("FROM scratch\n")
-    return tmp_path / "image"
-
-
-def test_the_same_inputs_give_the_same_tag(tree: Path) -> None:
-    assert images._inputs_hash([tree], "a") == images._inputs_hash([tree], "a")
-
-
-def test_any_change_of_content_name_mode_or_argument_gives_another_tag(tree: Path) -> None:
-    tags = {images._inputs_hash([tree], "a"), images._inputs_hash([tree], "b")}
-    (tree / "Dockerfile").write_text("FROM nothing\n")
-    tags.add(images._inputs_hash([tree], "a"))
-    (tree / "Dockerfile").chmod(0o755)
-    tags.add(images._inputs_hash([tree], "a"))
-    (tree / "Dockerfile").rename(tree / "Containerfile")
-    tags.add(images._inputs_hash([tree], "a"))
-    assert len(tags) == 5
-
-
-def test_what_python_leaves_behind_does_not_count(tree: Path) -> None:
-    before = images._inputs_hash([tree])
-    (tree / "__pycache__").mkdir()
-    (tree / "__pycache__" / "x.pyc").write_bytes(b"x")
-    assert images._inputs_hash([tree]) == before
-
-
-@pytest.mark.parametrize("spoil", ["missing", "unexpected", "altered"])
-def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path, spoil: str) -> None:
-    (tmp_path / "a.jar").write_bytes(b"a")
-    pins = tmp_path / "jars.sha256"
-    pins.write_text(subprocess.run(["sha256sum", "a.jar"], cwd=tmp_path, capture_output=True, text=True).stdout)
-    images._check_jars(tmp_path, pins)
-    if spoil == "missing":
-        (tmp_path / "a.jar").unlink()
-    elif spoil == "unexpected":
-        (tmp_path / "b.jar").write_bytes(b"b")
-    else:
-        (tmp_path / "a.jar").write_bytes(b"c")
-    with pytest.raises(ZadsError, match=r"jar [ab]\.jar"):
-        images._check_jars(tmp_path, pins)
-
-
-def test_an_archive_depends_on_its_contents_alone(tmp_path: Path) -> None:
-    top = tmp_path / "kafka"
-    (top / "bin").mkdir(parents=True)
-    (top / "bin" / "run").write_text("x")
-    images._pack(top, tmp_path / "one.tgz")
-    (top / "bin" / "run").touch()
-    images._pack(top, tmp_path / "two.tgz")
-    assert (tmp_path / "one.tgz").read_bytes() == (tmp_path / "two.tgz").read_bytes()
 
 
 def test_an_inventory_that_does_not_exist_is_named_with_those_that_do() -> None:
@@ -121,16 +65,3 @@ def test_a_second_command_on_the_labs_hosts_waits_for_the_first(tmp_path: Path) 
         assert not second_ran.is_set()
     thread.join(10)
     assert second_ran.is_set()
-
-
-def test_an_inventory_that_adds_packages_has_a_worker_image_of_its_own(tmp_path):
-    for env in ("local", "prod"):
-        (tmp_path / "inventories" / env / "filters").mkdir(parents=True)
-    own = tmp_path / "inventories/prod/filters/packages.txt"
-    own.write_text("sortedcontainers==2.4.0 --hash=sha256:00\n")
-    (tmp_path / "inventories/local/filters/near.py").touch()
-    assert images.own_packages(tmp_path) == {"prod": own}
-    assert (images._named("filter-worker", ""), images._named("filter-worker", "prod")) == (
-        "filter-worker",
-        "filter-worker-prod",
-    )

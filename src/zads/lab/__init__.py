@@ -1,1 +1,1 @@
-"""The lab: any inventory realised as containers that boot systemd, and the images that this takes."""
+"""The lab: any inventory realised as containers that boot systemd."""

@@ -29,9 +29,10 @@ from docker.models.networks import Network
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
+from zads.build.engine import LABEL
+from zads.build.images import Builder
 from zads.errors import ZadsError
 from zads.inventory import Inventory
-from zads.lab.images import LABEL, Builder
 
 CAPABILITIES = (
     "AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE LINUX_IMMUTABLE MAC_ADMIN "
