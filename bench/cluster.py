@@ -28,7 +28,8 @@ from zads.audit import headers_of
 from zads.demo import filter_lag
 from zads.errors import ZadsError
 from zads.inventory import Inventory
-from zads.lab.hosts import Lab, down
+from zads.lab.hosts import Lab
+from zads.lab.removal import down
 from zads.packet import Packet
 
 ENV = "bench"

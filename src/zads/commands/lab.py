@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Annotated
 
 import typer
 
+from zads.build.images import Builder
 from zads.inventory import Inventory, repository
-from zads.lab import hosts as lab_hosts
+from zads.lab import machine, removal
+from zads.lab.hosts import Lab
 
 app = typer.Typer(no_args_is_help=True, help="An inventory as containers that boot systemd.")
 Env = Annotated[str, typer.Argument(help="The inventory: a directory of inventories/.")]
 
 
-def _lab(env: str) -> lab_hosts.Lab:
+def _lab(env: str) -> Lab:
     inventory = Inventory.load(env, repository(), realised=False)
-    return lab_hosts.Lab(inventory, lambda line: typer.echo(f"lab: {line}"))
+    return Lab(inventory, lambda line: typer.echo(f"lab: {line}"))
 
 
 @app.command()
 def up(env: Env = "local") -> None:
-    """Have every host of an inventory run as a container; a second time changes nothing.
+    """Start every host of an inventory as a container; hosts that run already stay as they are.
 
     Example: zads lab up local
     """
@@ -32,18 +35,18 @@ def up(env: Env = "local") -> None:
 
 @app.command()
 def down(
-    env: Annotated[str | None, typer.Argument(help="The inventory; all of this checkout's when not given.")] = None,
+    env: Annotated[str | None, typer.Argument(help="The inventory; without it, all labs of this checkout.")] = None,
 ) -> None:
     """Remove the containers, networks and volumes of a lab, and nothing else.
 
     Example: zads lab down local
     """
-    typer.echo(f"lab: removed {lab_hosts.down(repository(), env)} containers, networks and volumes")
+    typer.echo(f"lab: removed {removal.down(repository(), env)} containers, networks and volumes")
 
 
 @app.command()
 def status(env: Env = "local") -> None:
-    """Say which hosts run.
+    """List the hosts of a lab and their states.
 
     Example: zads lab status local
     """
@@ -61,7 +64,19 @@ def logs(
 
     Example: zads lab logs public-2 --lines 50
     """
-    typer.echo(lab_hosts.logs(_lab(env).container(host), lines))
+    typer.echo(machine.logs(_lab(env).container(host), lines))
+
+
+@app.command()
+def image(suite: Annotated[str, typer.Argument(help="A Debian release: bookworm or trixie.")]) -> None:
+    """Print how docker makes a host of a Debian release, as JSON: its image and docker's options.
+
+    The image is built if it is missing. The Vagrantfile reads this.
+
+    Example: zads lab image bookworm
+    """
+    tag = Builder(repository(), lambda line: typer.echo(f"lab: {line}", err=True)).host(suite)
+    typer.echo(json.dumps({"image": tag, "arguments": machine.arguments()}))
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
