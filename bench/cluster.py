@@ -25,8 +25,8 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 from bench.usage import Parts, Usage, between
 from zads import kafka, principals, topics
 from zads.audit import headers_of
-from zads.demo import filter_lag
 from zads.errors import ZadsError
+from zads.filters import progress
 from zads.inventory import Inventory
 from zads.lab.hosts import Lab
 from zads.lab.removal import down
@@ -305,7 +305,7 @@ class Cluster:
     def behind(self, reader: Reader) -> int:
         """The number of offsets that the filters are behind a subscriber."""
         ends = {(reader.topic, number): end for number, end in reader.ends.items()}
-        return filter_lag(self.public, principals.filters("cuts"), ends)
+        return progress.lag(self.public, principals.filters("cuts"), ends)
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
         """Play until Java has compiled what is used and the cost of an alert no longer falls.

@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from bench.broker import Broker
-from zads import audit, canary, demo, kafka, subscriber, topics, warmup
+from zads import audit, canary, kafka, subscriber, topics, warmup
+from zads.filters import progress
 
 NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))
 MJD = {f"203001{day:02d}": 62502 + day for day in range(1, 29)}  # 2030-01-01 is MJD 62502
@@ -158,13 +159,13 @@ def test_a_group_is_behind_by_records_and_not_by_transaction_markers(broker: Bro
     client.commit_transaction(30)
     manifest = audit.read_site("public", broker.conf, [night]).topics[topic]
     ends = {(topic, number): end for number, end in manifest.ends.items()}
-    assert demo.filter_lag(broker.conf, f"group-{night}", ends) == 40
+    assert progress.lag(broker.conf, f"group-{night}", ends) == 40
     consumer = kafka.consumer(broker.conf, f"group-{night}")
     consumer.commit(
         offsets=[TopicPartition(topic, number, end) for number, end in manifest.ends.items()], asynchronous=False
     )
     consumer.close()
-    assert demo.filter_lag(broker.conf, f"group-{night}", ends) == 0
+    assert progress.lag(broker.conf, f"group-{night}", ends) == 0
 
 
 def test_the_newest_counts_of_every_worker_add_up_night_by_night(broker: Broker) -> None:
@@ -176,10 +177,10 @@ def test_the_newest_counts_of_every_worker_add_up_night_by_night(broker: Broker)
         value = {"filter": "audit_counts", **row, "nights": {"20300101": row, "20300102": {**row, "seen": 1}}}
         client.produce(topics.FILTER_COUNTS, json.dumps(value).encode(), f"audit_counts/{worker}".encode())
     client.flush(30)
-    counts = demo.filter_counts(broker.conf, ["20300101"])["audit_counts"]
+    counts = progress.counts(broker.conf, ["20300101"])["audit_counts"]
     assert counts == {"seen": 13, "passed": 2, "capped": 0, "failed": 0}
-    assert demo.filter_counts(broker.conf, ["20300101", "20300102"])["audit_counts"]["seen"] == 15
-    assert demo.filter_counts(broker.conf, ["20300103"])["audit_counts"]["seen"] == 0
+    assert progress.counts(broker.conf, ["20300101", "20300102"])["audit_counts"]["seen"] == 15
+    assert progress.counts(broker.conf, ["20300103"])["audit_counts"]["seen"] == 0
 
 
 def test_a_canary_is_read_unchanged(broker: Broker) -> None:

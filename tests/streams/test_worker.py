@@ -18,8 +18,7 @@ import pytest
 
 from bench.broker import Broker, await_true
 from zads import kafka, principals, topics
-from zads.demo import filter_counts
-from zads.filters import worker
+from zads.filters import progress, worker
 from zads.filters.counts import Counts, Stopped, restore
 from zads.filters.worker import LETTERS_A_VISIT
 from zads.packet import Packet
@@ -216,7 +215,7 @@ def test_a_killed_worker_passes_each_alert_once_and_keeps_to_caps(night: Night) 
     for topic in night.all_topics():
         parsed = topics.parse(topic)
         assert parsed is not None
-        mine = filter_counts(night.broker.conf, [parsed[0]])
+        mine = progress.counts(night.broker.conf, [parsed[0]])
         assert {mine[one]["seen"] for one in name} == {len(night.broker.read_all(topic))}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from kits import BLOCK, CopiedKit, all_there_is, environment, following, forget, unlabelled
 from local_system import NIGHT, ROOT, STATE, System, at_rest, await_that, client
-from zads.demo import passed_alerts
+from zads.report.passed import passed_alerts
 
 PYTHON = {
     "confluent-kafka": "read_confluent_kafka.py",

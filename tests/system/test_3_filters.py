@@ -14,7 +14,7 @@ import pytest
 from attacking import DIRECTORY
 from local_system import ROOT, System, await_that, client, drop, make_night, playbook, read_topic
 from zads import topics
-from zads.demo import filter_counts
+from zads.filters import progress
 from zads.filters.counts import Counts
 from zads.filters.runtime import Group, Spec
 from zads.packet import Packet
@@ -75,7 +75,7 @@ def test_hostile_filters_change_nothing_of_what_others_pass(system: System, atta
     names = (HONEST, "known_variable", *ATTACKS)
 
     def seen() -> dict[str, int]:
-        rows = filter_counts(client("admin-public"), [NIGHT])
+        rows = progress.counts(client("admin-public"), [NIGHT])
         return {name: rows.get(name, {}).get("seen", 0) for name in names}
 
     await_that("every filter was offered the night", lambda: set(seen().values()) == {len(public)}, 150)

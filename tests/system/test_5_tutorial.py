@@ -11,7 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 import tutorial
 from local_system import ROOT, System, await_that, client, playbook, read_topic, run
-from zads import demo, topics
+from zads import topics
+from zads.filters import progress
 from zads.packet import Packet
 
 TOPIC = topics.filter_topic("bright_novae")
@@ -59,7 +60,7 @@ def refusal(user: str, topic: str) -> KafkaError | None:
 
 
 def counted() -> dict[str, int]:
-    return demo.filter_counts(client("admin-public"), [TONIGHT]).get("bright_novae", {})
+    return progress.counts(client("admin-public"), [TONIGHT]).get("bright_novae", {})
 
 
 def test_a_filter_is_written_deployed_read_by_its_owner_and_removed(system: System, live: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The demo's signs that a night is under way, and what it reads to know."""
+"""A demo knows whether its night has arrived, and what its report says of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from zads import demo
-from zads.demo import _too_few
+from zads import audit
+from zads.demo import night, spool
+from zads.demo.arrival import too_few
+from zads.errors import ZadsError
 from zads.inventory import Inventory
+from zads.report import figures
 from zads.subscriber import percentiles
 
 COUNTS = {"ztf_20300101_programid1": 10, "ztf_20300101_programid2": 3}
@@ -16,11 +19,11 @@ COUNTS = {"ztf_20300101_programid1": 10, "ztf_20300101_programid2": 3}
 
 def test_a_site_whose_offsets_are_fewer_than_the_alerts_is_named() -> None:
     ends = {("origin", name, number): 5 for name in COUNTS for number in range(2)}
-    assert _too_few(ends, COUNTS) == ""
+    assert too_few(ends, COUNTS) == ""
     ends["origin", "ztf_20300101_programid1", 1] = 4
-    assert _too_few(ends, COUNTS) == "origin has at most 9 of 10 alerts of ztf_20300101_programid1"
-    assert _too_few(ends | {("origin", "ztf_20300101_programid1", 2): 2}, COUNTS) == ""
-    assert _too_few({("public", "ztf_20300101_programid2", 0): 0}, COUNTS).startswith("public has at most 0 of 3")
+    assert too_few(ends, COUNTS) == "origin has at most 9 of 10 alerts of ztf_20300101_programid1"
+    assert too_few(ends | {("origin", "ztf_20300101_programid1", 2): 2}, COUNTS) == ""
+    assert too_few({("public", "ztf_20300101_programid2", 0): 0}, COUNTS).startswith("public has at most 0 of 3")
 
 
 def test_percentiles_of_nothing_are_none() -> None:
@@ -33,10 +36,43 @@ def test_a_night_does_not_wait_for_what_others_have_left_in_the_spool(
 ) -> None:
     (tmp_path / "incoming").mkdir()
     (tmp_path / "incoming" / "deferred.tar").touch()
-    monkeypatch.setattr(demo, "on_host", lambda host, variables, script: ["sh", "-c", script])
-    drop = demo.RemoteDrop(Inventory("local", tmp_path, {"producers": ["p"]}, {"p": {"producer_spool": str(tmp_path)}}))
-    assert drop.pending() == 0
-    drop.put("mine.tar", b"")
-    assert drop.pending() == 1
+    monkeypatch.setattr(spool, "on_host", lambda inventory, host, script: ["sh", "-c", script])
+    inventory = Inventory("local", tmp_path, {"producers": ["p"]}, {"p": {"producer_spool": str(tmp_path)}})
+    remote = spool.RemoteSpool(inventory)
+    assert remote.pending() == 0
+    remote.put("mine.tar", b"")
+    assert remote.pending() == 1
     (tmp_path / "incoming" / "mine.tar").unlink()
-    assert drop.pending() == 0
+    assert remote.pending() == 0
+
+
+def test_a_simulated_night_is_the_same_every_time() -> None:
+    first, again = (night.simulated("20181129", 2, 3) for _ in range(2))
+    assert [visit.tar() for visit in first.visits] == [visit.tar() for visit in again.visits]
+    assert (first.alerts, first.nights) == (6, ["20181129"])
+
+
+def test_a_directory_without_packets_is_no_night(tmp_path: Path) -> None:
+    with pytest.raises(ZadsError, match="there are no packets"):
+        night.recorded(tmp_path)
+
+
+def test_refused_input_counts_only_if_it_came_from_a_visit_of_the_night() -> None:
+    origin, public = audit.SiteManifest("origin"), audit.SiteManifest("public")
+    played = night.simulated("20181129", 1, 3)
+    origin.rejections = [
+        audit.Rejection("bad", "candid", 2, f"{played.visits[0].name}/a.avro"),
+        audit.Rejection("worse", "rb", 5, "another/a.avro"),
+    ]
+    found = audit.Audit(("20181129",), (1,), origin, public, ())
+    inventory = Inventory("local", Path(), {}, {})
+    report = figures.figures(inventory, played, found, {}, figures.latency({}, 1.0, {}))
+    assert report["alerts"] == {"read": 3, "rejected": 2, "origin": 0, "public": 0}
+
+
+def test_a_run_that_publishes_nothing_new_shows_the_earlier_latency() -> None:
+    now, then = {"public": {"p50": 0.1}}, {"hops": {"public": {"p50": 0.2}}, "visit_seconds": 40.0}
+    assert figures.latency(now, 1.0, then) == figures.Latency(now, "this run", 1.0)
+    earlier = figures.latency({}, 1.0, then)
+    assert (earlier.hops, earlier.visit_seconds) == (then["hops"], 40.0)
+    assert earlier.run.startswith("an earlier run")

@@ -20,10 +20,12 @@ import pytest
 from bench.basis import Basis
 from bench.report import Report
 from bench.result import Result, Series
-from zads import pages, report
+from zads import pages
 from zads.errors import ZadsError
 from zads.filters import bench
 from zads.packet import Packet
+from zads.report import page as report
+from zads.report.passed import PassedAlerts
 from zads.sources import simulator
 
 NASTY = "<script>alert('x')</script>"
@@ -35,8 +37,8 @@ def packets() -> list[Packet]:
     return [Packet.parse(data) for _, data in made]
 
 
-def passed(packets: list[Packet], note: str = "") -> report.Passed:
-    return report.Passed(len(packets), [(packet, note) for packet in packets])
+def passed(packets: list[Packet], note: str = "") -> PassedAlerts:
+    return PassedAlerts(len(packets), [(packet, note) for packet in packets])
 
 
 @pytest.fixture
@@ -151,8 +153,8 @@ def test_latencies_are_drawn_whatever_their_order() -> None:
 
 
 def test_passed_alerts_are_counted_and_their_annotations_shown(figures: dict[str, Any], packets: list[Packet]) -> None:
-    some = report.Passed(6, [(packet, json.dumps({"why": NASTY})) for packet in packets])
-    page = report.render(figures, [], {"bright": some, "all_of_them": passed(packets), "none": report.Passed()})
+    some = PassedAlerts(6, [(packet, json.dumps({"why": NASTY})) for packet in packets])
+    page = report.render(figures, [], {"bright": some, "all_of_them": passed(packets), "none": PassedAlerts()})
     assert re.search(r"Passed by bright <span[^>]*>3 of 6 shown<", page)
     assert re.search(r"Passed by all_of_them <span[^>]*>3<", page)
     assert "Passed by none" not in page
@@ -255,7 +257,7 @@ def every_page(packets: list[Packet]) -> dict[str, str]:
     """Each page that is made, as HTML, with long words where there may be some."""
     figures = json.loads(json.dumps(_figures()))
     figures["refused"][0]["reason"] = "a" * 300
-    wide = report.Passed(9, [(packet, json.dumps({"word": "w" * 200})) for packet in packets])
+    wide = PassedAlerts(9, [(packet, json.dumps({"word": "w" * 200})) for packet in packets])
     recorded = [bench.Recorded(f"{packet.candid}.avro", packet) for packet in packets]
     return {
         "report": report.render(figures, [0.1, 0.2, 0.4], {"bright": wide}),

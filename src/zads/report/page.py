@@ -1,13 +1,9 @@
-"""The report of a night as one page that needs nothing else: verdict, counts and digests, latency, filters' alerts.
-
-Figures come in as plain data (what is written beside the page as JSON) and packets.
-"""
+"""The report as one page that loads nothing else: verdict, counts and digests, latency, filters' alerts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zads import pages, wholefile
-from zads.packet import Packet
+from zads.report.passed import PassedAlerts
 
 
-@dataclass
-class Passed:
-    """What a filter passed of a night: how many alerts, and some of them with their annotations (JSON)."""
-
-    count: int = 0
-    some: list[tuple[Packet, str]] = field(default_factory=list)
-
-
-def write(target: Path, figures: Mapping[str, Any], latencies: Sequence[float], passed: Mapping[str, Passed]) -> Path:
-    """Write ``TARGET.json`` and ``TARGET.html``; returns the page.
+def write(
+    target: Path, figures: Mapping[str, Any], latencies: Sequence[float], passed: Mapping[str, PassedAlerts]
+) -> Path:
+    """Write the figures as ``TARGET.json`` and the page as ``TARGET.html``; returns the page's path.
 
     ``latencies`` are seconds in the order of reading, ``passed`` what each filter passed.
     """
@@ -35,12 +25,12 @@ def write(target: Path, figures: Mapping[str, Any], latencies: Sequence[float], 
     return wholefile.write(target.with_suffix(".html"), render(figures, latencies, passed))
 
 
-def render(figures: Mapping[str, Any], latencies: Sequence[float], passed: Mapping[str, Passed]) -> str:
+def render(figures: Mapping[str, Any], latencies: Sequence[float], passed: Mapping[str, PassedAlerts]) -> str:
     """The page as HTML text."""
     # A simulated object has no page anywhere.
     object_page = figures.get("object_page", "") if figures["source"] else ""
     alerts = {
-        name: (one.count, [pages.show(packet, note, object_page) for packet, note in one.some])
+        name: (one.count, [pages.show(packet, note, object_page) for packet, note in one.examples])
         for name, one in passed.items()
     }
     plot = latency_plot(latencies, figures["latency_target_seconds"]) if len(latencies) > 1 else ""
@@ -48,7 +38,7 @@ def render(figures: Mapping[str, Any], latencies: Sequence[float], passed: Mappi
 
 
 def latency_plot(latencies: Sequence[float], target: float) -> str:
-    """The share of alerts that are younger than each age when they are read, as inline SVG; and the target's age."""
+    """The share of alerts that were read within each number of seconds, and the target, as inline SVG."""
     with pages.drawing():
         figure = Figure(figsize=(5.4, 2.6), layout="constrained")
         axes = figure.add_subplot()

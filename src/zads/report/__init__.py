@@ -1,0 +1,1 @@
+"""The report of a played night: its figures, the alerts that filters passed, and the page that shows them."""

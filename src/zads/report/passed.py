@@ -1,0 +1,40 @@
+"""The alerts that a filter passed in a night, read from its topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zads import audit, topics
+from zads.packet import Packet
+
+
+@dataclass
+class PassedAlerts:
+    """How many alerts a filter passed, and some of them with their annotations (JSON, "" if there are none)."""
+
+    count: int = 0
+    examples: list[tuple[Packet, str]] = field(default_factory=list)
+
+
+def passed_alerts(conf: Mapping[str, str], name: str, nights: Iterable[str], most: int = 6) -> PassedAlerts:
+    """What the filter ``name`` passed in these nights, with at most ``most`` examples.
+
+    Raises audit.AuditError or confluent_kafka.KafkaException if the topic cannot be read.
+    """
+    wanted = set(nights)
+    found = PassedAlerts()
+    names = {topics.filter_topic(name)}
+
+    def take(message: Any) -> None:
+        headers = audit.headers_of(message)
+        if audit.night_of_visit(headers.get(topics.HEADER_VISIT, b"").decode(errors="replace")) in wanted:
+            found.count += 1
+            if len(found.examples) < most:
+                note = headers.get(topics.HEADER_ANNOTATIONS, b"").decode(errors="replace")
+                found.examples.append((Packet.trusted(message.value()), "" if note == "{}" else note))
+
+    for state in audit.describe(conf, names.__contains__):
+        audit.read_topics(conf, {state.topic: state.partitions}, take)
+    return found
