@@ -1,4 +1,4 @@
-"""What a streaming night looks like while it runs: a table on a terminal, a line every now and then elsewhere."""
+"""A night while it streams: a table on a terminal, a line every two seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-#: A rate is the mean over so many seconds.
+#: A rate is the mean over this many seconds.
 RATE_SECONDS = 10.0
-#: How often a program that is no terminal gets a line.
+#: Seconds between lines where the output is not a terminal.
 LINE_SECONDS = 2.0
 REFRESHES_A_SECOND = 4
 
 
 @dataclass(frozen=True)
 class Hop:
-    """Where alerts have come to: how many, how many of the hop before are still to come, and how old they were there.
+    """How many alerts have reached a hop, and how many of the hop before are still to come.
 
-    ``latency`` are p50, p95, p99 and max in seconds since the producer had an alert; None where nobody measures it.
+    ``latency``: p50, p95, p99 and max of the seconds from the producer to this hop; None where it is not measured.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Meter:
         self._counts: deque[tuple[float, int]] = deque()
 
     def rate(self, count: int, now: float) -> float:
-        """The rate, when ``count`` alerts have come by ``now`` (seconds of any clock)."""
+        """The rate if ``count`` alerts have come in all until ``now`` (seconds of any clock)."""
         self._counts.append((now, count))
         while len(self._counts) > 2 and self._counts[1][0] <= now - RATE_SECONDS:
             self._counts.popleft()
@@ -55,13 +55,13 @@ class Meter:
 
 
 class LiveView:
-    """A context manager; lines printed to its console meanwhile appear above the table."""
+    """A context manager. Lines that are printed to its console while it is open appear above the table."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, refresh_per_second=REFRESHES_A_SECOND, transient=True)
         self._meters: dict[str, Meter] = {}
-        self._told = 0.0
+        self._last_line = 0.0
         self._started = time.monotonic()
 
     def __enter__(self) -> LiveView:
@@ -74,13 +74,13 @@ class LiveView:
             self._live.stop()
 
     def update(self, doing: str, hops: Sequence[Hop]) -> None:
-        """Show what goes on (``doing``, in words) and where the alerts are."""
+        """Show what is being done (``doing``, in words) and where the alerts are."""
         now = time.monotonic()
         rates = [self._meters.setdefault(hop.name, Meter()).rate(hop.alerts, now) for hop in hops]
         if self._console.is_terminal:
             self._live.update(table(doing, hops, rates))
-        elif now - self._told > LINE_SECONDS:
-            self._told = now
+        elif now - self._last_line > LINE_SECONDS:
+            self._last_line = now
             self._console.print(
                 f"{now - self._started:6.1f} s  {line(doing, hops, rates)}",
                 highlight=False, soft_wrap=True, markup=False,
@@ -88,7 +88,7 @@ class LiveView:
 
 
 def table(doing: str, hops: Sequence[Hop], rates: Sequence[float]) -> Table:
-    """One row a hop."""
+    """A table with one row for each hop; ``rates`` are alerts a second."""
     made = Table(title=Text(plain(doing)), title_justify="left")
     made.add_column("hop")
     for heading in ("alerts", "a second", "still to come", "median age", "99 % within"):
@@ -100,7 +100,7 @@ def table(doing: str, hops: Sequence[Hop], rates: Sequence[float]) -> Table:
 
 
 def line(doing: str, hops: Sequence[Hop], rates: Sequence[float]) -> str:
-    """All hops in one line."""
+    """All hops in one line; ``rates`` are alerts a second."""
     parts = []
     for hop, rate in zip(hops, rates, strict=True):
         words = f"{hop.name} {hop.alerts}"

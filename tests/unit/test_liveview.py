@@ -1,4 +1,4 @@
-"""What is shown while a night streams."""
+"""The view of a night while it streams."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOPS = [
 ]
 
 
-def test_a_rate_is_of_the_last_seconds_alone() -> None:
+def test_a_rate_covers_the_last_seconds_only() -> None:
     meter = Meter()
     assert meter.rate(0, 100.0) == 0.0
     assert meter.rate(50, 105.0) == 10.0
@@ -27,9 +27,9 @@ def test_a_rate_is_of_the_last_seconds_alone() -> None:
     assert rate == 0.0
 
 
-def test_a_line_tells_every_hop_its_rate_its_age_and_what_is_to_come() -> None:
-    told = line("visit 2 of 3", HOPS, [0.0, 12.4, 9.6])
-    assert told == "visit 2 of 3: dropped 60; origin 50 (12/s) 0.10 s old; public 40 (10/s) 0.50 s old, 10 to come"
+def test_a_line_has_the_count_rate_age_and_backlog_of_every_hop() -> None:
+    text = line("visit 2 of 3", HOPS, [0.0, 12.4, 9.6])
+    assert text == "visit 2 of 3: dropped 60; origin 50 (12/s) 0.10 s old; public 40 (10/s) 0.50 s old, 10 to come"
 
 
 def test_the_table_has_a_row_for_each_hop() -> None:
@@ -40,7 +40,7 @@ def test_the_table_has_a_row_for_each_hop() -> None:
         assert words in shown
 
 
-def test_without_a_terminal_a_line_comes_every_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_a_line_is_printed_every_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 10.0, 11.0, 12.5])
     monkeypatch.setattr(liveview.time, "monotonic", lambda: next(clock))
     buffer = io.StringIO()

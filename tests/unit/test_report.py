@@ -1,4 +1,4 @@
-"""The report: one page that needs nothing else and trusts nothing that it shows."""
+"""The pages load nothing else and trust nothing that they show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ import pytest
 from bench.basis import Basis
 from bench.report import Report
 from bench.result import Result, Series
-from zads import pages
+from zads import alert_card
+from zads.alert_card import AlertCard
 from zads.errors import ZadsError
 from zads.filters import bench
 from zads.packet import Packet
@@ -79,7 +80,7 @@ def _figures() -> dict[str, Any]:
     }
 
 
-def test_the_page_needs_nothing_else(figures: dict[str, Any], packets: list[Packet]) -> None:
+def test_the_page_loads_nothing(figures: dict[str, Any], packets: list[Packet]) -> None:
     page = report.render(figures, [0.1, 0.2, 0.4], {"bright": passed(packets)})
     assert "<svg" in page
     assert page.count("data:image/png;base64,") >= len(packets)
@@ -97,7 +98,7 @@ def test_what_comes_from_outside_is_escaped(figures: dict[str, Any]) -> None:
 def test_refused_input_and_replication_are_on_the_page(figures: dict[str, Any]) -> None:
     page = report.render(figures, [], {})
     assert "a/b.avro" in page
-    assert "must be in sync" in page
+    assert "minimum in sync" in page
 
 
 def test_a_disagreement_is_the_verdict(figures: dict[str, Any]) -> None:
@@ -118,7 +119,7 @@ def test_a_report_without_latency_or_filters_is_still_a_page(figures: dict[str, 
     assert "</html>" in report.render(figures, [], {})
 
 
-def test_the_page_and_the_figures_lie_beside_each_other(figures: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_and_the_figures_are_two_files_of_one_name(figures: dict[str, Any], tmp_path: Path) -> None:
     page = report.write(tmp_path / "reports" / "demo", figures, [0.1, 0.2], {})
     assert page.read_text().startswith("<!doctype html>")
     assert json.loads(page.with_suffix(".json").read_text()) == figures
@@ -132,7 +133,7 @@ def test_an_alert_of_every_schema_can_be_shown(real_packets: list[Path]) -> None
         if packet.schema_version in seen:
             continue
         seen.add(packet.schema_version)
-        shown = pages.show(packet)
+        shown = AlertCard.of(packet)
         assert packet.object_id == shown.object_id
         assert shown.light_curve.startswith("data:image/svg+xml")
         assert [label for label, _, _ in shown.cutouts] == ["Science", "Template", "Difference"]
@@ -142,11 +143,11 @@ def test_an_alert_of_every_schema_can_be_shown(real_packets: list[Path]) -> None
     assert seen
 
 
-def test_a_cutout_of_nothing_is_left_out() -> None:
-    assert pages.picture(b"no picture") is None
+def test_an_unreadable_cutout_has_no_image() -> None:
+    assert alert_card.cutout_image(b"no picture") is None
 
 
-def test_latencies_are_drawn_whatever_their_order() -> None:
+def test_the_latency_plot_does_not_depend_on_the_order_of_reading() -> None:
     rng = np.random.default_rng(1)
     latencies = rng.gamma(2.0, 0.2, 100)
     assert report.latency_plot(latencies.tolist(), 2.0) == report.latency_plot(sorted(latencies.tolist()), 2.0)
@@ -175,20 +176,22 @@ def test_an_objects_name_is_linked_to_where_it_can_be_looked_up(figures: dict[st
     [("ZTF18abc", "ZTF18abc"), ('a"b c/d?e#<f>', "a%22b%20c%2Fd%3Fe%23%3Cf%3E"), ("ü\x1b[1m", "%C3%BC%1B%5B1m")],
 )
 def test_an_objects_name_is_escaped_in_its_address(name: str, wanted: str) -> None:
-    assert pages.address("https://www.example.org/o/{object}", name) == f"https://www.example.org/o/{wanted}"
+    assert (
+        alert_card.object_address("https://www.example.org/o/{object}", name) == f"https://www.example.org/o/{wanted}"
+    )
 
 
 @pytest.mark.parametrize("template", ["javascript:alert({object})", "https://www.example.org/", "{object}"])
-def test_a_template_that_is_no_web_address_is_refused(template: str) -> None:
+def test_an_object_page_that_is_not_a_web_address_is_refused(template: str) -> None:
     with pytest.raises(ZadsError, match=r"object_page is .*: no web address"):
-        pages.address(template, "ZTF18abc")
+        alert_card.object_address(template, "ZTF18abc")
 
 
 @pytest.mark.parametrize(
     ("jd", "wanted"), [(2458451.71875, "2018-11-29 05:15:00 UTC"), (1e18, ""), (float("nan"), ""), (-1e300, "")]
 )
 def test_the_time_of_an_alert_is_in_utc(jd: float, wanted: str) -> None:
-    assert pages.moment(jd) == wanted
+    assert alert_card.utc(jd) == wanted
 
 
 def test_an_empty_topic_has_no_digest(figures: dict[str, Any]) -> None:
@@ -199,7 +202,7 @@ def test_an_empty_topic_has_no_digest(figures: dict[str, Any]) -> None:
     assert page.count(">empty<") == 2
 
 
-def test_the_target_stands_beside_the_latency(figures: dict[str, Any]) -> None:
+def test_the_latency_is_shown_with_its_target(figures: dict[str, Any]) -> None:
     page = report.render(figures, [0.1, 0.2], {})
     assert "The target is 99 % within" in page
     assert "target of 99 %: 2 s" in page
@@ -209,18 +212,18 @@ def test_upper_limits_are_in_the_legend() -> None:
     point = {"jd": 2458451.7, "fid": 1, "magpsf": 18.0, "sigmapsf": 0.1, "diffmaglim": 20.5}
     limit = {**point, "jd": 2458450.7, "magpsf": None}
     for earlier, there in (([limit], True), ([], False)):
-        shown = pages.light_curve({"candidate": point, "prv_candidates": earlier})
+        shown = alert_card.light_curve({"candidate": point, "prv_candidates": earlier})
         assert (b"upper limit" in base64.b64decode(shown.partition(",")[2])) is there
 
 
 def test_north_is_up_and_east_left() -> None:
-    """A stamp's first row is its north: of real packets' positions, see PIXEL_ARCSEC."""
+    """A cutout's first row is its north, as real packets show (see PIXEL_ARCSEC)."""
     rows = np.zeros((63, 63), dtype=np.float32)
     rows[:5, :] = 1.0
     header = [f"{key:<8}= {value:>20}" for key, value in
               {"SIMPLE": "T", "BITPIX": -32, "NAXIS": 2, "NAXIS1": 63, "NAXIS2": 63}.items()]  # fmt: skip
     text = "".join(f"{card:<80}" for card in [*header, "END"]).ljust(2880).encode()
-    found = pages.picture(gzip.compress((text + rows.astype(">f4").tobytes()).ljust(2880 * 7, b"\0")))
+    found = alert_card.cutout_image(gzip.compress((text + rows.astype(">f4").tobytes()).ljust(2880 * 7, b"\0")))
     assert found is not None
     size, address = found
     assert size == "64″"
@@ -254,7 +257,7 @@ def test_every_table_scrolls_in_its_own_box_and_has_headers(every_page: dict[str
 
 @pytest.fixture(scope="module")
 def every_page(packets: list[Packet]) -> dict[str, str]:
-    """Each page that is made, as HTML, with long words where there may be some."""
+    """Every kind of page as HTML, with long words where a page may have them."""
     figures = json.loads(json.dumps(_figures()))
     figures["refused"][0]["reason"] = "a" * 300
     wide = PassedAlerts(9, [(packet, json.dumps({"word": "w" * 200})) for packet in packets])
@@ -278,7 +281,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this computer: apt-get install chromium")
 def test_no_page_is_wider_than_a_phone(every_page: dict[str, str], tmp_path: Path) -> None:
-    """In a frame of 375 px: a window of Chromium cannot be as narrow."""
+    """In a frame of 375 px, because a window of Chromium cannot be as narrow."""
     frames = ""
     for name, page in every_page.items():
         (tmp_path / f"{name}.html").write_text(page)

@@ -359,11 +359,12 @@ def page(
     """An HTML page that needs nothing else: the figures, and alerts with light curves, cutouts and annotations.
 
     `compared` are lists of candids (see `compare`), shown as well; `object_page` is where an object can be looked up
-    (see `pages.OBJECT_PAGE`). The night is read again, as far as it takes to find the alerts that are shown.
+    (see `alert_card.OBJECT_PAGE`). The night is read again, as far as it takes to find the alerts that are shown.
     """
     from zads import pages
+    from zads.alert_card import OBJECT_PAGE, AlertCard
 
-    where = pages.OBJECT_PAGE if object_page is None else object_page
+    where = OBJECT_PAGE if object_page is None else object_page
     received = outcome.passed[:SHOWN]
     wanted = {one.candid for one in received}.union(*(candids[:SHOWN] for candids in (compared or {}).values()))
     found = _find(recorded, wanted)
@@ -372,11 +373,11 @@ def page(
         (
             title.capitalize(),
             len(candids),
-            [pages.show(found[candid], notes.get(candid, ""), where) for candid in candids[:SHOWN]],
+            [AlertCard.of(found[candid], notes.get(candid, ""), where) for candid in candids[:SHOWN]],
         )
         for title, candids in (compared or {}).items()
     ]
-    shown = [pages.show(found[one.candid], one.annotations, where) for one in received]
+    shown = [AlertCard.of(found[one.candid], one.annotations, where) for one in received]
     lists.append(("Received", len(outcome.passed), shown))
     return pages.render(
         "filter.html", outcome=outcome, refusals=outcome.refusals(), lists=lists, failures=outcome.failures[:SHOWN],

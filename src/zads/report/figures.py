@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zads import access, audit, pages, topics
+from zads import access, audit, topics
+from zads.alert_card import OBJECT_PAGE
 from zads.demo.night import Night
 from zads.filters.progress import COUNTED
 from zads.inventory import Inventory
@@ -60,7 +61,7 @@ def figures(
         "latency_of": ages.run,
         "latency_target_seconds": TARGET_SECONDS,
         "visit_seconds": ages.visit_seconds,
-        "object_page": inventory.common("object_page", pages.OBJECT_PAGE),
+        "object_page": inventory.common("object_page", OBJECT_PAGE),
         "replication": {
             site.site: min((state.replication_factor for state in site.states), default=0) for site in sites
         },

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zads import pages, wholefile
+from zads.alert_card import AlertCard
 from zads.report.passed import PassedAlerts
 
 
@@ -27,10 +28,10 @@ def write(
 
 def render(figures: Mapping[str, Any], latencies: Sequence[float], passed: Mapping[str, PassedAlerts]) -> str:
     """The page as HTML text."""
-    # A simulated object has no page anywhere.
+    # No page knows a simulated object.
     object_page = figures.get("object_page", "") if figures["source"] else ""
     alerts = {
-        name: (one.count, [pages.show(packet, note, object_page) for packet, note in one.examples])
+        name: (one.count, [AlertCard.of(packet, note, object_page) for packet, note in one.examples])
         for name, one in passed.items()
     }
     plot = latency_plot(latencies, figures["latency_target_seconds"]) if len(latencies) > 1 else ""
