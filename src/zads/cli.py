@@ -1,15 +1,17 @@
-"""The ``zads`` command: a thin front to the package, every verb one call into the modules beneath it.
+"""The ``zads`` command: a thin front to the package, in which every verb calls into the modules beneath it.
 
-A verb's module is imported when the verb is used and not before, so that ``zads --help`` answers at once and works in
-images that carry only some of the package's extras.
+A verb's module is imported only when the verb is used, so that ``zads --help`` answers at once and works in images
+that have only some of the package's extras.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
+from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 # verb: the module that exports `app: typer.Typer` (one command, or a group of them), and its line in `zads --help`
 COMMANDS: dict[str, tuple[str, str]] = {
     "packet": ("zads.commands.packet", "Look into alert packets, or validate them."),
-    "simulate": ("zads.commands.simulate", "Make packets of a night that never was."),
+    "simulate": ("zads.commands.simulate", "Make packets of a simulated night."),
     "produce": ("zads.commands.produce", "Publish a spool's packets to the origin topics, each once."),
     "worker": ("zads.commands.worker", "Run a group of filters on the public stream."),
     "filter": ("zads.commands.filter", "List filters, or test one on a recorded night."),
@@ -37,15 +39,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("zads.commands.lab", "An inventory as containers that boot systemd."),
 }
 
-# What an optional package belongs to, for the message when it is missing.
-EXTRAS = {
-    "astropy": "report",
-    "docker": "lab",
-    "jinja2": "report",
-    "matplotlib": "report",
-    "testcontainers": "lab",
-    "yaml": "lab",
-}
+# A requirement of an extra, such as `pyyaml; extra == "lab"`; that one is imported as yaml.
+_OF_EXTRA = re.compile(r"(?P<name>[\w.-]+)[^;]*; extra == [\"'](?P<extra>\w+)[\"']")
 
 
 class _Verbs(typer.core.TyperGroup):
@@ -58,7 +53,7 @@ class _Verbs(typer.core.TyperGroup):
                 self.commands[name] = typer.core.TyperCommand(name, callback=None, help=summary)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Replace the summary of the verb that was called by the verb itself."""
+        """Put the verb that was called in place of its summary."""
         if args and args[0] in self.commands:
             self.commands[args[0]] = load(args[0])
         return super().resolve_command(ctx, args)
@@ -74,7 +69,7 @@ def load(verb: str) -> Any:
         application = importlib.import_module(module).app
     except ModuleNotFoundError as error:
         raise _missing(error, verb) from error
-    # Completion is the whole program's, not each verb's.
+    # Completion belongs to the whole program, not to each verb.
     application._add_completion = False
     command: Any = typer.main.get_command(application)
     command.name = verb
@@ -83,14 +78,24 @@ def load(verb: str) -> Any:
 
 
 def _missing(error: ModuleNotFoundError, verb: str) -> Exception:
+    """The error as one that names the extra to install; itself if the package belongs to none."""
     package = (error.name or "").partition(".")[0]
-    if package not in EXTRAS:
+    extra = extra_of(package)
+    if extra is None:
         return error
-    extra = EXTRAS[package]
     return ZadsError(
         f"zads {verb} needs the Python package {package}, which is not installed",
         hint=f"install the extra that has it: pip install 'zads[{extra}]'",
     )
+
+
+def extra_of(package: str) -> str | None:
+    """The extra of zads that has an importable package, by the metadata that pyproject.toml becomes."""
+    for requirement in metadata.requires("zads") or []:
+        match = _OF_EXTRA.fullmatch(requirement)
+        if match and match["name"].lower() in (package, f"py{package}"):
+            return match["extra"]
+    return None
 
 
 app = typer.Typer(
@@ -116,15 +121,15 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show an error's traceback; works in any position.")] = False,
 ) -> None:
-    """Options of every verb; `run` has read them already."""
+    """Options that every verb has; `run` has handled --debug already."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line (without the program's name) and return the exit status.
 
-    0: done; 1: an error, told in one line on stderr; 2: wrong use; 130: interrupted.
+    0: done; 1: an error, printed as one line on stderr; 2: wrong use; 130: interrupted.
     """
     arguments, debug = _take_debug(arguments)
     try:
@@ -148,14 +153,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The arguments without --debug (anything after a lone -- is left alone), and whether it was there."""
+    """The arguments without --debug, and whether it was there; what follows a lone -- is not searched."""
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     return [word for word in words[:end] if word != "--debug"] + words[end:], "--debug" in words[:end]
 
 
 def _of_system(error: OSError) -> ZadsError:
-    """What the system refused, and of which file."""
+    """The system's error as one that names the files concerned."""
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
     made = ZadsError(": ".join([*files, error.strerror or str(error) or type(error).__name__]))
     return made.with_traceback(error.__traceback__)

@@ -1,7 +1,6 @@
 """An Ansible inventory as Python sees it: the hosts of a deployment, their groups and variables.
 
-Ansible itself reads the files (``ansible-inventory``), so that precedence and templates of variables mean here exactly
-what they mean in a playbook.
+Ansible itself reads the files (``ansible-inventory``), so that variables have the same values here as in a playbook.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from zads.errors import ZadsError
 
 @dataclass(frozen=True)
 class Inventory:
-    """One environment: ``groups`` (name -> host names), ``hosts`` (name -> its variables)."""
+    """One environment: ``groups`` (name -> its hosts' names), ``hosts`` (name -> its variables)."""
 
     env: str
     root: Path
@@ -27,14 +26,15 @@ class Inventory:
 
     @classmethod
     def load(cls, env: str, root: Path, *, realised: bool = True) -> Inventory:
-        """Read ``inventories/ENV``, and unless ``realised`` is false the addresses that its lab has written.
+        """Read ``inventories/ENV`` below the repository ``root``, and the addresses that its lab or Vagrant wrote.
 
-        Errors: ZadsError when there is no such inventory, or Ansible refuses it (with Ansible's own message).
+        ``realised`` false leaves these addresses out. Raises ZadsError if there is no such inventory, or with Ansible's
+        own message if Ansible refuses it.
         """
         directory = root / "inventories" / env
         if not (directory / "hosts.yml").exists():
-            there = sorted(path.parent.name for path in directory.parent.glob("*/hosts.yml"))
-            raise ZadsError(f"there is no inventory {directory}", hint=f"name one of {', '.join(there)}")
+            known = sorted(path.parent.name for path in directory.parent.glob("*/hosts.yml"))
+            raise ZadsError(f"there is no inventory {directory}", hint=f"name one of {', '.join(known)}")
         command = [str(root / ".venv/bin/ansible-inventory"), "-i", str(directory)]
         lab = state(root, env) / "lab" / "hosts.yml"
         if realised and lab.exists():
@@ -62,19 +62,19 @@ class Inventory:
 
     @property
     def state(self) -> Path:
-        """Where runs on this environment keep what they make: ``.zads/ENV``."""
+        """The directory of this environment's state: ``.zads/ENV``."""
         return state(self.root, self.env)
 
     def group(self, name: str) -> list[str]:
-        """Names of the hosts in a group, in the inventory's order; empty when there is no such group."""
+        """Names of the hosts in a group, in the inventory's order; empty if there is no such group."""
         return self.groups.get(name, [])
 
     def address(self, host: str) -> str:
-        """Where the control machine reaches a host: a name or an address."""
+        """The name or address by which the control machine reaches a host."""
         return str(self.hosts[host].get("ansible_host", host))
 
     def common(self, variable: str, default: Any = None) -> Any:
-        """A variable that is set for all hosts alike (inventory data, such as ``filters``)."""
+        """A variable that all hosts share, such as ``filters``; ``default`` if no host has it."""
         for variables in self.hosts.values():
             if variable in variables:
                 return variables[variable]
@@ -82,14 +82,14 @@ class Inventory:
 
 
 def state(root: Path, env: str) -> Path:
-    """The directory of an environment's state, below the repository."""
+    """The directory of an environment's state below the repository ``root``: secrets, client files, reports, caches."""
     return root / ".zads" / env
 
 
 def repository() -> Path:
-    """The checkout: the nearest directory above the working one (or itself) that has ``inventories``.
+    """The checkout: the working directory, or the nearest above it, that has ``inventories`` and a pyproject.toml.
 
-    Errors: ZadsError when there is none: the deploying commands only work inside a checkout.
+    Raises ZadsError if there is none: commands that deploy only work inside a checkout.
     """
     here = Path.cwd()
     for directory in (here, *here.parents):

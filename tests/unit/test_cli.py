@@ -1,4 +1,4 @@
-"""The front of the program: quick help everywhere, errors in one line, verbs that explain themselves."""
+"""The command line: help is quick everywhere, errors are one line, and every verb has an example."""
 
 from __future__ import annotations
 
@@ -57,13 +57,20 @@ def test_a_missing_extra_is_named() -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("package", "extra"), [("matplotlib", "report"), ("docker", "lab"), ("yaml", "lab"), ("numpy", None), ("os", None)]
+)
+def test_an_optional_package_belongs_to_the_extra_of_pyproject(package: str, extra: str | None) -> None:
+    assert cli.extra_of(package) == extra
+
+
 def test_an_error_is_one_line_with_its_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["topics", "--kafka", str(tmp_path / "none.properties")]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("zads: ")
-    assert "none.properties" in told
-    assert ".zads/ENV/clients" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("zads: ")
+    assert "none.properties" in printed
+    assert ".zads/ENV/clients" in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("where", [0, 1, 3])
@@ -76,7 +83,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_behind_two_dashes_debug_is_a_word_like_any_other() -> None:
+def test_after_two_dashes_debug_is_a_word_like_any_other() -> None:
     assert cli._take_debug(["packet", "--", "--debug"]) == (["packet", "--", "--debug"], False)
 
 
@@ -109,7 +116,7 @@ def test_what_ends_a_verb_is_the_exit_status(
     assert capsys.readouterr().err == ("zads: a b; c\n" if status == 1 else "")
 
 
-def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     import zads.commands.packet
 
     monkeypatch.setattr(zads.commands.packet, "app", _raising(RuntimeError("a bug")))
@@ -117,7 +124,7 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
         cli.run(["packet"])
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     from zads import __version__
 
     assert cli.run(["--version"]) == 0

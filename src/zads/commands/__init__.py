@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 
-def _seen(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """What an event quotes may be anything; JSON escapes it, a terminal obeys."""
+def _escaped(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what an event quotes: it may hold control characters, which a terminal would obey."""
     return {key: shown.plain(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def log_to_stderr() -> None:
-    """One line an event: for people on a terminal, JSON for whoever collects logs elsewhere."""
+    """Log each event as one line on stderr: readable on a terminal, JSON elsewhere."""
     import sys
 
     import structlog
@@ -25,7 +25,7 @@ def log_to_stderr() -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            *([_seen] if terminal else []),
+            *([_escaped] if terminal else []),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if terminal else [structlog.processors.format_exc_info]),
             structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
