@@ -1,4 +1,4 @@
-"""`make check`: the deploy playbook in check mode with diff; exit 1 when anything would change, naming it."""
+"""`make check`: the deploy playbook in check mode with diff; exits 1 and names the hosts if anything would change."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def changed_hosts(recap: Path) -> dict[str, int]:
+    """Hosts that a playbook changed, and in how many tasks, from the file that the callback plugin `recap` wrote."""
+    counts = json.loads(recap.read_text())
+    return {host: count["changed"] for host, count in counts.items() if count["changed"]}
+
+
 def main(env: str, options: list[str]) -> int:
-    """Run it, show its output as it comes, and judge by the recap that Ansible itself counts."""
+    """Run the playbook with further options, and return the exit status that follows from Ansible's own counts."""
     with tempfile.TemporaryDirectory(prefix="zads-check-") as temporary:
         recap = Path(temporary) / "recap.json"
-        # The callback plugin of this repository writes the counts; the screen is for people.
+        # This repository's callback plugin writes the counts there.
         environment = {**os.environ, "ZADS_RECAP": str(recap)}
         command = [str(ROOT / "scripts/ansible"), env, "deploy", "--check", "--diff", *options]
         status = subprocess.run(command, env=environment, check=False).returncode
         if status:
             return status
-        counts = json.loads(recap.read_text())
-    drifted = {host: count["changed"] for host, count in counts.items() if count["changed"]}
+        drifted = changed_hosts(recap)
     if drifted:
         names = ", ".join(f"{host} ({count})" for host, count in sorted(drifted.items()))
-        print(f"check: differs from the inventory: {names}; the lines are above, `make deploy ENV={env}` mends it")
+        print(
+            f"check: differs from the inventory: {names}; the differences are above, `make deploy ENV={env}` applies it"
+        )
         return 1
     print(f"check: every host is what inventories/{env} says")
     return 0

@@ -1,6 +1,6 @@
-"""`make docs`: docs/reference.md from the sources: the Makefile's targets, the commands, the roles' variables.
+"""`make docs`: writes docs/reference.md from the Makefile's targets, the commands and the roles' variables.
 
-`--check` writes nothing and exits 1 when the page differs from the sources; a unit test runs it.
+`--check` writes nothing and exits 1 if the page differs from the sources; a unit test runs it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def makefile() -> list[str]:
 
 
 def commands() -> list[str]:
-    """Every verb of `zads`, with its options, from the code that parses them."""
+    """Every verb of `zads` with its options, from the code that parses them."""
     lines: list[str] = []
     for verb in COMMANDS:
         lines += command(f"zads {verb}", load(verb))

@@ -1,6 +1,7 @@
 """Give this computer what the lab needs: Debian packages and a running container engine.
 
-What is there already is used as it is, whoever's it is. Run by ``scripts/prepare``, from the virtual environment.
+A program or engine that exists is used as it is, wherever it came from. ``scripts/prepare`` runs this file in the
+virtual environment.
 """
 
 from __future__ import annotations
@@ -17,23 +18,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG = Path("/var/log/zads-dockerd.log")
-#: Program that shows that a package is there, and the package. An engine of any vendor provides `dockerd`.
+#: A program, and the package to install if it is missing. `dockerd` may be any vendor's.
 PACKAGES = {
     "dockerd": "docker.io",
     "docker": "docker-cli",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
-    "newuidmap": "uidmap",  # how mmdebstrap works for an ordinary user
+    "newuidmap": "uidmap",  # mmdebstrap needs it for an ordinary user
     "mvn": "maven",
     "kcat": "kcat",
     "ssh": "openssh-client",
     "zstd": "zstd",
 }
+#: Seconds within which an engine that was started must answer.
 START_SECONDS = 60
 
 
 def say(text: str) -> None:
-    """Tell the operator what happens, on standard error."""
+    """Print what happens on standard error."""
     print(f"prepare: {text}", file=sys.stderr, flush=True)
 
 
@@ -44,7 +46,7 @@ def engine_answers() -> bool:
 
 
 def missing_packages() -> list[str]:
-    """Debian packages whose program is not on PATH (sbin counted: an ordinary user's PATH lacks it)."""
+    """Debian packages whose program is missing from PATH and the sbin directories (a user's PATH lacks these)."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = {package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None}
     if engine_answers():
@@ -55,12 +57,12 @@ def missing_packages() -> list[str]:
 
 
 def has_docker_cli(release: dict[str, str]) -> bool:
-    """Whether the engine's client is a package of its own: so since Debian 13; it was part of docker.io before."""
+    """Whether the engine's client is its own package, as it is since Debian 13; before, docker.io contained it."""
     return release.get("ID") == "debian" and int(release.get("VERSION_ID", "13")) >= 13
 
 
 def install(packages: list[str]) -> None:
-    """Install by the playbook; it asks for sudo only when this is not root."""
+    """Install packages by the playbook; exits if it fails. It uses sudo unless this is root."""
     say(f"installing by apt: {' '.join(packages)}")
     become = [] if os.geteuid() == 0 else ["--become"]
     ask = [] if os.geteuid() == 0 or sudo_needs_no_password() else ["--ask-become-pass"]
@@ -81,13 +83,13 @@ def as_root(*command: str) -> list[str]:
 
 
 def start_engine() -> None:
-    """Start the engine: by systemd where it is PID 1, directly otherwise."""
+    """Start the engine, by systemd if that runs this computer, and wait until it answers; exits if it does not."""
     if Path("/run/systemd/system").is_dir():
         say("starting docker.service")
         subprocess.run(as_root("systemctl", "start", "docker.service"), check=True)
     elif subprocess.run(["pgrep", "-x", "dockerd"], capture_output=True, check=False).returncode != 0:
         say(f"starting dockerd (no systemd here); its log is {LOG}")
-        # A computer that was switched off leaves pid files, and another process may have the number now.
+        # A crash of the computer leaves pid files, and another process may have that number now.
         stale = ["/var/run/docker.pid", "/var/run/docker/containerd/containerd.pid"]
         subprocess.run(as_root("rm", "-f", *stale), check=True)
         command = f"PATH=$PATH:/usr/sbin:/sbin; setsid nohup dockerd >{LOG} 2>&1 </dev/null &"
@@ -101,7 +103,7 @@ def start_engine() -> None:
 
 
 def main() -> None:
-    """Install what is missing, then have the engine run and answer this user."""
+    """Install what is missing, start the engine, and let this user speak to it."""
     packages = missing_packages()
     if packages:
         install(packages)
@@ -112,7 +114,7 @@ def main() -> None:
         user = pwd.getpwuid(os.getuid()).pw_name
         say(f"the engine answers root only: adding {user} to the group docker")
         subprocess.run(as_root("usermod", "-aG", "docker", user), check=True)
-        # scripts/with-engine runs what follows under the new group, so that no new login is needed.
+        # scripts/with-engine runs later commands under the new group, so that no new login is needed.
 
 
 if __name__ == "__main__":

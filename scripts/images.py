@@ -1,7 +1,7 @@
-"""Build images and the Kafka distribution: images.py [NAME ...]; all that an inventory needs when none is named.
+"""Build images and the Kafka distribution: images.py [NAME ...]; without a name, everything that inventories need.
 
-NAME is host (of both Debian releases), kafka, producer, mirrormaker or filter-worker (with it go those of inventories
-that add packages for their filters). `--remove` removes them all.
+NAME is kafka, host (both Debian releases), producer, mirrormaker or filter-worker (all of them: an inventory that adds
+packages for its filters has its own). `images.py --remove` removes all images.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zads.errors import ZadsError
 
 
 def main(names: list[str]) -> None:
-    """Build what is named; each is a no-op when its inputs have not changed."""
+    """Build what is named; nothing is done for what exists and whose inputs have not changed."""
     builder = Builder(Path(__file__).resolve().parent.parent, lambda line: print(f"images: {line}", flush=True))
     if names == ["--remove"]:
         print(f"images: {builder.remove()} removed")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Packets as a survey would write them after a change: a version that nobody knows, with an optional field more.
+"""Packets as a survey would write them after a change: an unknown schema version with one more optional field.
 
     scripts/new_schema.py FROM TO
 
-FROM is a directory or archive of packets; TO is made, with the changed ones under their names. For rehearsals.
+FROM is a directory or archive of packets. TO is created, with the changed packets under the same names. For rehearsals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VERSION = "4.03"
 
 
 def changed(data: bytes) -> bytes:
-    """The packet under the new version: `candidate.rehearsal` is new, and null."""
+    """The packet in the new version, with the new field `candidate.rehearsal`, which is null."""
     reader = fastavro.reader(io.BytesIO(data))
     record, definition = next(reader), json.loads(reader.metadata["avro.schema"])
     definition["version"] = record["schemavsn"] = VERSION
@@ -33,7 +33,7 @@ def changed(data: bytes) -> bytes:
 
 
 def main(source: str, target: str) -> None:
-    """Change all packets of a source."""
+    """Write the changed packets of ``source`` into the new directory ``target``."""
     Path(target).mkdir(parents=True)
     for name, data in files.packets(Path(source)):
         Path(target, Path(name).name).write_bytes(changed(data))

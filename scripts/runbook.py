@@ -1,9 +1,9 @@
-"""Execute a runbook: the ``sh`` blocks of docs/runbooks/NAME.md, in order, as one would type them.
+"""Execute a runbook: the ``sh`` blocks of docs/runbooks/NAME.md, in order, as one types them.
 
     scripts/runbook.py ENV NAME
 
-All blocks together are one shell's input, under `set -eu`, with ENV set, from the root of the checkout: a variable of
-one block is there in the next, and the first command that fails ends the run.
+One shell runs all blocks under `set -eu`, with ENV set, from the root of the checkout: a variable that one block sets
+exists in the next, and the first command that fails ends the run.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def blocks(runbook: Path) -> list[str]:
 
 
 def main(env: str, name: str) -> int:
-    """Run every block in one shell that echoes what it runs."""
+    """Run every block in one shell that prints each block first; returns the exit status."""
     runbook = ROOT / "docs" / "runbooks" / f"{name}.md"
     if not runbook.exists():
-        there = ", ".join(sorted(path.stem for path in runbook.parent.glob("*.md") if path.stem != "README"))
-        print(f"runbook: there is no {name}: name one of {there}", file=sys.stderr)
+        known = ", ".join(sorted(path.stem for path in runbook.parent.glob("*.md") if path.stem != "README"))
+        print(f"runbook: there is no {name}: name one of {known}", file=sys.stderr)
         return 2
     script = "set -eu\n" + "\n".join(
         f"cat <<'RUNBOOK_BLOCK'\n\n>>> {runbook.name}\n{text}RUNBOOK_BLOCK\n{text}" for text in blocks(runbook)

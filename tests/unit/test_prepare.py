@@ -1,4 +1,4 @@
-"""Which packages a computer lacks to be a control machine."""
+"""Which packages a computer needs to become a control machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"ID": "ubuntu", "VERSION_ID": "24.04"}, False),
     ],
 )
-def test_the_engines_client_is_a_package_of_its_own_since_debian_13(
+def test_the_engines_client_is_its_own_package_since_debian_13(
     bare: None, monkeypatch: pytest.MonkeyPatch, release: dict[str, str], client: bool
 ) -> None:
     monkeypatch.setattr(engine.platform, "freedesktop_os_release", lambda: release)
@@ -31,7 +31,7 @@ def test_the_engines_client_is_a_package_of_its_own_since_debian_13(
     assert {"docker.io", "iptables", "maven"} <= set(packages)
 
 
-def test_an_engine_that_answers_is_used_whoever_made_it(bare: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_answers_is_used_without_installing_another(bare: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "engine_answers", lambda: True)
     packages = engine.missing_packages()
     assert not {"docker.io", "docker-cli", "iptables"} & set(packages)
