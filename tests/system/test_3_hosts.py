@@ -148,7 +148,7 @@ def test_check_names_a_line_edited_by_hand_and_a_deploy_repairs_it_and_restarts_
     assert found.returncode != 0
     assert re.search(r"^-\s*min.insync.replicas=1", found.stdout, re.M), found.stdout[-3000:]
     assert re.search(r"^\+\s*min.insync.replicas=2", found.stdout, re.M)
-    named = re.search(r"^check: differs from the inventory: (.*); the lines", found.stdout, re.M)
+    named = re.search(r"^check: differs from the inventory: (.*); the differences", found.stdout, re.M)
     assert named is not None, found.stdout[-3000:]
     assert set(re.findall(r"(\S+) \(\d+\)", named[1])) == {"origin-2", "public-2"}
     counts = playbook("deploy", "--tags", "kafka")

@@ -42,9 +42,9 @@ def _print(found: audit.Audit) -> None:
     rows: list[tuple[str, ...]] = []
     empty = audit.TopicManifest("")
     for name in sorted(found.origin.topics.keys() | found.public.topics.keys()):
-        there, here = found.origin.topics.get(name, empty), found.public.topics.get(name)
-        at_public = (str(here.records), here.digest[:16]) if here else ("not there", "")
-        rows.append((name, str(there.records), at_public[0], there.digest[:16], at_public[1]))
+        origin, public = found.origin.topics.get(name, empty), found.public.topics.get(name)
+        records, digest = (str(public.records), public.digest[:16]) if public else ("not there", "")
+        rows.append((name, str(origin.records), records, origin.digest[:16], digest))
     for name, manifest in sorted(found.public.filters.items()):
         rows.append((name, "", str(manifest.records), "", manifest.digest[:16]))
     columns = ("topic", "origin", "public", "digest at origin", "digest at public")

@@ -15,11 +15,11 @@ app = typer.Typer(help="Send a marked record through the mirror and time it.")
 @app.command()
 def run(
     origin: Annotated[Path, typer.Option(help="Properties of a client that may write the topic at origin.")],
-    public: Annotated[Path, typer.Option(help="Properties of a client that may read it at public.")],
-    topic: Annotated[str, typer.Option(help="A mirrored topic that is no night's.")] = topics.topic(
+    public: Annotated[Path, typer.Option(help="Properties of a client that may read the topic at public.")],
+    topic: Annotated[str, typer.Option(help="A mirrored topic that does not belong to a night.")] = topics.topic(
         topics.CANARY_NIGHT, 1
     ),
-    limit: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for it.")] = 60.0,
+    limit: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for the record.")] = 60.0,
 ) -> None:
     """Send one marked record to origin and wait for it at the public site; exit 1 if it is lost or changed.
 

@@ -1,4 +1,4 @@
-"""``zads simulate``: packets of a night that never was, into a directory or a spool."""
+"""``zads simulate``: packets of a simulated night, into a directory or a spool."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def simulate(
         list[str] | None, typer.Option(help="A schema version; may be repeated. All if not given.")
     ] = None,
     programme: Annotated[list[int] | None, typer.Option(help="A programme; may be repeated. All if not given.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write a directory for each exposure below this one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write each exposure as a directory below this one.")] = None,
     spool: Annotated[Path | None, typer.Option(help="Drop the exposures into this spool.")] = None,
 ) -> None:
-    """Make packets of a night that never was."""
+    """Make packets of a simulated night."""
     if (out is None) == (spool is None):
         raise ZadsError("say where the packets go", hint="give either --out DIRECTORY or --spool DIRECTORY")
     target = Spool(spool).incoming if spool is not None else Path(out or ".")

@@ -1,4 +1,4 @@
-"""``zads warm``: canaries through the chain until it is quick."""
+"""``zads warm``: canaries through the mirror until they arrive quickly."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ def warm(
     env: Annotated[str, typer.Option(help="The environment: a directory of inventories/.")] = "local",
     seconds: Annotated[
         float | None,
-        typer.Option(
-            min=0.0, help="No new round after so long; if not given, night_warm_seconds of the inventory, or 60."
-        ),
+        typer.Option(min=0.0, help="Maximum seconds; by default the inventory's night_warm_seconds, or 60."),
     ] = None,
     at_least: Annotated[
-        float, typer.Option(min=0.0, help="And not before so long: after a night's topics are made, 12.")
+        float, typer.Option(min=0.0, help="Minimum seconds; use 12 just after a night's topics were created.")
     ] = 0.0,
     until_seconds: Annotated[
-        float, typer.Option(min=0.01, help="Warm once 99 % of a round are read at the public site within this.")
+        float, typer.Option(min=0.01, help="Stop when 99 % of a round are read at the public site within this.")
     ] = warmup.UNTIL_SECONDS,
     rate: Annotated[float, typer.Option(min=1.0, max=200.0, help="Canaries a second.")] = warmup.RATE,
 ) -> None:
-    """Warm a site's fresh processes up before a night: packets of no night through the mirror until they are quick.
+    """Warm up fresh processes before a night: send canaries through the mirror until they arrive quickly.
 
-    They go to the canaries' topic, which no filter and no user reads. Says what it measured; exit 1 if one is lost.
+    Canaries have a topic that no filter and no user reads. Prints what it measured; exit 1 if a canary is lost.
 
     Example: zads warm --env local --until-seconds 0.5
     """

@@ -13,15 +13,16 @@ app = typer.Typer(help="Run a group of filters on the public stream.")
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Option("--config", "--group", help="The group's configuration, a JSON file.")],
+    config: Annotated[Path, typer.Option(help="The group's configuration, a JSON file.")],
     kafka: Annotated[Path, typer.Option(help="Kafka client properties of the group's user.")],
-    name: Annotated[str, typer.Option(help="This worker's name; the same after a restart, another for another.")] = "",
-    stats: Annotated[Path | None, typer.Option(help="Write the filters' figures here as JSON.")] = None,
-    heartbeat: Annotated[Path | None, typer.Option(help="Touch this file at each turn of the loop.")] = None,
+    name: Annotated[str, typer.Option(help="This worker's name: unique, and the same after a restart.")] = "",
+    stats: Annotated[Path | None, typer.Option(help="Write the filters' counts to this file as JSON.")] = None,
+    heartbeat: Annotated[Path | None, typer.Option(help="Touch this file in each turn of the loop.")] = None,
     sandbox: Annotated[
-        Path | None, typer.Option(help="Socket of the nursery that has the filters run; without it, they run here.")
+        Path | None,
+        typer.Option(help="Socket of the nursery that runs the filters; without it, they run in this container."),
     ] = None,
-    metrics_port: Annotated[int, typer.Option(help="Answer Prometheus on this port; 0: do not.")] = 0,
+    metrics_port: Annotated[int, typer.Option(help="Serve Prometheus metrics on this port; 0 for none.")] = 0,
 ) -> None:
     """Run a group of filters on the public stream until SIGTERM; SIGHUP reads configuration and filters again.
 
