@@ -24,7 +24,7 @@ prepare: ## Make this computer a control machine: packages, container engine, vi
 venv:
 	@scripts/prepare --venv
 
-images: prepare ## Build the images and the Kafka distribution (nothing is rebuilt for nothing)
+images: prepare ## Build the images and the Kafka distribution; what exists with the same inputs is kept
 	@scripts/with-engine $(PY) scripts/images.py
 
 lab: prepare ## The hosts of ENV as containers, without deploying to them
@@ -45,7 +45,7 @@ stop: venv ## Stop a site in order: make stop ENV=prod SITE=public
 start: venv ## Start a site in order: make start ENV=prod SITE=public
 	@$(ANSIBLE) $(ENV) start -e site_name=$(or $(SITE),$(error SITE=origin or SITE=public says which)) $(ARGS)
 
-restart: venv ## Restart brokers and ensemble one at a time behind the gate [LIMIT=HOST]
+restart: venv ## Restart brokers and ensemble one at a time, each when no partition loses its minimum of replicas [LIMIT=HOST]
 	@$(ANSIBLE) $(ENV) restart $(limits) $(ARGS)
 
 night: venv ## Create a night's topics and grants: make night ENV=prod NIGHT=20181129

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from zads import audit
 from zads.demo import night, spool
-from zads.demo.arrival import too_few
+from zads.demo.arrival import Arrival, too_few
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.report import figures
@@ -76,3 +78,73 @@ def test_a_run_that_publishes_nothing_new_shows_the_earlier_latency() -> None:
     earlier = figures.latency({}, 1.0, then)
     assert (earlier.hops, earlier.visit_seconds) == (then["hops"], 40.0)
     assert earlier.run.startswith("an earlier run")
+
+
+class FakeSites:
+    """Two sites of which a test says where their partitions end and what an audit finds."""
+
+    policy = SimpleNamespace(groups=lambda: ["cuts"])
+
+    def __init__(self) -> None:
+        self.counts = {"ztf_20300101_programid1": 3}
+        self.behind = 0
+        self.end = 3
+        self.found: audit.Audit | Exception = audit.AuditError("public cannot be read")
+
+    def ends(self) -> dict[tuple[str, str, int], int]:
+        if self.end < 0:
+            raise TimeoutError
+        return {(site, "ztf_20300101_programid1", 0): self.end for site in ("origin", "public")}
+
+    def group_behind(self, group: str, ends: Mapping[tuple[str, int], int]) -> int:
+        return self.behind
+
+    def audit(self) -> audit.Audit:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+@pytest.fixture
+def sites() -> FakeSites:
+    return FakeSites()
+
+
+def arrival(sites: FakeSites, waiting: int = 0) -> Arrival:
+    return Arrival(sites, SimpleNamespace(pending=lambda: waiting))
+
+
+def test_a_night_is_under_way_while_a_visit_waits_in_the_spool(sites: FakeSites) -> None:
+    assert arrival(sites, waiting=2).under_way({}) == "2 exposures wait in the spool"
+
+
+def test_a_night_is_under_way_until_its_offsets_suffice_and_rest(sites: FakeSites) -> None:
+    night_of = arrival(sites)
+    sites.end = 2
+    assert night_of.under_way({}) == "origin has at most 2 of 3 alerts of ztf_20300101_programid1"
+    sites.end = 4
+    assert night_of.under_way({}) == "records still arrive"
+    assert night_of.under_way({}) == ""
+
+
+def test_a_night_is_under_way_while_a_group_of_filters_is_behind(sites: FakeSites) -> None:
+    night_of = arrival(sites)
+    night_of.under_way({})
+    sites.behind = 7
+    assert night_of.under_way({}) == "the filters of the group cuts are 7 records behind"
+
+
+def test_a_site_that_does_not_answer_is_no_reason_to_give_up(sites: FakeSites) -> None:
+    sites.end = -1
+    assert arrival(sites).under_way({}) == "a site cannot be asked for its offsets: no answer in time"
+    assert arrival(sites).audit() == ("public cannot be read", None)
+
+
+def test_the_audit_names_alerts_that_the_origin_lacks_and_then_what_disagrees(sites: FakeSites) -> None:
+    origin, public = audit.SiteManifest("origin"), audit.SiteManifest("public")
+    sites.found = audit.Audit(("20300101",), (1,), origin, public, ("the public site lacks one",))
+    assert arrival(sites).audit()[0] == "origin has 0 of 3 alerts of ztf_20300101_programid1"
+    sites.counts = {}
+    assert arrival(sites).audit()[0] == "the public site lacks one"
+    sites.found = audit.Audit(("20300101",), (1,), origin, public, ())
+    assert arrival(sites).audit() == ("", sites.found)
