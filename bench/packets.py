@@ -34,7 +34,7 @@ NO_NETWORK = (
 def measure(context: Context) -> Iterator[Result]:
     """The rows of packets in memory."""
     yield from _verdicts(context)
-    yield from _decoding(context)
+    yield from _validation(context)
 
 
 def by_candidate(data: bytes) -> list[int]:
@@ -123,12 +123,10 @@ def _agree(
         raise ZadsError(f"{rule}: no filter passes any of these packets: a benchmark of nothing")
 
 
-def _decoding(context: Context) -> Iterator[Result]:
+def _validation(context: Context) -> Iterator[Result]:
     packets = context.packets
     decoded = [_decoded(data) for data in packets]
     ways: dict[str, clocks.Way] = {
-        "decode": (lambda data: Packet.trusted(data).read_all(), packets),
-        "reader": (cuts.read, packets),
         "parse": (Packet.parse, packets),
         "validate": (lambda one: validate(one[0], one[1], raise_errors=True), decoded),
         "writer": (lambda one: fastavro.writer(io.BytesIO(), one[1], [one[0]], validator=True), decoded),
@@ -137,7 +135,6 @@ def _decoding(context: Context) -> Iterator[Result]:
     for _ in range(context.rounds):
         _add(costs, clocks.together(ways))
     given = "the peer is given the decoded packet; ours begins with its bytes"
-    yield _row("full decode", "fastavro.reader", costs["decode"], costs["reader"], 1.3)
     yield _row("validation", "fastavro.validate(raise_errors=True)", costs["parse"], costs["validate"], 20.0, given)
     yield _row("validation", "fastavro.writer(validator=True)", costs["parse"], costs["writer"], 20.0, given)
 

@@ -101,7 +101,6 @@ def _by_size(context: Context, sets: Sequence[Sequence[bytes]]) -> Iterator[Curv
     ):
         ways: dict[str, Callable[[Sequence[bytes]], float]] = {
             "validation of larger packets": partial(clocks.cost, Packet.parse),
-            "full decode of larger packets": partial(clocks.cost, lambda data: Packet.trusted(data).read_all()),
             "candidate cuts of larger packets": partial(clocks.cost, packets.by_candidate),
             "the group's candidate cuts of larger packets": running.cost,
         }

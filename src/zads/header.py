@@ -81,14 +81,6 @@ class Header:
         """Validates a record."""
         return layout.compile_layout(self.resolved)
 
-    @functools.cached_property
-    def parsed(self) -> Any:
-        """The schema as fastavro wants it.
-
-        Defaults are left out: they are for readers that lack a field, and some of ZTF's are not of their type.
-        """
-        return parse_schema(_named(self.resolved))
-
     def has(self, field: str) -> bool:
         """Whether the schema has a field (a dotted path)."""
         return not projection.missing(self.resolved, _tree((field,)))
@@ -130,27 +122,6 @@ def _tree(fields: Iterable[str]) -> dict[str, Any]:
         for part in parts:
             node = node.setdefault(part, {})
     return root
-
-
-def _named(schema: Any, path: str = "alert") -> Any:
-    """The schema with each named type called by its path.
-
-    Avro knows a type by its name alone and wants it defined once, but here the type that ``cutoutScience`` and
-    ``cutoutTemplate`` share is spelt out at both.
-    """
-    if isinstance(schema, list):
-        # Two records of one union are told apart by their places.
-        return [_named(branch, f"{path}.{number}" if number else path) for number, branch in enumerate(schema)]
-    if not isinstance(schema, dict):
-        return schema
-    if schema["type"] == "array":
-        return {"type": "array", "items": _named(schema["items"], path)}
-    if schema["type"] == "map":
-        return {"type": "map", "values": _named(schema["values"], path)}
-    if schema["type"] != "record":
-        return {**schema, "name": path}
-    fields = [{"name": f["name"], "type": _named(f["type"], f"{path}.{f['name']}")} for f in schema["fields"]]
-    return {"type": "record", "name": path, "fields": fields}
 
 
 #: What is known of a header's bytes: what follows from its schema, and whether the block is compressed.

@@ -7,13 +7,11 @@ curve and cutouts. What follows from a header alone is ``zads.header``'s.
 
 from __future__ import annotations
 
-import io
 import math
 import zlib
 from collections.abc import Iterable
 from typing import Any
 
-import fastavro
 import numpy as np
 import numpy.typing as npt
 
@@ -202,17 +200,7 @@ class Packet:
         try:
             return read(self._block, self._start, self._stop)
         except (layout.MismatchError, ValueError) as error:
-            raise _undecodable(error) from None
-
-    def read_all(self) -> dict[str, Any]:
-        """The whole record, as fastavro.reader gives it. Errors: as ``read``."""
-        stream = io.BytesIO(self._block)
-        stream.seek(self._start)
-        try:
-            result: dict[str, Any] = fastavro.schemaless_reader(stream, self._header.parsed, None)  # type: ignore[assignment]
-        except (ArithmeticError, EOFError, LookupError, MemoryError, TypeError, ValueError) as error:
-            raise _undecodable(error) from None
-        return result
+            raise PacketError(f"it was never validated, and cannot be decoded: {error!r}") from None
 
     def has(self, field: str) -> bool:
         """Whether the packet's schema has a field (a dotted path)."""
@@ -243,10 +231,6 @@ def _name_problem(name: str) -> str:
         hidden = next(character for character in name if not character.isprintable())
         return f"it has the character {hidden!a}, which cannot be printed"
     return "it begins or ends with a blank" if name != name.strip() else ""
-
-
-def _undecodable(error: Exception) -> PacketError:
-    return PacketError(f"it was never validated, and cannot be decoded: {error!r}")
 
 
 def _block(data: bytes, packed: bool, position: int) -> tuple[bytes, int, int]:
