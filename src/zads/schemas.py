@@ -146,16 +146,6 @@ def differences(old: Schema, new: Schema) -> list[Difference]:
     return sorted(found, key=lambda one: (not one.breaks, not one.what.startswith("is new")))
 
 
-def compatible(old: Schema, new: Schema) -> list[str]:
-    """Why a reader that knows ``old`` could not read alerts of ``new``: one line a reason, none if it can.
-
-    A reader goes by names, with the packet's own schema: every field must still be there, of the same type. Avro would
-    let a ``float`` be read as a ``double``, but a date would lose its hours. Fields that are new, another order of
-    fields or of a union's branches, and a null that does not occur any more do not disturb it.
-    """
-    return [str(one) for one in differences(old, new) if one.breaks]
-
-
 def _differ(old: Any, new: Any, path: str) -> Iterator[Difference]:
     olds, news = _branches(old), _branches(new)
     if olds.keys() - {"null"} != news.keys() - {"null"} or ("null" in news and "null" not in olds):

@@ -24,6 +24,11 @@ def changed(edit: Any) -> schemas.Schema:
     return replace(schema, definition=definition, canonical=schemas.canonical(definition))
 
 
+def breaks(old: schemas.Schema, new: schemas.Schema) -> list[str]:
+    """Why a reader that knows the old schema could not read alerts of the new one."""
+    return [str(one) for one in schemas.differences(old, new) if one.breaks]
+
+
 def shape(node: Any) -> Any:
     """Names, types, order and defaults: all of a schema but its words and its records' versions, which lag behind."""
     if isinstance(node, list):
@@ -69,31 +74,31 @@ def test_a_fingerprint_is_what_others_work_out_and_knows_no_words() -> None:
 
 @pytest.mark.parametrize(("old", "new"), list(pairwise(["3.2", "3.3", "4.01", "4.02"])))
 def test_each_version_can_be_read_by_who_knows_the_one_before(old: str, new: str) -> None:
-    assert schemas.compatible(schemas.get(old), schemas.get(new)) == []
+    assert breaks(schemas.get(old), schemas.get(new)) == []
 
 
 def test_a_reader_of_a_newer_version_misses_what_an_older_one_lacks() -> None:
-    reasons = schemas.compatible(schemas.get("4.01"), schemas.get("3.2"))
+    reasons = breaks(schemas.get("4.01"), schemas.get("3.2"))
     assert "candidate.drb is gone" in reasons
     assert "fp_hists is gone" in reasons
 
 
 def test_a_field_that_is_gone_is_named() -> None:
     without = changed(lambda fields: fields.pop(0))
-    assert schemas.compatible(schemas.get("4.01"), without) == ["candidate.jd is gone"]
+    assert breaks(schemas.get("4.01"), without) == ["candidate.jd is gone"]
 
 
 @pytest.mark.parametrize("kind", ["string", "float", "long", {"type": "double", "logicalType": "days"}])
 def test_a_field_of_another_type_is_named_even_if_avro_could_read_it(kind: Any) -> None:
     other = changed(lambda fields: fields[0].update(type=kind))
-    (reason,) = schemas.compatible(schemas.get("4.01"), other)
+    (reason,) = breaks(schemas.get("4.01"), other)
     assert reason.startswith("candidate.jd is ")
     assert reason.endswith(", not double")
 
 
 def test_a_required_field_must_not_become_optional() -> None:
     optional = changed(lambda fields: fields[0].update(type=["null", "double"]))
-    assert schemas.compatible(schemas.get("4.01"), optional) == ["candidate.jd is null or double, not double"]
+    assert breaks(schemas.get("4.01"), optional) == ["candidate.jd is null or double, not double"]
 
 
 def test_an_unknown_version_is_named_with_those_that_there_are() -> None:
@@ -209,7 +214,6 @@ def test_what_a_reader_would_miss_or_mistake_is_incompatible_and_named(what: str
     new = schemas.compare(edited(what))
     assert not new.compatible
     assert str(new.differences[0]) == INCOMPATIBLE[what]
-    assert schemas.compatible(schemas.get("4.02"), new.schema)[0] == INCOMPATIBLE[what]
 
 
 @pytest.mark.parametrize(
