@@ -37,8 +37,7 @@ import fastavro
 
 import packets
 from zads import cli, schemas
-from zads.header import MAX_REASON
-from zads.packet import Packet, PacketError
+from zads.packet import MAX_REASON, Packet, PacketError
 
 MEMORY = 6_000_000_000  # of addresses; a verb that needs more is a finding
 SLOW_SECONDS = 30

@@ -12,6 +12,7 @@ import fastavro
 import numpy as np
 
 from zads import schemas
+from zads.avro import schema
 
 #: 2018-11-29, in the evening of the telescope.
 JD = 2458451.75
@@ -41,7 +42,7 @@ def make_record(
 ) -> dict[str, Any]:
     """A record of a schema version, or of any other schema; keyword arguments set fields of its candidate."""
     record: dict[str, Any] = {}
-    for field in schemas.resolved(definition or schemas.get(version).definition)["fields"]:
+    for field in schema.resolved(definition or schemas.get(version).definition)["fields"]:
         record[field["name"]] = _value(field["type"], history)
     record |= {"schemavsn": version, "publisher": "ZTF (test)", "objectId": f"ZTF18test{candid:03d}", "candid": candid}
     record["candidate"] |= {"jd": JD, "programid": 1, "candid": candid, "isdiffpos": "t", **candidate}

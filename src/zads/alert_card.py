@@ -13,8 +13,9 @@ from urllib.parse import quote
 import numpy as np
 from matplotlib.figure import Figure
 
+from zads.cutouts import cutout
 from zads.errors import ZadsError
-from zads.packet import Packet, cutout
+from zads.packet import Packet
 from zads.pages import INK, drawing, svg
 
 #: ZTF's filters g, r and i in every plot: name, colour (legible on light and dark), shape.

@@ -1,7 +1,7 @@
-"""An object container's header: the schema in it, and all that follows from that.
+"""The header of a packet's container: the schema in it, and all that follows from that.
 
-It is worked out once and remembered by the header's bytes, since a survey writes only a handful of them. So is why a
-header is refused: a night of them must not cost more than a night of packets.
+A survey writes only a handful of different headers, so what follows from one is worked out once and remembered by the
+header's bytes. So is why a header is refused: a night of refused headers must not cost more than a night of packets.
 """
 
 from __future__ import annotations
@@ -11,98 +11,91 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastavro.schema import SchemaParseException, parse_schema
 
-from zads import avro, layout, projection, schemas, strangers
+from zads import schemas, strangers
+from zads.avro import container, fields, schema
+from zads.avro.errors import MismatchError
+from zads.avro.read import compile_reader
+from zads.avro.validate import compile_validator
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from zads.avro.differences import Difference
+    from zads.avro.read import Reader
+    from zads.avro.validate import Validator
 
 _T = TypeVar("_T")
 
-MAGIC = b"Obj\x01"
 #: Real schemas have 27,000 bytes; parsing a far larger one is work that no alert asks for.
 MAX_SCHEMA_BYTES = 512_000
-#: A reason may quote what it is about, which may be anything: it is cut at so many characters.
-MAX_REASON = 500
-#: Headers that are remembered at a time, and refused ones.
+#: How many headers are remembered at a time, and how many refused ones.
 MAX_HEADERS = 64
 MAX_REFUSALS = 8
-#: Sets of fields whose readers are remembered, of each schema.
+#: How many sets of fields have their readers remembered, of each schema.
 MAX_READERS = 1024
+#: A refusal may quote the header, which may be anything: it is cut at this many characters before it is remembered.
+MAX_REFUSAL_TEXT = 1_000
 CODECS = {b"null": False, b"deflate": True}
 _OTHER_CODECS = (b"snappy", b"zstandard", b"bzip2", b"xz")
 
 
-class PacketError(ZadsError):
-    """Bytes that are not a packet: ``field`` is the dotted path of what is wrong (may be empty), ``reason`` why.
+class HeaderError(MismatchError):
+    """A header that is refused; ``differences``: in what a new schema differs from the nearest known one."""
 
-    ``differences``: for a new schema, everything in which it differs from the nearest known one.
-    """
-
-    def __init__(
-        self, reason: str, *, field: str = "", source: str = "", differences: Sequence[schemas.Difference] = ()
-    ) -> None:
-        if len(reason) > MAX_REASON:
-            reason = f"{reason[: MAX_REASON - 3]}..."
-        where = ": ".join(part for part in (source, field) if part)
-        super().__init__(f"{where}: {reason}" if where else reason)
-        self.field = field
-        self.reason = reason
+    def __init__(self, reason: str, differences: Sequence[Difference] = ()) -> None:
+        super().__init__("header", reason[:MAX_REFUSAL_TEXT])
         self.differences = differences
 
-    def of(self, source: str) -> PacketError:
-        """The same, with the source that it is about."""
-        return PacketError(self.reason, field=self.field, source=source, differences=self.differences)
 
+class ReadableSchema:
+    """A schema with all that follows from it; each part is worked out when it is first asked for.
 
-class Header:
-    """Everything that follows from a schema: worked out when it is first asked for, whatever a header's wording.
-
-    ``new`` says what is different in a schema that is not known; None if it is. ``renumbered`` is what holds instead
-    for packets that say that they are of the new version that this schema claims; None if it claims none.
+    ``new`` says what is different in a schema that is not known; None if it is known. ``renumbered`` is the new version
+    that a schema of known meaning claims to be, for those of its packets that say the same; None if it claims none.
     """
 
     def __init__(
-        self, schema: schemas.Schema, new: schemas.NewSchema | None = None, renumbered: Header | None = None
+        self, schema: schemas.Schema, new: schemas.NewSchema | None = None, renumbered: ReadableSchema | None = None
     ) -> None:
         self.schema = schema
         self.new = new
         self.renumbered = renumbered
-        self._readers: dict[tuple[str, ...], projection.Reader] = {}
+        self._readers: dict[tuple[str, ...], Reader] = {}
         self._having: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @functools.cached_property
     def resolved(self) -> Any:
         """The schema, every named type spelt out."""
-        return schemas.resolved(self.schema.definition)
+        return schema.resolved(self.schema.definition)
 
     @functools.cached_property
-    def walk(self) -> layout.Walk:
-        """Validates a record."""
-        return layout.compile_layout(self.resolved)
+    def validate(self) -> Validator:
+        """The validator of a record."""
+        return compile_validator(self.resolved)
 
     def has(self, field: str) -> bool:
         """Whether the schema has a field (a dotted path)."""
-        return not projection.missing(self.resolved, _tree((field,)))
+        return not fields.missing(self.resolved, _tree((field,)))
 
-    def having(self, fields: tuple[str, ...]) -> tuple[str, ...]:
+    def having(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Those of some fields that the schema has."""
-        if fields not in self._having:
+        if wanted not in self._having:
             if len(self._having) >= MAX_READERS:
                 self._having = {}
-            self._having[fields] = tuple(field for field in fields if self.has(field))
-        return self._having[fields]
+            self._having[wanted] = tuple(field for field in wanted if self.has(field))
+        return self._having[wanted]
 
-    def reader(self, fields: tuple[str, ...]) -> projection.Reader:
-        """What reads these fields. Raises ZadsError naming one that the schema does not have."""
+    def reader(self, wanted: tuple[str, ...]) -> Reader:
+        """The reader of these fields. Raises ZadsError naming a field that the schema does not have."""
         try:
-            return self._readers[fields]
+            return self._readers[wanted]
         except KeyError:
             pass
-        result = projection.compile_reader(self.resolved, _tree(fields)) if fields else _nothing
+        result = compile_reader(self.resolved, _tree(wanted)) if wanted else _nothing
         if len(self._readers) >= MAX_READERS:
             self._readers = {}
-        self._readers[fields] = result
+        self._readers[wanted] = result
         return result
 
 
@@ -110,108 +103,67 @@ def _nothing(_: bytes, __: int, ___: int) -> dict[str, Any]:
     return {}
 
 
-def _tree(fields: Iterable[str]) -> dict[str, Any]:
-    """Dotted paths as nested dictionaries; an empty one means everything below."""
-    root: dict[str, Any] = {}
-    whole = {field for field in fields if field}
-    for field in sorted(whole):
-        parts = field.split(".")
-        if any(".".join(parts[:count]) in whole for count in range(1, len(parts))):
-            continue  # all of a record that holds it is wanted
-        node = root
-        for part in parts:
-            node = node.setdefault(part, {})
-    return root
+def _tree(wanted: tuple[str, ...]) -> dict[str, Any]:
+    return fields.tree(field for field in wanted if field)
 
 
-#: What is known of a header's bytes: what follows from its schema, and whether the block is compressed.
-#: Never changed in place: threads may be looking.
-_headers: dict[bytes, tuple[Header, bool]] = {}
-_refusals: dict[bytes, PacketError] = {}
+#: The schema of each header, and whether the block behind it is compressed; why others are refused. By their bytes.
+#: Never changed in place: other threads may be reading them.
+_headers: dict[bytes, tuple[ReadableSchema, bool]] = {}
+_refusals: dict[bytes, HeaderError] = {}
 
 
-def read(data: bytes) -> tuple[Header, bool, int]:
-    """What is known of a container's header, whether its block is compressed, and where its sync marker starts.
+def read(data: bytes) -> tuple[ReadableSchema, bool, int]:
+    """A container's schema, whether its block is compressed, and where the sync marker after its header starts.
 
-    Raises PacketError or layout.MismatchError for one that cannot be read, that of a new schema without some field of
-    the version that it claims among them.
+    Raises MismatchError for a header that cannot be read, and HeaderError for one that is refused: a new schema that
+    lacks a field of the version that it claims is.
     """
     global _headers, _refusals
-    for known, (header, packed) in _headers.items():
+    for known, (readable, packed) in _headers.items():
         if data.startswith(known):
-            return header, packed, len(known)
+            return readable, packed, len(known)
     for known, refusal in _refusals.items():
         if data.startswith(known):
-            raise refusal.of("")
-    position, metadata = _metadata(data)
+            raise HeaderError(refusal.reason, refusal.differences)
+    if not data.startswith(container.MAGIC):
+        raise MismatchError("", strangers.reason(data))
+    entries, position = container.read_header(data)
     try:
-        header, packed = _understood(metadata)
-    except PacketError as refusal:
+        readable, packed = _understood(entries)
+    except HeaderError as refusal:
         _refusals = _and(_refusals, data[:position], refusal, MAX_REFUSALS)
         raise
-    _headers = _and(_headers, data[:position], (header, packed), MAX_HEADERS)
-    return header, packed, position
+    _headers = _and(_headers, data[:position], (readable, packed), MAX_HEADERS)
+    return readable, packed, position
 
 
 def _and(remembered: Mapping[bytes, _T], key: bytes, value: _T, most: int) -> dict[bytes, _T]:
+    """What is remembered, with one thing more; the oldest goes where that would be too many."""
     return {**dict(list(remembered.items())[1 - most :]), key: value}
 
 
-def _metadata(data: bytes) -> tuple[int, dict[str, bytes]]:
-    if not data.startswith(MAGIC):
-        raise PacketError(strangers.reason(data))
-    metadata: dict[str, bytes] = {}
-    position, end = len(MAGIC), len(data)
-    while True:
-        count, position = layout.read_long(data, position, end, "header")
-        if count < 0:
-            count = -count
-            _, position = layout.read_long(data, position, end, "header")
-        if not count:
-            return position, metadata
-        if count > end - position:
-            raise PacketError(f"it claims {count} entries", field="header")
-        for _ in range(count):
-            name, position = _sized(data, position, end)
-            value, position = _sized(data, position, end)
-            try:
-                value.decode()  # Avro lets it be anything; fastavro, hence most clients, fails when it is no text
-                key = name.decode()
-            except UnicodeDecodeError:
-                raise PacketError("an entry is not UTF-8", field="header") from None
-            if key in metadata:  # readers differ in which of them they take
-                raise PacketError(f"it has the entry {key!r} twice", field="header")
-            metadata[key] = value
-
-
-def _sized(data: bytes, start: int, end: int) -> tuple[bytes, int]:
-    size, first = layout.read_long(data, start, end, "header")
-    if size < 0 or first + size > end:
-        raise PacketError("the data end within it", field="header")
-    return data[first : first + size], first + size
-
-
-def _understood(metadata: dict[str, bytes]) -> tuple[Header, bool]:
-    text = metadata.get("avro.schema")
+def _understood(entries: Mapping[str, bytes]) -> tuple[ReadableSchema, bool]:
+    text = entries.get("avro.schema")
     if text is None:
-        raise PacketError("it has no schema", field="header")
+        raise HeaderError("it has no schema")
     if len(text) > MAX_SCHEMA_BYTES:
-        raise PacketError(f"its schema has {len(text)} bytes, more than {MAX_SCHEMA_BYTES}", field="header")
-    codec = metadata.get("avro.codec", b"null")
+        raise HeaderError(f"its schema has {len(text)} bytes, more than {MAX_SCHEMA_BYTES}")
+    codec = entries.get("avro.codec", b"null")
     if codec not in CODECS:
-        raise PacketError(_other_codec(codec), field="header")
+        raise HeaderError(_other_codec(codec))
     definition: Any
     try:
-        definition = avro.parse(text.decode())
-        schema = schemas.identify(definition)
+        definition = schema.parse(text.decode())
+        known = schemas.identify(definition)
     except (ZadsError, RecursionError) as error:
-        raise PacketError(_no_schema(error), field="header") from None
-    header = _new(definition) if schema is None else _known(schema, definition)
+        raise HeaderError(_no_schema(error)) from None
+    readable = _new(definition) if known is None else _known(known, definition)
     try:
         parse_schema(definition)  # what most clients do first; it refuses some defaults, which identify() ignores
     except (SchemaParseException, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise PacketError(f"its schema cannot be used by readers: {error}", field="header") from None
-    return header, CODECS[codec]
+        raise HeaderError(f"its schema cannot be used by readers: {error}") from None
+    return readable, CODECS[codec]
 
 
 def _other_codec(codec: bytes) -> str:
@@ -225,39 +177,36 @@ def _no_schema(error: Exception) -> str:
     return text if text.startswith("its schema") else f"its schema is no Avro schema: {text}"
 
 
-def _known(schema: schemas.Schema, definition: dict[str, Any]) -> Header:
-    claims_other = definition.get("version") != schema.version
+def _known(known: schemas.Schema, definition: dict[str, Any]) -> ReadableSchema:
+    claims_other = definition.get("version") != known.version
     new = schemas.renumbered(definition) if claims_other else None
-    return _of_form(schema.version, schema.form, new.schema.version if new else "")
+    return _of_form(known.version, known.form, new.schema.version if new else "")
 
 
 @functools.lru_cache(maxsize=MAX_HEADERS)
-def _of_form(version: str, form: str, claimed: str) -> Header:
-    """The header of a known form; `claimed`: the new version that it says it is, if it does."""
-    schema = next(one for one in schemas.forms() if (one.version, one.form) == (version, form))
-    new = schemas.renumbered({**schema.definition, "version": claimed}) if claimed else None
-    return Header(schema, None, Header(new.schema, new) if new else None)
+def _of_form(version: str, form: str, claimed: str) -> ReadableSchema:
+    """The schema of a known form; `claimed` is the new version that it says it is, or ""."""
+    known = next(one for one in schemas.forms() if (one.version, one.form) == (version, form))
+    new = schemas.renumbered({**known.definition, "version": claimed}) if claimed else None
+    return ReadableSchema(known, None, ReadableSchema(new.schema, new) if new else None)
 
 
-def _new(definition: Any) -> Header:
-    """The header of a schema that is not known. Raises PacketError if no reader of its version could read it."""
+def _new(definition: Any) -> ReadableSchema:
+    """A schema that is not known. Raises HeaderError if no reader of the version that it claims could read it."""
     claimed = definition.get("version") if isinstance(definition, dict) else None
     try:
         new = schemas.compare(definition)
     except (ZadsError, RecursionError) as error:
-        raise PacketError(f"{unknown(claimed)}: {error}", field="header") from None
+        raise HeaderError(f"{unknown(claimed)}: {error}") from None
     if not new.compatible:
-        raise PacketError(f"{unknown(claimed)}: {new}", field="header", differences=new.differences)
-    # Another wording of one that is remembered shares all that was worked out for it.
-    for header, _ in _headers.values():
-        if header.new is not None and (header.schema.version, header.schema.canonical) == (
-            claimed,
-            new.schema.canonical,
-        ):
-            return header
-    return Header(new.schema, new)
+        raise HeaderError(f"{unknown(claimed)}: {new}", new.differences)
+    # Another wording of a schema that is remembered shares all that was worked out for it.
+    for known, _ in _headers.values():
+        if known.new and (known.schema.version, known.schema.canonical) == (claimed, new.schema.canonical):
+            return known
+    return ReadableSchema(new.schema, new)
 
 
 def unknown(claimed: object) -> str:
-    """What is said of a schema that is not known."""
+    """How a refusal of a schema that is not known begins."""
     return f"its schema is none of {', '.join(schemas.known())}, or altered (it says version {claimed!r})"

@@ -1,35 +1,33 @@
 """One alert packet: an Avro object container file with one record, as the survey's pipeline makes it.
 
-A packet's bytes are never encoded anew. ``Packet.parse`` validates them without decoding; ``read`` decodes the fields
-asked for and stops after the last of them: Avro is sequential, so whoever wants only the candidate never touches light
-curve and cutouts. What follows from a header alone is ``zads.header``'s.
+A packet's bytes are never encoded again. ``Packet.parse`` validates them without decoding. ``read`` decodes the fields
+asked for and stops after the last of them: a program that wants only the candidate never touches light curve and
+cutouts, which come later in the record. What follows from the header alone is in ``zads.header``.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from zads import header, layout, schemas, topics
+from zads import header, schemas, topics
+from zads.avro import container
+from zads.avro.errors import MismatchError
 from zads.errors import ZadsError
-from zads.header import MAGIC as MAGIC
-from zads.header import PacketError as PacketError
 
-SYNC_BYTES = 16
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from zads.avro.differences import Difference
+
 #: A packet above this is refused: Kafka's limits here are a little higher, real packets are about 75,000 bytes.
 MAX_BYTES = 4_000_000
-#: A cutout has 63 x 63 pixels, 20,160 bytes unpacked; no more than this is unpacked.
-MAX_CUTOUT_BYTES = 4_000_000
 #: An object's name has 12 characters; people and tables read it.
 MAX_NAME = 64
-#: Any alert's Julian date is between 1968 and 2132.
+#: Julian dates between 1968 and 2132: wide enough for any alert, narrow enough to refuse other kinds of dates.
 JD_RANGE = (2_440_000.0, 2_500_000.0)
-_AXES = ("NAXIS1", "NAXIS2")
+#: Reasons can quote hostile input: they are cut at this many characters.
+MAX_REASON = 500
 _MJD_EPOCH_JD = 2_400_000.5
 _IDENTITY = (
     "schemavsn",
@@ -41,65 +39,85 @@ _IDENTITY = (
 )
 
 
+class PacketError(ZadsError):
+    """Bytes that are not a packet: ``field`` is the dotted path of what is wrong (may be empty), ``reason`` why.
+
+    ``differences``: of a new schema, everything in which it differs from the nearest known one.
+    """
+
+    def __init__(
+        self, reason: str, *, field: str = "", source: str = "", differences: Sequence[Difference] = ()
+    ) -> None:
+        if len(reason) > MAX_REASON:
+            reason = f"{reason[: MAX_REASON - 3]}..."
+        where = ": ".join(part for part in (source, field) if part)
+        super().__init__(f"{where}: {reason}" if where else reason)
+        self.field = field
+        self.reason = reason
+        self.differences = differences
+
+    @classmethod
+    def of(cls, error: MismatchError, source: str = "") -> PacketError:
+        """What is wrong with the bytes of a packet, with the source that they came from."""
+        differences = error.differences if isinstance(error, header.HeaderError) else ()
+        return cls(error.reason, field=error.field, source=source, differences=differences)
+
+
 class Packet:
     """An alert, by its bytes; made by ``parse`` (validates) or ``trusted`` (does not).
 
     ``data`` are the packet's bytes; the other attributes are decoded when they are first asked for.
     """
 
-    __slots__ = ("_block", "_header", "_identity", "_start", "_stop", "data")
+    __slots__ = ("_block", "_identity", "_readable", "_start", "_stop", "data")
 
-    def __init__(self, data: bytes, about: header.Header, block: bytes, start: int, stop: int) -> None:
+    def __init__(self, data: bytes, readable: header.ReadableSchema, block: bytes, start: int, stop: int) -> None:
         self.data = data
-        self._header = about
+        self._readable = readable
         self._block = block  # what the record is in: `data`, unless that is compressed
-        self._start, self._stop = start, stop  # of the record within it
+        self._start, self._stop = start, stop  # of the record in `_block`
         self._identity: dict[str, Any] | None = None
 
     @classmethod
     def parse(cls, data: bytes, *, source: str = "", admission: schemas.Admission = schemas.REFUSE) -> Packet:
-        """The packet that these bytes are, all of it validated; ``admission`` decides on schemas that are not known.
+        """The packet that these bytes are, after all of it has been validated; ``admission`` decides on new schemas.
 
         Raises PacketError with the path of the field that is wrong, ``source`` (a file's name, say) in its message.
         """
         try:
+            if not data:
+                raise MismatchError("", "it is empty")
+            if len(data) > MAX_BYTES:
+                raise MismatchError("", f"it has {len(data)} bytes, more than the {MAX_BYTES} that a packet may have")
             return cls._parse(data, admission)
-        except layout.MismatchError as error:
-            raise PacketError(error.reason, field=error.field, source=source) from None
-        except PacketError as error:
-            raise error.of(source) from None
+        except MismatchError as error:
+            raise PacketError.of(error, source) from None
 
     @classmethod
     def _parse(cls, data: bytes, admission: schemas.Admission) -> Packet:
-        if not data:
-            raise PacketError("it is empty")
-        if len(data) > MAX_BYTES:
-            raise PacketError(f"it has {len(data)} bytes, more than the {MAX_BYTES} that a packet may have")
-        about, packed, position = header.read(data)
-        _admit(about, admission)
-        block, start, stop = _block(data, packed, position)
-        end = about.walk(block, start, stop)
-        if end != stop:
-            raise PacketError(f"the record ends {stop - end} bytes before its block does", field="block")
-        packet = cls(data, about, block, start, stop)
+        readable, packed, position = header.read(data)
+        _admit(readable, admission)
+        packet = cls(data, readable, *container.read_record(data, position, packed=packed, limit=MAX_BYTES))
+        end = readable.validate(packet._block, packet._start, packet._stop)
+        if end != packet._stop:
+            raise MismatchError("block", f"the record ends {packet._stop - end} bytes before its block does")
         packet._check_values()
-        if packet._header is not about:
-            _admit(packet._header, admission)
+        if packet._readable is not readable:
+            _admit(packet._readable, admission)
         return packet
 
     @classmethod
     def trusted(cls, data: bytes) -> Packet:
-        """The packet that these bytes are, on the word of whoever validated them: only the header is looked at.
+        """The packet that these bytes are, which somebody has validated before: only the header is looked at.
 
-        A new schema is taken if it is compatible: whoever published the packet has admitted it.
-        Raises PacketError if even that is not a packet's.
+        A new schema is taken if it is compatible: the publisher of the packet has admitted it.
+        Raises PacketError if even the header is not a packet's.
         """
         try:
-            about, packed, position = header.read(data)
-            block, start, stop = _block(data, packed, position)
-        except layout.MismatchError as error:
-            raise PacketError(error.reason, field=error.field) from None
-        return cls(data, about, block, start, stop)
+            readable, packed, position = header.read(data)
+            return cls(data, readable, *container.read_record(data, position, packed=packed, limit=MAX_BYTES))
+        except MismatchError as error:
+            raise PacketError.of(error) from None
 
     def _check_values(self) -> None:
         """What the schema cannot say: an alert's identity is consistent, and its date and programme are possible."""
@@ -107,46 +125,43 @@ class Packet:
         candidate = identity["candidate"]
         version = self.schema_version
         if identity["schemavsn"] != version:
-            raise PacketError(
-                f"it claims version {identity['schemavsn']!r}, its schema is {version}", field="schemavsn"
-            )
+            raise MismatchError("schemavsn", f"it claims version {identity['schemavsn']!r}, its schema is {version}")
         if problem := _name_problem(identity["objectId"]):
-            raise PacketError(problem, field="objectId")
+            raise MismatchError("objectId", problem)
         if identity["candid"] != candidate["candid"]:
-            raise PacketError(
-                f"{candidate['candid']} differs from candid {identity['candid']}", field="candidate.candid"
-            )
+            raise MismatchError("candidate.candid", f"{candidate['candid']} differs from candid {identity['candid']}")
         if identity["candid"] <= 0:
-            raise PacketError(f"{identity['candid']} is not positive", field="candid")
+            raise MismatchError("candid", f"{identity['candid']} is not positive")
         if candidate["programid"] not in topics.PROGRAMMES:
-            raise PacketError(f"{candidate['programid']} is not a programme (1, 2 or 3)", field="candidate.programid")
+            raise MismatchError("candidate.programid", f"{candidate['programid']} is not a programme (1, 2 or 3)")
         jd = candidate["jd"]
         if not (math.isfinite(jd) and JD_RANGE[0] <= jd <= JD_RANGE[1]):
-            raise PacketError(f"{jd} is not a Julian date of an alert", field="candidate.jd")
+            raise MismatchError("candidate.jd", f"{jd} is not a Julian date of an alert")
 
     def _identify(self) -> dict[str, Any]:
+        """The fields of _IDENTITY; they decide on the schema as well, where the header leaves that open."""
         if self._identity is None:
             self._identity = self.read(_IDENTITY)
-            other = self._header.renumbered
+            other = self._readable.renumbered
             if other is not None and self._identity["schemavsn"] == other.schema.version:
-                self._header = other
+                self._readable = other
         return self._identity
 
-    def _about(self) -> header.Header:
-        """What holds for it: its own word on its version decides, where its header leaves that open."""
-        if self._header.renumbered is not None:
+    def _schema(self) -> header.ReadableSchema:
+        """The schema that the packet says it has, if its header claims another version than it is."""
+        if self._readable.renumbered is not None:
             self._identify()
-        return self._header
+        return self._readable
 
     @property
     def schema_version(self) -> str:
         """The version of its schema, e.g. "4.02"."""
-        return self._about().schema.version
+        return self._schema().schema.version
 
     @property
     def new_schema(self) -> schemas.NewSchema | None:
         """What is different in its schema; None if that is known."""
-        return self._about().new
+        return self._schema().new
 
     @property
     def candid(self) -> int:
@@ -185,44 +200,44 @@ class Packet:
 
     @property
     def key(self) -> bytes:
-        """The record's key: an object's alerts stay in order."""
+        """The record's key: the object's name, since an object's alerts stay in order."""
         return self.object_id.encode()
 
     def read(self, fields: Iterable[str]) -> dict[str, Any]:
         """The fields asked for, as nested dictionaries of just these.
 
-        A field is a dotted path ("candidate.magpsf"); the name of a record or array alone means all of it. Within the
-        records of an array a path goes on as if there were one ("prv_candidates.magpsf").
-        Errors: ZadsError naming a field that the packet's schema does not have; PacketError when a packet that was
-        trusted did not deserve it.
+        A field is a dotted path ("candidate.magpsf"); the name of a record or array alone means all of it. A path goes
+        through an array as if its records stood there ("prv_candidates.magpsf").
+        Raises ZadsError naming a field that the packet's schema does not have, and PacketError if a packet that was
+        trusted is not valid.
         """
-        read = self._header.reader(tuple(fields))
+        read = self._readable.reader(tuple(fields))
         try:
             return read(self._block, self._start, self._stop)
-        except (layout.MismatchError, ValueError) as error:
+        except (MismatchError, ValueError) as error:
             raise PacketError(f"it was never validated, and cannot be decoded: {error!r}") from None
 
     def has(self, field: str) -> bool:
         """Whether the packet's schema has a field (a dotted path)."""
-        return self._header.has(field)
+        return self._readable.has(field)
 
     def having(self, fields: tuple[str, ...]) -> tuple[str, ...]:
         """Those of some fields (dotted paths) that the packet's schema has."""
-        return self._header.having(fields)
+        return self._readable.having(fields)
 
     def __repr__(self) -> str:
         return f"<Packet of {len(self.data)} bytes, schema {self.schema_version}>"
 
 
-def _admit(about: header.Header, admission: schemas.Admission) -> None:
-    """Raises PacketError for a new schema that is not admitted."""
-    if about.new and (refusal := admission.refusal(about.new)):
-        text = f"{header.unknown(about.schema.version)}: {refusal}; {about.new}"
-        raise PacketError(text, field="header", differences=about.new.differences)
+def _admit(readable: header.ReadableSchema, admission: schemas.Admission) -> None:
+    """Raises HeaderError for a new schema that is not admitted."""
+    new = readable.new
+    if new and (refusal := admission.refusal(new)):
+        raise header.HeaderError(f"{header.unknown(new.schema.version)}: {refusal}; {new}", new.differences)
 
 
 def _name_problem(name: str) -> str:
-    """Why an object cannot be called so; "" if it can. Names are printed, and are keys: nothing in them is unseen."""
+    """Why an object cannot have this name, or "". Names are printed, and are keys: each character must be visible."""
     if not name:
         return "it is empty"
     if len(name) > MAX_NAME:
@@ -231,92 +246,3 @@ def _name_problem(name: str) -> str:
         hidden = next(character for character in name if not character.isprintable())
         return f"it has the character {hidden!a}, which cannot be printed"
     return "it begins or ends with a blank" if name != name.strip() else ""
-
-
-def _block(data: bytes, packed: bool, position: int) -> tuple[bytes, int, int]:
-    """The bytes that the one record is in, and where: checks the block, its sync marker, and that nothing follows."""
-    sync = data[position : position + SYNC_BYTES]
-    if len(sync) < SYNC_BYTES:
-        raise PacketError("the data end within its header", field="header")
-    count, position = layout.read_long(data, position + SYNC_BYTES, len(data), "block")
-    if count != 1:
-        raise PacketError(f"it holds {count} records, not one", field="block")
-    size, start = layout.read_long(data, position, len(data), "block")
-    stop = start + size
-    if size < 0 or stop + SYNC_BYTES > len(data):
-        raise PacketError(f"it is cut off: its block claims {size} bytes, {len(data) - start} are left", field="block")
-    if data[stop : stop + SYNC_BYTES] != sync:
-        raise PacketError("the marker after its record is not the one in its header", field="block")
-    if stop + SYNC_BYTES != len(data):
-        raise PacketError(_following(data, stop + SYNC_BYTES, sync), field="block")
-    if not packed:
-        return data, start, stop
-    try:
-        plain, rest = _inflate(data[start:stop], -zlib.MAX_WBITS, MAX_BYTES)
-    except ValueError as error:
-        raise PacketError(f"its record cannot be unpacked: {error}", field="block") from None
-    # fastavro leaves three of the four bytes of zlib's checksum behind what it compresses.
-    if rest and rest != zlib.adler32(plain).to_bytes(4, "big")[:3]:
-        raise PacketError(f"{len(rest)} bytes follow its compressed record", field="block")
-    return plain, 0, len(plain)
-
-
-def _following(data: bytes, end: int, sync: bytes) -> str:
-    """What is behind a packet."""
-    if data.startswith(MAGIC, end):
-        return f"{len(data) - end} bytes follow its end, where another packet begins: one packet is one file"
-    try:
-        count, first = layout.read_long(data, end, len(data), "block")
-        size, first = layout.read_long(data, first, len(data), "block")
-        if count > 0 and size >= 0 and data[first + size : first + size + SYNC_BYTES] == sync:
-            return f"it has more than one block, the second of {count} records: a packet is one record in one block"
-    except layout.MismatchError:
-        pass
-    return f"{len(data) - end} bytes follow its end"
-
-
-def _inflate(packed: bytes, wbits: int, limit: int) -> tuple[bytes, bytes]:
-    """What was compressed, at most so many bytes, and what follows it. Errors: ValueError with what is wrong."""
-    unpacker = zlib.decompressobj(wbits)
-    try:
-        plain = unpacker.decompress(packed, limit + 1)
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
-    if len(plain) > limit:
-        raise ValueError(f"it has more than {limit} bytes")
-    if not unpacker.eof:
-        raise ValueError("the compressed data are cut off")
-    return plain, unpacker.unused_data
-
-
-def cutout(stamp: bytes) -> npt.NDArray[np.float32]:
-    """A cutout's pixels (rows, columns; usually 63 x 63) from ``stampData``, a gzipped FITS image of 32-bit floats.
-
-    Errors: ZadsError if it is not such an image. The format is that of the FITS standard 4.0, sections 3 and 4.
-    """
-    try:
-        plain, _ = _inflate(stamp, 16 + zlib.MAX_WBITS, MAX_CUTOUT_BYTES)
-    except ValueError as error:
-        raise ZadsError(f"a cutout cannot be unpacked: {error}") from None
-    cards, first = _fits_cards(plain)
-    if cards.get("BITPIX") != "-32" or cards.get("NAXIS") != "2" or {"BSCALE", "BZERO"} & cards.keys():
-        raise ZadsError("a cutout is not a plain image of 32-bit floats")
-    columns, rows = (int(size) if size.isdecimal() else 0 for size in map(cards.get, _AXES, ("", "")))
-    if not columns or not rows:
-        raise ZadsError("a cutout's header does not say how large it is")
-    if len(plain) < first + 4 * rows * columns:
-        raise ZadsError("a cutout's data end within the image")
-    pixels = np.frombuffer(plain, ">f4", rows * columns, first)
-    return pixels.reshape(rows, columns).astype(np.float32)
-
-
-def _fits_cards(plain: bytes) -> tuple[dict[str, str], int]:
-    """A FITS header's keywords with their values, and where the data begin: at the next multiple of 2880 bytes."""
-    text = plain.decode("latin-1")
-    cards: dict[str, str] = {}
-    for start in range(0, len(plain) - 79, 80):
-        keyword = text[start : start + 8].rstrip()
-        if keyword == "END":
-            return cards, -(-(start + 80) // 2880) * 2880
-        cards[keyword] = text[start + 10 : start + 80].partition("/")[0].strip()
-    raise ZadsError("a cutout has no FITS header")

@@ -1,11 +1,11 @@
 """The alert schemas that are known, by version and form, and what becomes of a new one.
 
-The files are ``schemas/ztf/VERSION/FORM.avsc``: the survey has changed its schema without changing the version, so one
-may have several forms; ``alert`` is the first. Two schemas are the same when names, types and the order of fields are:
-these decide what a packet's bytes mean; documentation, defaults and other attributes do not.
+The files are ``schemas/ztf/VERSION/FORM.avsc``. The survey has changed its schema without changing the version, so a
+version may have several forms; ``alert`` is the first. Two schemas are the same if their names, types and order of
+fields are: these decide what a packet's bytes mean. Documentation, defaults and other attributes do not.
 
-A schema that is none of these is compared with the version that it claims. It is compatible if whoever reads that
-version finds every field in it, under the same name and of the same type: fields may be new, and in another order.
+A new schema is compared with the version that it claims. It is compatible if a reader of that version finds every field
+in it, under the same name and of the same type (`zads.avro.differences`).
 """
 
 from __future__ import annotations
@@ -15,29 +15,25 @@ import json
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 from fastavro.schema import fingerprint as _fingerprint
 from fastavro.schema import to_parsing_canonical_form
 
-from zads import avro
-from zads.avro import canonical as canonical
-from zads.avro import resolved as resolved
+from zads.avro import schema as avro_schema
+from zads.avro.differences import Difference, differences
 from zads.errors import ZadsError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: The first form of a version, which the simulator writes.
 FIRST_FORM = "alert"
-#: How many new schemas a process takes: a survey has one at a time, and each costs memory.
+#: A process accepts this many new schemas: a survey has one at a time, and each costs memory.
 MAX_NEW = 16
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 
 
 @dataclass(frozen=True)
 class Schema:
-    """One form of a version: ``definition`` is the parsed schema, ``canonical`` what two of the same meaning share.
+    """One form of a version: ``definition`` is the parsed JSON, ``canonical`` is equal for schemas of one meaning.
 
     ``form`` is the file's name without suffix; "" for a schema that is not known.
     """
@@ -49,12 +45,12 @@ class Schema:
 
     @property
     def name(self) -> str:
-        """What people call it: "3.2", "3.2 (alert_2019)"."""
+        """The version, with the form if it is not the first: "3.2", "3.2 (alert_2019)"."""
         return self.version if self.form in (FIRST_FORM, "") else f"{self.version} ({self.form})"
 
     @property
     def mark(self) -> str:
-        """Version and fingerprint, as a new schema is counted and told: "4.03:42460973aa3610bd"."""
+        """Version and fingerprint, by which new schemas are counted and reported: "4.03:42460973aa3610bd"."""
         return f"{self.version}:{self.fingerprint}"
 
     @functools.cached_property
@@ -75,7 +71,7 @@ def forms() -> tuple[Schema, ...]:
         for file in sorted(files, key=lambda file: (file.name != f"{FIRST_FORM}.avsc", file.name)):
             definition = json.loads(file.read_text())
             form = file.name.removesuffix(".avsc")
-            found.append(Schema(directory.name, definition, canonical(definition), form))
+            found.append(Schema(directory.name, definition, avro_schema.canonical(definition), form))
     return tuple(found)
 
 
@@ -89,7 +85,7 @@ def known() -> dict[str, Schema]:
 
 
 def get(version: str) -> Schema:
-    """A known version, in its first form. Raises ZadsError naming those that there are."""
+    """A known version, in its first form. Raises ZadsError naming the known versions."""
     try:
         return known()[version]
     except KeyError:
@@ -97,13 +93,12 @@ def get(version: str) -> Schema:
 
 
 def identify(definition: Any) -> Schema | None:
-    """The known form that a schema is, whatever its wording; None for one that is new or altered.
+    """The known form that has a schema's meaning; None for a schema that is new or altered.
 
-    Two versions may agree in all that decides what bytes mean; then the one that the schema itself claims is returned.
-    What it claims else does not count: the survey's own schemas lag behind (3.1 in packets of 3.2).
-    Raises ZadsError if it is no schema.
+    If several versions have it, the one that the schema claims is returned. Otherwise its claim does not count: the
+    survey's own schemas lag behind (3.1 in packets of 3.2). Raises ZadsError if it is not a schema.
     """
-    text = canonical(definition)
+    text = avro_schema.canonical(definition)
     same = [schema for schema in forms() if schema.canonical == text]
     claimed = definition.get("version") if same else None
     for schema in same:
@@ -113,91 +108,17 @@ def identify(definition: Any) -> Schema | None:
 
 
 def renumbered(definition: dict[str, Any]) -> NewSchema | None:
-    """What a schema is if the version that it claims is a new one, though all else is known; None if it is not.
+    """A schema of known meaning that claims a new version, as the new schema that it then is; None if it claims none.
 
-    Its packets say which version they are of, as they must.
+    Each of its packets says of which of the two versions it is.
     """
     claimed = definition.get("version")
     return compare(definition) if _is_version(claimed) and claimed not in known() else None
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One thing in which a new schema differs from a known one.
-
-    ``field`` is the dotted path (through arrays, as ``Packet.read`` takes it; "" for the record itself), ``what`` what
-    is different there, ``breaks`` whether who reads the known one could not read the new.
-    """
-
-    field: str
-    what: str
-    breaks: bool
-
-    def __str__(self) -> str:
-        return f"{self.field or 'the record'} {self.what}"
-
-
-def differences(old: Schema, new: Schema) -> list[Difference]:
-    """Everything in which ``new`` differs from ``old``, what breaks readers first; none if they mean the same.
-
-    Raises ZadsError as ``resolved``.
-    """
-    found = _differ(resolved(old.definition, logical=True), resolved(new.definition, logical=True), "")
-    return sorted(found, key=lambda one: (not one.breaks, not one.what.startswith("is new")))
-
-
-def _differ(old: Any, new: Any, path: str) -> Iterator[Difference]:
-    olds, news = _branches(old), _branches(new)
-    if olds.keys() - {"null"} != news.keys() - {"null"} or ("null" in news and "null" not in olds):
-        yield Difference(path, f"is {avro.kind(new)}, not {avro.kind(old)}", breaks=True)
-        return
-    if "null" in olds and "null" not in news:
-        yield Difference(path, "is never null", breaks=False)
-    elif list(olds) != list(news):
-        yield Difference(path, f"is {avro.kind(new)}, in another order", breaks=False)
-    for kind, branch in olds.items():
-        if kind in news:
-            yield from _within(branch, news[kind], path)
-
-
-def _branches(node: Any) -> dict[str, Any]:
-    """The types that a value may have, by what they are."""
-    return {avro.kind(branch): branch for branch in (node if isinstance(node, list) else [node])}
-
-
-def _within(old: Any, new: Any, path: str) -> Iterator[Difference]:
-    """In what two types of one kind differ."""
-    if isinstance(old, str):
-        return
-    if old["type"] == "record":
-        yield from _fields_differ(old, new, path)
-    elif old.get("symbols") != new.get("symbols"):
-        yield Difference(path, "has other symbols", breaks=True)
-    elif old.get("size") != new.get("size"):
-        yield Difference(path, "has another size", breaks=True)
-    else:
-        for inner_old, inner_new in zip(avro.below(old), avro.below(new), strict=True):
-            yield from _differ(inner_old, inner_new, path)
-
-
-def _fields_differ(old: Any, new: Any, path: str) -> Iterator[Difference]:
-    olds, news = ({field["name"]: field["type"] for field in record["fields"]} for record in (old, new))
-    for name, kind in olds.items():
-        place = f"{path}.{name}".lstrip(".")
-        if name not in news:
-            yield Difference(place, "is gone", breaks=True)
-        else:
-            yield from _differ(kind, news[name], place)
-    for name, kind in news.items():
-        if name not in olds:
-            yield Difference(f"{path}.{name}".lstrip("."), f"is new: {avro.kind(kind)}", breaks=False)
-    if [name for name in olds if name in news] != [name for name in news if name in olds]:
-        yield Difference(path, "has its fields in another order", breaks=False)
-
-
-@dataclass(frozen=True)
 class NewSchema:
-    """A schema that is not known, beside the known form nearest to it of the version that it claims."""
+    """A schema that is not known, and how it differs from the nearest form of the version that it claims."""
 
     schema: Schema
     nearest: Schema
@@ -205,7 +126,7 @@ class NewSchema:
 
     @property
     def compatible(self) -> bool:
-        """Whether who reads the nearest form can read this one."""
+        """Whether a reader of the nearest form can read this one."""
         return not any(one.breaks for one in self.differences)
 
     def __str__(self) -> str:
@@ -213,15 +134,17 @@ class NewSchema:
 
 
 def compare(definition: Any) -> NewSchema:
-    """A schema that is not known beside the version that it claims, or the one before, if that is not known either.
+    """A schema that is not known, compared with the version that it claims, or with the latest known before that.
 
-    Raises ZadsError if it claims no version, or is no schema that an alert could have.
+    Raises ZadsError if it claims no version, or is not a schema that an alert could have.
     """
     version = definition.get("version") if isinstance(definition, dict) else None
     if not _is_version(version):
         raise ZadsError(f"it says version {version!r}, which is none")
-    new = Schema(version, definition, canonical(definition), form="")
-    compared = [NewSchema(new, form, tuple(differences(form, new))) for form in _before(version)]
+    new = Schema(version, definition, avro_schema.canonical(definition), form="")
+    compared = [
+        NewSchema(new, form, tuple(differences(form.definition, definition))) for form in _nearest_version(version)
+    ]
     return min(compared, key=lambda one: (not one.compatible, len(one.differences)))
 
 
@@ -229,8 +152,8 @@ def _is_version(claimed: object) -> TypeGuard[str]:
     return isinstance(claimed, str) and _VERSION.fullmatch(claimed) is not None
 
 
-def _before(version: str) -> list[Schema]:
-    """The forms of a version; of the latest before it, if it is not known; of the earliest, if all came later."""
+def _nearest_version(version: str) -> list[Schema]:
+    """The forms of a version; if it is not known, of the latest before it, or else of the earliest."""
     versions = list(known())
     earlier = [one for one in versions if _numbers(one) <= _numbers(version)]
     chosen = version if version in known() else max(earlier, key=_numbers, default=versions[0])
@@ -242,14 +165,14 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 class Admission:
-    """Whether a process takes packets of new schemas: of compatible ones if it ``accepts``, and of MAX_NEW at most."""
+    """Whether a process takes packets of new schemas: if it ``accepts``, of compatible ones, and of MAX_NEW at most."""
 
     def __init__(self, *, accepts: bool = False) -> None:
         self.accepts = accepts
         self._taken: set[str] = set()
 
     def refusal(self, new: NewSchema) -> str:
-        """Why a packet of this schema is refused; "" if it is not."""
+        """Why a packet of this schema is refused; "" if it is accepted."""
         if not new.compatible:
             return "a reader of that version could not read it"
         if not self.accepts:

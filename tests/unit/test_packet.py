@@ -18,11 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import packets
+import zads.avro.container
 import zads.header
-from zads import layout, projection, schemas
+from zads import schemas
+from zads.avro.errors import MismatchError
+from zads.avro.read import compile_reader
+from zads.avro.schema import resolved
+from zads.avro.validate import compile_validator
+from zads.cutouts import MAX_CUTOUT_BYTES, cutout
 from zads.errors import ZadsError
 from zads.header import MAX_HEADERS
-from zads.packet import MAX_BYTES, MAX_CUTOUT_BYTES, Packet, PacketError, cutout
+from zads.packet import MAX_BYTES, Packet, PacketError
 
 VERSIONS = sorted(schemas.known())
 SAMPLES = {version: packets.make_packet(version) for version in VERSIONS}
@@ -37,7 +43,7 @@ def reference(data: bytes) -> dict[str, Any]:
 
 def ours(packet: Packet) -> dict[str, Any]:
     """All of a packet, as `Packet.read` gives it."""
-    return packet.read([field["name"] for field in packet._header.schema.definition["fields"]])
+    return packet.read([field["name"] for field in packet._readable.schema.definition["fields"]])
 
 
 def same(one: Any, other: Any) -> bool:
@@ -56,7 +62,7 @@ def pick(record: Any, parts: list[str]) -> Any:
 
 def paths(version: str) -> list[str]:
     found = []
-    for field in schemas.resolved(schemas.get(version).definition)["fields"]:
+    for field in resolved(schemas.get(version).definition)["fields"]:
         found.append(field["name"])
         record = field["type"]
         if isinstance(record, list):
@@ -131,7 +137,7 @@ def values(schema: Any) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries({field["name"]: values(field["type"]) for field in schema["fields"]})
 
 
-RECORDS = {version: values(schemas.resolved(schemas.get(version).definition)) for version in VERSIONS}
+RECORDS = {version: values(resolved(schemas.get(version).definition)) for version in VERSIONS}
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
@@ -153,8 +159,8 @@ def test_an_array_in_several_blocks_is_read_as_fastavro_reads_it() -> None:
     coded = number(2) + number(5) + number(6) + number(-1) + number(2) + number(700) + number(0) + number(-9)
     wanted = {"a": [{"n": 5}, {"n": 6}, {"n": 700}], "b": -9}
     assert fastavro.schemaless_reader(io.BytesIO(coded), record, None) == wanted
-    assert projection.compile_reader(record, {})(coded, 0, len(coded)) == wanted
-    assert projection.compile_reader(record, {"b": {}})(coded, 0, len(coded)) == {"b": -9}
+    assert compile_reader(record, {})(coded, 0, len(coded)) == wanted
+    assert compile_reader(record, {"b": {}})(coded, 0, len(coded)) == {"b": -9}
 
 
 def test_nothing_is_read_after_the_last_field_that_is_wanted() -> None:
@@ -169,8 +175,8 @@ def test_nothing_is_read_after_the_last_field_that_is_wanted() -> None:
 
 def test_an_unknown_header_is_parsed_once_and_then_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[bytes] = []
-    whole = zads.header._metadata
-    monkeypatch.setattr(zads.header, "_metadata", lambda data: parsed.append(data) or whole(data))
+    read = zads.avro.container.read_header
+    monkeypatch.setattr(zads.avro.container, "read_header", lambda data: parsed.append(data) or read(data))
     definition = {**schemas.get("3.3").definition, "doc": "A wording that nobody has met."}
     first, second = (
         packets.encode(packets.make_record("3.3", candid=candid), definition=definition) for candid in (1, 2)
@@ -491,27 +497,27 @@ def test_texts_of_any_length_and_alphabet_are_passed_and_half_of_one_is_not(a, b
     written = io.BytesIO()
     fastavro.schemaless_writer(written, TEXTS, {"a": a, "b": b, "n": n})
     data = written.getvalue()
-    walk = layout.compile_layout(TEXTS)
-    assert walk(data + b"more", 0, len(data)) == len(data)
-    with pytest.raises(layout.MismatchError):
-        walk(data, 0, len(data) - 1)
+    validate = compile_validator(TEXTS)
+    assert validate(data + b"more", 0, len(data)) == len(data)
+    with pytest.raises(MismatchError):
+        validate(data, 0, len(data) - 1)
 
 
 def test_a_text_that_is_not_utf_8_is_named_though_its_record_is_otherwise_plain():
-    with pytest.raises(layout.MismatchError, match="b: it is not UTF-8"):
-        layout.compile_layout(TEXTS)(b"\x02x\x02\x02\xff\x00", 0, 6)
+    with pytest.raises(MismatchError, match="b: it is not UTF-8"):
+        compile_validator(TEXTS)(b"\x02x\x02\x02\xff\x00", 0, 6)
 
 
 @pytest.mark.parametrize(
     ("value", "kind"), [(2**31 - 1, "int"), (-(2**31), "int"), (2**63 - 1, "long"), (-(2**63), "long")]
 )
 def test_the_largest_numbers_are_accepted_and_larger_ones_are_not(value: int, kind: str) -> None:
-    walk = layout.compile_layout({"type": "record", "fields": [{"name": "n", "type": ["null", kind]}]})
+    validate = compile_validator({"type": "record", "fields": [{"name": "n", "type": ["null", kind]}]})
     coded = b"\x02" + number(value)
-    assert walk(coded, 0, len(coded)) == len(coded)
+    assert validate(coded, 0, len(coded)) == len(coded)
     larger = b"\x02" + number(2 * value + (1 if value > 0 else 0))
-    with pytest.raises(layout.MismatchError, match=kind):
-        walk(larger, 0, len(larger))
+    with pytest.raises(MismatchError, match=kind):
+        validate(larger, 0, len(larger))
 
 
 def test_a_branch_that_a_union_lacks_is_named_by_its_field() -> None:

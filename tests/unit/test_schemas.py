@@ -13,7 +13,9 @@ from typing import Any
 import fastavro
 import pytest
 
-from zads import avro, schemas
+from zads import schemas
+from zads.avro import schema as avro_schema
+from zads.avro.differences import differences
 from zads.errors import ZadsError
 
 
@@ -21,12 +23,12 @@ def changed(edit: Any) -> schemas.Schema:
     schema = schemas.get("4.01")
     definition = copy.deepcopy(schema.definition)
     edit(next(field for field in definition["fields"] if field["name"] == "candidate")["type"]["fields"])
-    return replace(schema, definition=definition, canonical=schemas.canonical(definition))
+    return replace(schema, definition=definition, canonical=avro_schema.canonical(definition))
 
 
 def breaks(old: schemas.Schema, new: schemas.Schema) -> list[str]:
     """Why a reader that knows the old schema could not read alerts of the new one."""
-    return [str(one) for one in schemas.differences(old, new) if one.breaks]
+    return [str(one) for one in differences(old.definition, new.definition) if one.breaks]
 
 
 def shape(node: Any) -> Any:
@@ -58,7 +60,7 @@ def test_four_versions_are_known() -> None:
 def test_a_version_may_have_several_forms() -> None:
     first, later = (form for form in schemas.forms() if form.version == "3.2")
     assert (first.name, later.name) == ("3.2", "3.2 (alert_2019)")
-    found = [(one.field, one.breaks) for one in schemas.differences(first, later)]
+    found = [(one.field, one.breaks) for one in differences(first.definition, later.definition)]
     new = ("magzpsci", "magzpsciunc", "magzpscirms", "clrcoeff", "clrcounc")
     assert found == [(f"prv_candidates.{name}", False) for name in new]
     assert schemas.identify(later.definition) == later
@@ -293,10 +295,10 @@ BAD_SCHEMAS: dict[str, tuple[Any, str]] = {
 def test_a_schema_that_could_hurt_a_reader_is_refused(kind: str) -> None:
     definition, reason = BAD_SCHEMAS[kind]
     with pytest.raises(ZadsError, match=reason):
-        schemas.resolved(definition)
+        avro_schema.resolved(definition)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 2}', '{"a": NaN}', "[" * 100_000, "1" * 5000, "\ud800"])
 def test_what_readers_of_json_could_differ_about_is_no_schema(text: str) -> None:
     with pytest.raises(ZadsError, match="not JSON"):
-        avro.parse(text)
+        avro_schema.parse(text)

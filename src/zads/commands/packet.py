@@ -16,6 +16,8 @@ from zads.sources import files
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from zads.avro.differences import Difference
+
 app = typer.Typer(no_args_is_help=True, help="Look into alert packets, or validate them.")
 Paths = Annotated[list[Path], typer.Argument(help="Packets, directories of them, or tar archives.", show_default=False)]
 WIDTH = 220
@@ -129,7 +131,7 @@ def validate(
         raise typer.Exit(1)
 
 
-def _tell(told: set[str], differences: Sequence[schemas.Difference]) -> None:
+def _tell(told: set[str], differences: Sequence[Difference]) -> None:
     """Every field in which a new schema differs, once for all of its packets."""
     lines = [f"  {difference}" for difference in differences]
     if lines and (key := "\n".join(lines)) not in told:

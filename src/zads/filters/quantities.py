@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from zads.cutouts import cutout
 from zads.errors import ZadsError
-from zads.packet import cutout
 
 Floats = npt.NDArray[np.float64]
 Record = Mapping[str, Any]

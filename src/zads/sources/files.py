@@ -12,8 +12,9 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from zads.avro.container import MAGIC
 from zads.errors import ZadsError
-from zads.packet import MAGIC, MAX_BYTES
+from zads.packet import MAX_BYTES
 from zads.sources import packed, tar
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ import fastavro
 import numpy as np
 
 from zads import schemas, topics
+from zads.avro import schema as avro_schema
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class _Writer:
         self._sync = f"zads-{schema.version}".encode().ljust(16, b".")
         metadata = {"avro.codec": b"null", "avro.schema": json.dumps(schema.definition).encode()}
         self._header = _MAGIC + _avro({"type": "map", "values": "bytes"}, metadata) + self._sync
-        self._fields = {entry["name"]: entry["type"] for entry in schemas.resolved(schema.definition)["fields"]}
+        self._fields = {entry["name"]: entry["type"] for entry in avro_schema.resolved(schema.definition)["fields"]}
         self.candidate = self._fields["candidate"]
         self.previous = _branch(self._fields["prv_candidates"])["items"]
         self.forced = _branch(self._fields["fp_hists"])["items"] if "fp_hists" in self._fields else None

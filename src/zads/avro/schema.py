@@ -1,8 +1,8 @@
-"""An Avro schema made plain: names spelt out, words and defaults left out, and nothing in it that could hurt a reader.
+"""An Avro schema made plain: names spelt out, documentation and defaults left out, nothing in it that hurts a reader.
 
-A packet's schema comes with the packet, so it may be anything. What a schema may not be (Avro 1.11, "Names", "Unions")
-is refused here, and so is what only costs time or memory: a type within itself, far too many fields, items without
-bytes. Libraries let much of this pass.
+A packet brings its schema along, so a schema may be anything. What Avro forbids (1.11, "Names", "Unions") is refused
+here, and so is what only costs time or memory: a type within itself, far too many fields, items without bytes.
+Libraries let much of this pass.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def parse(text: str) -> Any:
-    """A schema's JSON. Raises ZadsError if it is none, or if readers could differ about what it says."""
+    """A schema's JSON. Raises ZadsError if it is not JSON, or if parsers could differ about what it says."""
     try:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -45,8 +45,8 @@ def _no_number(text: str) -> float:
 def canonical(definition: Any) -> str:
     """Names, types and order alone, as JSON text; a named type is spelt out where it is first used, then named.
 
-    As Avro's parsing canonical form, so that its length is at most that of the schema: spelling out every use would
-    let a few lines of schema grow without bound. Raises ZadsError if it is no schema.
+    So does Avro's parsing canonical form. To spell out every use would let a few lines of schema grow without bound.
+    Raises ZadsError if it is not a schema.
     """
     return json.dumps(_plain(definition, "", _Names(expand=False, logical=True)), separators=(",", ":"))
 
@@ -54,8 +54,8 @@ def canonical(definition: Any) -> str:
 def resolved(definition: Any, *, logical: bool = False) -> Any:
     """A schema with every named type spelt out where it is used: lists and dictionaries, no references.
 
-    A logical type is the type beneath it, unless `logical`: then it is a dictionary of both.
-    Raises ZadsError if it is no schema, or one that is too large to be an alert's.
+    A logical type becomes the type beneath it; with `logical`, a dictionary of both.
+    Raises ZadsError if it is not a schema, or too large to be an alert's.
     """
     result = _plain(definition, "", _Names(expand=True, logical=logical))
     _check_size(result)
@@ -64,7 +64,7 @@ def resolved(definition: Any, *, logical: bool = False) -> Any:
 
 
 class _Names(dict[str, Any]):
-    """The named types that a schema has defined so far; `expand`: a reference becomes what it refers to."""
+    """The named types that a schema has defined so far; with `expand`, a reference becomes what it refers to."""
 
     def __init__(self, *, expand: bool, logical: bool) -> None:
         super().__init__()
@@ -84,18 +84,18 @@ def _plain(node: Any, namespace: str, names: _Names) -> Any:
         return {"type": _plain(beneath, namespace, names), "logicalType": str(logical)}
     kind = node.get("type")
     if kind in ("record", "enum", "fixed"):
-        return _named(node, kind, namespace, names)
+        return _named_type(node, kind, namespace, names)
     if kind == "array":
-        return {"type": "array", "items": _plain(_of(node, "items"), namespace, names)}
+        return {"type": "array", "items": _plain(_required(node, "items"), namespace, names)}
     if kind == "map":
-        return {"type": "map", "values": _plain(_of(node, "values"), namespace, names)}
+        return {"type": "map", "values": _plain(_required(node, "values"), namespace, names)}
     if isinstance(kind, (str, dict, list)) and kind != "":
         return _plain(kind, namespace, names)
     raise ZadsError(f"{kind!r} is not an Avro type")
 
 
-def _of(node: dict[str, Any], key: str) -> Any:
-    """A part that a type cannot do without."""
+def _required(node: dict[str, Any], key: str) -> Any:
+    """A part that the type must have."""
     if key not in node:
         raise ZadsError(f"a type {node.get('type')!r} in it has no {key!r}")
     return node[key]
@@ -122,7 +122,7 @@ def _union(node: list[Any], namespace: str, names: _Names) -> list[Any]:
 
 
 def kind(node: Any) -> str:
-    """What a type is, in a few words: "float", "array", "record ztf.alert.candidate", "float or null"."""
+    """A type in a few words: "float", "array", "record ztf.alert.candidate", "float or null"."""
     if isinstance(node, str):
         return node
     if isinstance(node, list):
@@ -132,7 +132,7 @@ def kind(node: Any) -> str:
     return f"{node['type']} {node['name']}" if "name" in node else str(node["type"])
 
 
-def _named(node: dict[str, Any], what: str, namespace: str, names: _Names) -> dict[str, Any]:
+def _named_type(node: dict[str, Any], what: str, namespace: str, names: _Names) -> dict[str, Any]:
     name = _full_name(node, namespace)
     if name in names:
         raise ZadsError(f"it defines {name!r} twice")
@@ -151,7 +151,7 @@ def _named(node: dict[str, Any], what: str, namespace: str, names: _Names) -> di
 
 
 def _full_name(node: dict[str, Any], namespace: str) -> str:
-    name = _of(node, "name")
+    name = _required(node, "name")
     if isinstance(name, str) and "." not in name:
         space = node.get("namespace", namespace)
         name = f"{space}.{name}" if space else name
@@ -161,17 +161,17 @@ def _full_name(node: dict[str, Any], namespace: str) -> str:
 
 
 def _fields(node: dict[str, Any], name: str, names: _Names) -> list[dict[str, Any]]:
-    fields = _of(node, "fields")
+    fields = _required(node, "fields")
     if not isinstance(fields, list) or not all(isinstance(field, dict) for field in fields):
         raise ZadsError(f"the fields of {name} are no list of fields")
-    called = [_of(field, "name") for field in fields]
+    called = [_required(field, "name") for field in fields]
     for one in called:
         if not isinstance(one, str) or not _NAME.fullmatch(one):
             raise ZadsError(f"{one!r} cannot be a field's name")
     if twice := _repeated(called):
         raise ZadsError(f"{name} has the field {twice!r} twice")
     inner = name.rpartition(".")[0]
-    return [{"name": field["name"], "type": _plain(_of(field, "type"), inner, names)} for field in fields]
+    return [{"name": field["name"], "type": _plain(_required(field, "type"), inner, names)} for field in fields]
 
 
 def _symbols(node: dict[str, Any], name: str) -> list[str]:
@@ -183,7 +183,7 @@ def _symbols(node: dict[str, Any], name: str) -> list[str]:
 
 
 def _repeated(words: list[str]) -> str:
-    """The first word that stands in a list twice; "" if none does."""
+    """The first word that is in a list twice, or ""."""
     seen: set[str] = set()
     for word in words:
         if word in seen:
@@ -193,7 +193,7 @@ def _repeated(words: list[str]) -> str:
 
 
 def below(node: Any) -> list[Any]:
-    """The types directly within one that is spelt out."""
+    """The types directly within a type that is spelt out."""
     if isinstance(node, list):
         return node
     if not isinstance(node, dict):
@@ -205,8 +205,13 @@ def below(node: Any) -> list[Any]:
     return [node["type"]] if "logicalType" in node else []
 
 
+def pair(values: Any) -> dict[str, Any]:
+    """The record of a key and a value: a map is encoded as an array of these."""
+    return {"type": "record", "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": values}]}
+
+
 def _check_size(schema: Any) -> None:
-    """Raises ZadsError for a schema that, spelt out, has too many types or levels: a record within itself has both."""
+    """Raises ZadsError if a schema, spelt out, has too many types or levels, as a record within itself has."""
     level, count = [schema], 0
     for _ in range(MAX_DEPTH):
         deeper: list[Any] = []
@@ -223,7 +228,7 @@ def _check_size(schema: Any) -> None:
 
 
 def _least_bytes(node: Any) -> int:
-    """The least that a value takes. Raises ZadsError for items that take none: a few bytes claim any number of them."""
+    """The fewest bytes of a value. Raises ZadsError for items without bytes, of which a few bytes claim any number."""
     if isinstance(node, str):
         return 0 if node == "null" else {"float": 4, "double": 8}.get(node, 1)
     least = [_least_bytes(inner) for inner in below(node)]
