@@ -531,6 +531,16 @@ def test_a_branch_that_a_union_lacks_is_named_by_its_field() -> None:
     assert "branch" in caught.value.reason
 
 
+def test_a_branch_whose_number_is_written_in_two_bytes_is_read_as_it_is_accepted() -> None:
+    kind = {"type": "record", "name": "r", "fields": [{"name": "a", "type": ["null", "string"]}]}
+    coded = b"\x82\x00" + b"\x04hi"  # branch 1, where \x02 would do
+    assert compile_validator(kind)(coded, 0, len(coded)) == len(coded)
+    assert fastavro.schemaless_reader(io.BytesIO(coded), kind, None) == {"a": "hi"}
+    assert compile_reader(kind, {})(coded, 0, len(coded)) == {"a": "hi"}
+    with pytest.raises(MismatchError, match="no branch of its union has the number 3"):
+        compile_reader(kind, {})(b"\x06\x04hi", 0, 4)
+
+
 def test_a_field_within_an_array_is_named_with_its_place() -> None:
     record = packets.make_record("4.01", history=3)
     record["prv_candidates"][1]["rbversion"] = "spoil-me"

@@ -17,7 +17,7 @@ from typing import Any
 from zads.avro import patterns, schema
 from zads.avro.errors import MismatchError
 from zads.avro.fields import Wanted, below, missing
-from zads.avro.numbers import decode_long, read_block, read_span
+from zads.avro.numbers import decode_long, read_block, read_branch, read_span
 from zads.avro.validate import compile_validator
 from zads.errors import ZadsError
 
@@ -181,9 +181,10 @@ def _union(steps: list[_Step], path: str) -> _Step:
     coded = {2 * index: step for index, step in enumerate(steps)}
 
     def step(data: bytes, start: int, end: int, values: list[Any]) -> int:
-        if start >= end or data[start] not in coded:
-            raise MismatchError(path, "no branch of its union has this number")
-        return coded[data[start]](data, start + 1, end, values)
+        if start < end and data[start] in coded:
+            return coded[data[start]](data, start + 1, end, values)
+        index, first = read_branch(data, start, end, path, len(steps))  # a longer form of the number, or an error
+        return steps[index](data, first, end, values)
 
     return step
 
