@@ -149,6 +149,8 @@ def _understood(entries: Mapping[str, bytes]) -> tuple[ReadableSchema, bool]:
         raise HeaderError("it has no schema")
     if len(text) > MAX_SCHEMA_BYTES:
         raise HeaderError(f"its schema has {len(text)} bytes, more than {MAX_SCHEMA_BYTES}")
+    if survey := _other_survey(text):
+        raise HeaderError(survey)
     codec = entries.get("avro.codec", b"null")
     if codec not in CODECS:
         raise HeaderError(_other_codec(codec))
@@ -164,6 +166,13 @@ def _understood(entries: Mapping[str, bytes]) -> tuple[ReadableSchema, bool]:
     except (SchemaParseException, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise HeaderError(f"its schema cannot be used by readers: {error}") from None
     return readable, CODECS[codec]
+
+
+def _other_survey(text: bytes) -> str:
+    try:
+        return strangers.survey(schema.parse(text.decode()))
+    except ZadsError:
+        return ""
 
 
 def _other_codec(codec: bytes) -> str:

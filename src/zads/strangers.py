@@ -1,8 +1,11 @@
-"""Bytes that are no packet: what they seem to be, so that whoever dropped them knows what to mend."""
+"""What is not a packet is named for what it seems to be, so that the person who dropped it knows what to do."""
 
 from __future__ import annotations
 
-#: How a file of a kind begins, at which byte, what it is, and what to do.
+import re
+from typing import Any
+
+#: How files of a kind begin, at which byte, what they are, and what to do.
 _BEGINNINGS = (
     (b"\x1f\x8b", 0, "a gzip file", "unpack it"),
     (b"PK\x03\x04", 0, "a zip file", "unpack it, or make a tar archive of its packets"),
@@ -26,17 +29,22 @@ _BEGINNINGS = (
 )
 _FRAME_BYTES = 5
 _TEXT_BYTES = 512
+#: Other surveys whose alerts are Avro, by the first part of their schemas' names: "lsst.v7_4.alert", "ls4.v0_1.alert".
+_SURVEYS = {"lsst": "the Rubin Observatory's LSST", "ls4": "LS4"}
+_SURVEYS_ALERT = re.compile(rf"({'|'.join(_SURVEYS)})(\.v[0-9_]+)?\.alert")
+#: A field that their alerts have and ZTF's have not.
+_SURVEYS_FIELD = "diaSource"
 
 
 def reason(data: bytes) -> str:
-    """Why bytes that do not begin as an object container are no packet, and what they seem to be."""
+    """Why bytes that do not begin as an object container are not a packet, and what they seem to be."""
     guess, advice = seems(data)
     said = "it is not an Avro object container (it does not begin with 'Obj' 1)"
     return ": ".join([said, f"it seems to be {guess}"] if guess else [said]) + (f"; {advice}" if advice else "")
 
 
 def seems(data: bytes) -> tuple[str, str]:
-    """What bytes seem to be, and what to do with them; "" for what cannot be told."""
+    """What bytes seem to be, and what to do with them; "" if neither is clear."""
     for beginning, offset, name, advice in _BEGINNINGS:
         if data.startswith(beginning, offset):
             return name, advice
@@ -68,3 +76,16 @@ def _text(start: bytes, size: int) -> tuple[str, str]:
         return ("an Avro schema, or JSON", "a packet is binary, with its schema in it") if '"' in text else ("", "")
     printable = all(character.isprintable() or character.isspace() for character in text)
     return ("text", "") if text and printable else ("", "")
+
+
+def survey(definition: Any) -> str:
+    """Why an object container with this schema is not a packet, if it is another survey's alert; else ""."""
+    if not isinstance(definition, dict) or not isinstance(definition.get("fields"), list):
+        return ""
+    name, namespace = str(definition.get("name")), definition.get("namespace")
+    full = name if "." in name else f"{namespace}.{name}"
+    found = _SURVEYS_ALERT.fullmatch(full)
+    fields = (field.get("name") for field in definition["fields"] if isinstance(field, dict))
+    if found is None or _SURVEYS_FIELD not in fields:
+        return ""
+    return f"it is an alert of {_SURVEYS[found[1]]} (its schema is {full}): only alerts of ZTF are taken here"

@@ -1,4 +1,4 @@
-"""What is no packet is called what it seems to be."""
+"""What is not a packet is called what it seems to be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import json
 import lzma
 import tarfile
 import zipfile
+from typing import Any
 
+import fastavro
 import pytest
 
 import packets
@@ -56,11 +58,62 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("kind", STRANGERS)
-def test_what_is_no_packet_is_called_what_it_seems_to_be(kind: str) -> None:
+def test_what_is_not_a_packet_is_called_what_it_seems_to_be(kind: str) -> None:
     with pytest.raises(PacketError) as caught:
         Packet.parse(STRANGERS[kind])
     assert "it is not an Avro object container (it does not begin with 'Obj' 1)" in caught.value.reason
     assert kind in caught.value.reason
+
+
+def of_survey(namespace: str | None, name: str = "alert", codec: str = "null") -> bytes:
+    """An alert as LSST writes it, in an object container; the fields are a few of its own."""
+    source = {"type": "record", "name": "diaSource", "fields": [{"name": "midpointMjdTai", "type": "double"}]}
+    definition = {
+        "type": "record", "name": name,
+        "fields": [
+            {"name": "diaSourceId", "type": "long"}, {"name": "diaSource", "type": source},
+            {"name": "cutoutScience", "type": ["null", "bytes"], "default": None},
+        ],
+    } | ({"namespace": namespace} if namespace else {})  # fmt: skip
+    out = io.BytesIO()
+    record = {"diaSourceId": 1, "diaSource": {"midpointMjdTai": 60000.5}, "cutoutScience": None}
+    fastavro.writer(out, definition, [record], codec=codec)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "survey"),
+    [
+        (of_survey("lsst.v7_4"), "the Rubin Observatory's LSST (its schema is lsst.v7_4.alert)"),
+        (of_survey("lsst.v11_1", codec="deflate"), "the Rubin Observatory's LSST (its schema is lsst.v11_1.alert)"),
+        (of_survey("lsst"), "the Rubin Observatory's LSST (its schema is lsst.alert)"),
+        (of_survey(None, "lsst.v7_1.alert"), "the Rubin Observatory's LSST (its schema is lsst.v7_1.alert)"),
+        (of_survey("ls4.v0_1"), "LS4 (its schema is ls4.v0_1.alert)"),
+    ],
+)
+def test_an_alert_of_another_survey_is_called_so(data: bytes, survey: str) -> None:
+    for admission in (schemas.REFUSE, schemas.Admission(accepts=True)):
+        with pytest.raises(PacketError) as caught:
+            Packet.parse(data, admission=admission)
+        assert caught.value.field == "header"
+        assert caught.value.reason == f"it is an alert of {survey}: only alerts of ZTF are taken here"
+
+
+def test_another_compression_does_not_hide_another_survey() -> None:
+    data = of_survey("lsst.v7_4").replace(b"\x08null", b"\x0csnappy")
+    with pytest.raises(PacketError, match="an alert of the Rubin Observatory's LSST"):
+        Packet.parse(data)
+
+
+@pytest.mark.parametrize("data", [of_survey("ztf"), of_survey("lsst.v7_4", "diaSources"), of_survey("lsstx.v7_4")])
+def test_a_schema_of_nobody_that_is_known_is_not_called_another_surveys(data: bytes) -> None:
+    with pytest.raises(PacketError, match=r"none of 3\.2, 3\.3, 4\.01, 4\.02"):
+        Packet.parse(data)
+
+
+@pytest.mark.parametrize("definition", [None, 3, [], {}, {"fields": 3}, {"fields": [3]}, {"name": [], "fields": []}])
+def test_what_is_no_schema_is_no_surveys(definition: Any) -> None:
+    assert strangers.survey(definition) == ""
 
 
 @pytest.mark.parametrize(
