@@ -1,7 +1,7 @@
-"""What is shown to people and programs: names of files and objects may be anything, the terminal must stay itself.
+"""Output for people and programs that stays readable, whatever it quotes: names of files and objects may be anything.
 
-Nothing that is printed moves the cursor, changes colours or turns the direction of a line, whatever it quotes; what
-cannot be printed is shown as Python writes it (``\\x1b``, ``\\u202e``), in any locale.
+Nothing that is printed moves the cursor, changes colours or reverses the direction of a line. Characters that cannot be
+printed are written as in Python (``\\x1b``, ``\\u202e``), in any locale.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-#: Up to here a number is the same in programs that have only doubles, such as jq 1.6 and JavaScript.
+#: Larger integers change in programs that have only doubles, such as jq 1.6 and JavaScript.
 EXACT = 2**53
 
 
 def plain(text: object) -> str:
-    """A text in one line, everything in it to be seen."""
+    """A text in one line, with every character visible."""
     return "".join(one if one.isprintable() else _escaped(one) for one in str(text))
 
 
 def lines(text: object) -> str:
-    """The same for a text of several lines, which stay lines; tabs become blanks."""
+    """The same for a text of several lines; line breaks are kept, tabs become blanks."""
     return "\n".join(map(plain, str(text).expandtabs().split("\n")))
 
 
@@ -38,7 +38,7 @@ def _escaped(character: str) -> str:
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """A table of values as they are: what looks like markup is text."""
+    """A table of values as they are: markup in them is not interpreted."""
     from rich.table import Table
     from rich.text import Text
 
@@ -49,9 +49,9 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON that every program reads alike.
+    """JSON that all programs read in the same way.
 
-    A number that a double cannot hold is given as text beside it (`candid`, `candid_str`), not a number becomes null.
+    An integer that a double cannot hold is also given as text (`candid`, `candid_str`); NaN and infinity become null.
     """
     return json.dumps(_exact(value), indent=indent, allow_nan=False)
 
@@ -63,7 +63,7 @@ def _exact(value: Any) -> Any:
         return [_exact(one) for one in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    # A file's name that is not UTF-8 has surrogates, which programs refuse.
+    # The name of a file that is not UTF-8 has surrogates, which other programs refuse.
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
@@ -84,7 +84,7 @@ def _is_large(value: object) -> bool:
 
 
 def settle() -> None:
-    """Have standard output and error take any text in any locale, and be there though the caller has closed them."""
+    """Make standard output and error accept any text in any locale; replace those that the caller has closed."""
     for name in ("stdout", "stderr"):
         stream: TextIO | None = getattr(sys, name)
         if stream is None:
@@ -94,12 +94,13 @@ def settle() -> None:
 
 
 def flush() -> str:
-    """Write what is left for standard output; why it could not be written, or ""."""
+    """Write what is buffered for standard output. Returns why that failed, or ""."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Without this Python complains once more when it closes stdout. A reader of our pipe may leave when it likes.
+        # Without this Python reports the error again when it closes stdout.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A closed pipe is not an error: its reader may stop at any time.
         return "" if isinstance(error, BrokenPipeError) else f"cannot write the output: {error.strerror}"
     return ""

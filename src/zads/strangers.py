@@ -38,12 +38,12 @@ _SURVEYS_FIELD = "diaSource"
 
 def reason(data: bytes) -> str:
     """Why bytes that do not begin as an object container are not a packet, and what they seem to be."""
-    guess, advice = seems(data)
+    guess, advice = _seems(data)
     said = "it is not an Avro object container (it does not begin with 'Obj' 1)"
     return ": ".join([said, f"it seems to be {guess}"] if guess else [said]) + (f"; {advice}" if advice else "")
 
 
-def seems(data: bytes) -> tuple[str, str]:
+def _seems(data: bytes) -> tuple[str, str]:
     """What bytes seem to be, and what to do with them; "" if neither is clear."""
     for beginning, offset, name, advice in _BEGINNINGS:
         if data.startswith(beginning, offset):

@@ -17,7 +17,7 @@ PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "by
 #: Real schemas, spelt out, have about 700 types in four levels.
 MAX_TYPES = 4_000
 MAX_DEPTH = 24
-#: A branch's number is then one byte.
+#: The number of a branch then fits in one byte.
 MAX_BRANCHES = 63
 MAX_FIXED_BYTES = 4_000_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

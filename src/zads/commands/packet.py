@@ -25,7 +25,7 @@ FACTS = ("schema", "candid", "objectId", "programme", "jd", "night", "visit", "t
 
 
 def facts(packet: Packet) -> dict[str, Any]:
-    """What a packet says of itself: the fields of FACTS; jd in days (UTC), size in bytes."""
+    """The facts about a packet, by the names in FACTS; jd in days (UTC), size in bytes."""
     values = (
         packet.schema_version,
         packet.candid,
@@ -57,7 +57,7 @@ def _parse(item: files.Item, admission: schemas.Admission) -> Packet:
 
 
 def _check_night(packet: Packet) -> None:
-    """See that this survey may have an alert of that night: an inventory may narrow it. Raises PacketError."""
+    """Raises PacketError if this survey has no alerts of the packet's night."""
     try:
         topics.check_survey(packet.night)
     except ZadsError as error:
@@ -76,7 +76,7 @@ def inspect(
     Example: zads packet inspect 697251920115015007.avro
     """
     rows = []
-    admission = schemas.Admission(accepts=True)  # to look at a packet is not to publish it
+    admission = schemas.Admission(accepts=True)  # nothing is published here
     for name, item in _items(paths):
         try:
             found = facts(_parse(item, admission))
@@ -87,7 +87,7 @@ def inspect(
         else:
             rows.append(found.values())
     if not as_json:
-        # Not folded to the terminal's width: a candid in two lines is of no use to anybody.
+        # Not folded to the terminal's width: nobody can use a candid that is split over two lines.
         Console(width=WIDTH, soft_wrap=True).print(shown.table(FACTS, rows))
 
 
@@ -96,18 +96,18 @@ def validate(
     paths: Paths,
     new_schemas: Annotated[
         Literal["refuse", "accept"],
-        typer.Option(help="What becomes of packets of a new schema that readers of the version it claims can read."),
+        typer.Option(help="Whether to accept packets of a new schema that readers of the version it claims can read."),
     ] = "refuse",
 ) -> None:
     """Check packets as the producer does; print each refusal with its field, and exit 1 if there is any.
 
-    Of a new schema every field that differs from the known one is named, whether it is accepted or not.
+    For a new schema, print every field that differs from the known one, whether the schema is accepted or not.
 
     Example: zads packet validate /data/20181129 night.tar.gz
     """
     accepted = refused = 0
     admission = schemas.Admission(accepts=new_schemas == "accept")
-    told: set[str] = set()
+    reported: set[str] = set()
     for name, item in _items(paths):
         try:
             packet = _parse(item, admission)
@@ -115,15 +115,15 @@ def validate(
         except PacketError as error:
             refused += 1
             typer.echo(shown.plain(f"{name}: {f'{error.field}: ' if error.field else ''}{error.reason}"))
-            _tell(told, error.differences)
+            _report(reported, error.differences)
         else:
             accepted += 1
-            if (new := packet.new_schema) is not None and new.schema.mark not in told:
-                told.add(new.schema.mark)
+            if (new := packet.new_schema) is not None and new.schema.mark not in reported:
+                reported.add(new.schema.mark)
                 typer.echo(
                     shown.plain(f"{name}: valid by a new schema, {new.schema.mark}, compared with {new.nearest.name}")
                 )
-                _tell(told, new.differences)
+                _report(reported, new.differences)
     if not accepted + refused:
         raise ZadsError(f"no packets in {', '.join(map(str, paths))}")
     typer.echo(f"{accepted} packets are valid, {refused} are not")
@@ -131,9 +131,9 @@ def validate(
         raise typer.Exit(1)
 
 
-def _tell(told: set[str], differences: Sequence[Difference]) -> None:
-    """Every field in which a new schema differs, once for all of its packets."""
+def _report(reported: set[str], differences: Sequence[Difference]) -> None:
+    """Print every field in which a new schema differs, once for all packets of that schema."""
     lines = [f"  {difference}" for difference in differences]
-    if lines and (key := "\n".join(lines)) not in told:
-        told.add(key)
+    if lines and (key := "\n".join(lines)) not in reported:
+        reported.add(key)
         typer.echo(shown.lines(key))
