@@ -1,10 +1,11 @@
-"""Every verb that reads files, given what nobody meant it to read: it ends with 0, 1 or 2, in bounded time and memory.
+"""Gives every command that reads files random input: it must exit with 0, 1 or 2, in bounded time and memory.
 
-The same seed tries the same inputs. `tests/unit/test_fuzz.py` runs it for seconds; for hours:
+The same seed makes the same inputs, but for random markers in them. `tests/unit/test_fuzz.py` runs this for seconds. To
+run it for an hour:
 
     .venv/bin/python tests/fuzz.py --seconds 3600 --seed 7
 
-A finding is printed with its command line, and its files are kept below --keep.
+A finding is printed with its command line; its files are copied below --keep.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ import packets
 from zads import cli, schemas
 from zads.packet import MAX_REASON, Packet, PacketError
 
-MEMORY = 6_000_000_000  # of addresses; a verb that needs more is a finding
+MEMORY = 6_000_000_000  # bytes of address space; a command that needs more is a finding
 SLOW_SECONDS = 30
 SLOW_PACKET_SECONDS = 2.0
-PACKETS_EACH = 5  # of them are parsed after each command line
+PACKETS_EACH = 5  # packets that are parsed after each command line
 ODD_TEXTS = [
     "", "-", "--", "..", "/", "[/red]", "\x1b[31m", "\u202e", "\udcff", "é", "a" * 300, "a/b", "20181129", "20181399",
     "٢٠١٨١١٢٩", "-1", "0", "1e9", "nan", "9" * 30, "%s{0}", "\n", "null", "4.02", "*", "~", "$(x)",
@@ -56,11 +57,11 @@ ODD_VALUES: list[Any] = [
 
 
 class Finding(Exception):
-    """What a verb must not do."""
+    """Something that a command must not do."""
 
 
 class Timeout(BaseException):
-    """A verb that does not end."""
+    """A command does not end in time."""
 
 
 def bases() -> list[bytes]:
@@ -81,7 +82,7 @@ def bases() -> list[bytes]:
 
 
 class Inputs:
-    """Makes files that look like something; all from one random generator."""
+    """Makes files that resemble real input, with one random generator."""
 
     def __init__(self, chance: random.Random, root: Path) -> None:
         self.chance, self.root = chance, root
@@ -101,7 +102,7 @@ class Inputs:
         return self.chance.randbytes(self.chance.randrange(most))
 
     def damaged(self, data: bytes) -> bytes:
-        """The same with a few bytes changed, put in, taken out, doubled or moved."""
+        """The same bytes with a few changed, inserted, removed or doubled."""
         coded = bytearray(data)
         for _ in range(self.chance.choice([0, 1, 1, 1, 2, 5, 40])):
             at = self.chance.randrange(len(coded) + 1)
@@ -124,7 +125,7 @@ class Inputs:
         return bytes(coded)
 
     def packet(self) -> bytes:
-        """A packet, mostly a wrong one."""
+        """A packet, in most cases an invalid one."""
         data = self.chance.choice(self.packets)
         kind = self.chance.randrange(8)
         if kind < 4:
@@ -146,7 +147,7 @@ class Inputs:
         )
 
     def with_header(self, data: bytes) -> bytes:
-        """A packet whose header is changed, its record as it was or a bomb."""
+        """A packet with a changed header; its record is unchanged, or unpacks to very many bytes."""
         reader = fastavro.reader(io.BytesIO(data))
         text = self.schema(json.loads(reader.metadata["avro.schema"]))
         metadata = {"avro.schema": text, "avro.codec": reader.metadata.get("avro.codec", "null").encode()}
@@ -169,7 +170,7 @@ class Inputs:
         return b"Obj\x01" + _number(count) + entries + b"\0" + sync + block
 
     def schema(self, definition: Any) -> bytes:
-        """A schema with something in it that does not belong there."""
+        """A schema with something wrong in it."""
         kind = self.chance.randrange(10)
         if kind == 0:
             text = "[" * self.chance.choice([100, 10_000, 200_000])
@@ -229,7 +230,7 @@ class Inputs:
         return self.damaged(pack(self.damaged(out.getvalue())))
 
     def source(self) -> Path:
-        """Where packets might be."""
+        """A place where packets might be: a file, an archive, a directory, a device."""
         kind = self.chance.randrange(12)
         if kind < 5:
             return self.file(self.packet(), ".avro")
@@ -251,7 +252,7 @@ class Inputs:
         return self.special(self.place(self.chance.choice(["", ".tar", ".tar.gz", ".avro"])))
 
     def special(self, path: Path) -> Path:
-        """What is no file."""
+        """Something that is not a regular file, or does not exist."""
         kind = self.chance.randrange(6)
         if kind == 0:
             os.mkfifo(path)
@@ -268,13 +269,13 @@ class Inputs:
         elif kind == 4:
             with path.open("wb") as stream:
                 stream.truncate(self.chance.choice([0, 5_000_000, 10**12]))
-        return path  # or it is not there
+        return path
 
     def text(self) -> str:
         return self.chance.choice(ODD_TEXTS).replace("\0", "")
 
     def document(self, sound: Any, dump: Callable[[Any], str]) -> Path:
-        """A file that people or programs write, sound or not."""
+        """A configuration file, valid or damaged; `sound` is its valid content."""
         kind = self.chance.randrange(8)
         if kind == 0:
             return self.special(self.place())
@@ -287,7 +288,7 @@ class Inputs:
         return self.file(self.damaged(text) if kind in (2, 3, 4) else text)
 
     def properties(self) -> Path:
-        """A Kafka client's; its last line has it refused before it looks for a broker."""
+        """A Kafka client's properties; the last line makes them invalid, so that no broker is looked for."""
         sound = ["bootstrap.servers=127.0.0.1:1", "security.protocol=SASL_SSL", "group.id=a", "linger.ms=5"]
         path = self.document(sound, lambda lines: "\n".join(map(str, lines)) if isinstance(lines, list) else str(lines))
         if path.is_file() and not path.is_symlink() and self.root in path.parents:
@@ -296,14 +297,14 @@ class Inputs:
         return path
 
     def configuration(self) -> Path:
-        """A group of filters."""
+        """The configuration of a group of filters."""
         group = {
             "group": "fuzz", "programmes": [1], "filters": [{"name": "fast_riser", "state": "active"}],
         }  # fmt: skip
         return self.document(group, lambda value: json.dumps(value))
 
     def settings(self) -> Path:
-        """A producer's."""
+        """A producer's settings."""
         sound = {"spool": f'"{self.root}/spool"', "kafka": f'"{self.properties()}"', "name": '"a"', "keep_hours": "1"}
         return self.document(
             sound,
@@ -313,7 +314,7 @@ class Inputs:
         )
 
     def filter_file(self) -> Path:
-        """A filter, sound or not."""
+        """A filter, valid or damaged."""
         text = Path(schemas.__file__).with_name("filters").joinpath("builtin/fast_riser.py").read_bytes()
         return self.file(self.damaged(text), ".py")
 
@@ -404,7 +405,7 @@ def inventory(inputs: Inputs) -> list[str]:
     )  # fmt: skip
 
 
-#: What is tried, and how often: those that start processes are slow.
+#: What is tried, and its share: commands that start processes are slow.
 VERBS: list[tuple[Callable[[Inputs], list[str]], float]] = [
     (packet_verbs, 60), (simulate, 8), (produce, 10), (worker, 8), (cluster, 10), (words, 6), (filters, 1),
     (inventory, 0.3),
@@ -412,7 +413,7 @@ VERBS: list[tuple[Callable[[Inputs], list[str]], float]] = [
 
 
 def try_once(words: list[str]) -> int:
-    """Run one command line. Raises Finding for what no input may cause."""
+    """Run one command line; returns its exit status. Raises Finding if it does something that no input may cause."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace") for _ in range(2))
     began = time.process_time()
     signal.signal(signal.SIGALRM, _end)
@@ -426,24 +427,24 @@ def try_once(words: list[str]) -> int:
         raise Finding(traceback.format_exc()) from None
     finally:
         signal.alarm(0)
-    told = err.buffer.getvalue().decode() if not err.flush() else ""  # type: ignore[attr-defined]
+    errors = err.buffer.getvalue().decode() if not err.flush() else ""  # type: ignore[attr-defined]
     out.flush()
     if status not in (0, 1, 2):
-        raise Finding(f"exit status {status}: {told}")
-    if "Traceback" in told or "not enough memory" in told:
-        raise Finding(told)
-    last = told.strip("\n").split("\n")[-1]
+        raise Finding(f"exit status {status}: {errors}")
+    if "Traceback" in errors or "not enough memory" in errors:
+        raise Finding(errors)
+    last = errors.strip("\n").split("\n")[-1]
     if status == 1 and not out.buffer.getvalue() and "--health" not in words and not last.startswith("zads: "):  # type: ignore[attr-defined]
-        raise Finding(f"exit status 1 without a word: {told!r}")
+        raise Finding(f"exit status 1 without a word: {errors!r}")
     if status != 2 and not last.isprintable():
-        raise Finding(f"it prints what cannot be seen: {last!r}")
+        raise Finding(f"it prints invisible characters: {last!r}")
     if time.process_time() - began > SLOW_SECONDS / 3:
         raise Finding(f"it took {time.process_time() - began:.0f} s")
     return status
 
 
 def try_packet(data: bytes) -> bool:
-    """Parse a packet; whether it was accepted. Raises Finding if that is slow, or if others read it otherwise."""
+    """Parse a packet; returns whether it was accepted. Raises Finding if it is slow or fastavro reads it otherwise."""
     began = time.process_time()
     try:
         packet = Packet.parse(data, admission=schemas.Admission(accepts=True))
@@ -461,9 +462,9 @@ def try_packet(data: bytes) -> bool:
         mine = packet.read(list(record))
     except BaseException:
         raise Finding(traceback.format_exc()) from None
-    # What fastavro makes of a logical type is its own.
+    # fastavro makes its own objects of logical types.
     if b"logicalType" not in data and repr(mine) != repr(record):
-        raise Finding("it is read in two ways")
+        raise Finding("fastavro reads it otherwise")
     return True
 
 
@@ -480,7 +481,7 @@ def cases(inputs: Inputs) -> Iterator[list[str]]:
 
 
 def repository(root: Path) -> None:
-    """A checkout whose inventories are wrong, for the verbs that read one."""
+    """A checkout with an invalid inventory, for the commands that read one."""
     (root / "inventories" / "fuzz").mkdir(parents=True)
     (root / "inventories" / "fuzz" / "hosts.yml").write_text("all: {hosts: {a: {ansible_host: '{{ nonsense }}'}}}\n")
     (root / "pyproject.toml").write_text("")
@@ -490,10 +491,10 @@ def repository(root: Path) -> None:
 
 
 def fuzz(seconds: float, seed: int, keep: Path | None, say: Callable[[str], None]) -> int:
-    """Try command lines for so long; returns how many findings there were."""
+    """Try command lines for some time; returns the number of findings."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for verb in cli.COMMANDS:
-        cli.load(verb)  # what importing takes is not the input's doing
+        cli.load(verb)  # so that imports do not count as time of a command
     findings = tried = 0
     ends: Counter[str] = Counter()
     until = time.monotonic() + seconds
@@ -532,7 +533,7 @@ def fuzz(seconds: float, seed: int, keep: Path | None, say: Callable[[str], None
 
 
 def _specials(directory: str, names: list[str]) -> list[str]:
-    """What cannot be copied, or is a hole of terabytes."""
+    """Files that cannot be copied, or are far too large."""
     paths = {name: Path(directory, name) for name in names}
     return [name for name, path in paths.items() if not path.is_dir() and (not path.is_file() or _size(path) > 10**8)]
 

@@ -1,4 +1,4 @@
-"""No verb ends in a traceback, whatever it is given; `tests/fuzz.py` runs for longer than this."""
+"""No command ends in a traceback, whatever its input; `tests/fuzz.py` can run for longer than this."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zads.errors import ZadsError
 SECONDS = float(os.environ.get("ZADS_FUZZ_SECONDS", "12"))
 
 
-def test_verbs_given_anything_end_with_a_sentence_in_bounded_time_and_memory() -> None:
+def test_commands_end_with_a_sentence_in_bounded_time_and_memory_whatever_their_input() -> None:
     result = subprocess.run(
         [sys.executable, fuzz.__file__, "--seconds", str(SECONDS), "--seed", "1"],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(Path(fuzz.__file__).parent)},
@@ -29,7 +29,7 @@ def test_verbs_given_anything_end_with_a_sentence_in_bounded_time_and_memory() -
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError(), SystemExit(3), KeyboardInterrupt()])
-def test_the_fuzzer_sees_what_it_looks_for(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fuzzer_reports_any_exception_as_a_finding(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise error
 
@@ -41,7 +41,7 @@ def test_the_fuzzer_sees_what_it_looks_for(error: BaseException, monkeypatch: py
         fuzz.try_packet(b"")
 
 
-def test_a_file_that_never_ends_or_never_begins_is_not_waited_for(
+def test_a_file_without_end_and_a_pipe_without_data_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wholefile, "PIPE_SECONDS", 0.2)
@@ -55,7 +55,7 @@ def test_a_file_that_never_ends_or_never_begins_is_not_waited_for(
             kafka.read_properties(path)
 
 
-def test_a_pipe_may_be_given_in_place_of_a_file(tmp_path: Path) -> None:
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
     slow = "(sleep 0.3; echo bootstrap.servers=a:1; sleep 0.3; echo no.such=1)"
     script = f"exec {sys.executable} -m zads.cli topics --kafka <({slow})"
     result = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -63,7 +63,7 @@ def test_a_pipe_may_be_given_in_place_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".avro", ".tar", ".tar.gz"])
-def test_what_unpacks_to_gigabytes_is_refused_at_once(
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_at_once(
     tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bomb = gzip.compress(bytes(10_000_000), 9) * 40

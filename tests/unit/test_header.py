@@ -1,4 +1,4 @@
-"""A new schema is told by what differs, refused or admitted as the inventory says, and read by its own fields."""
+"""The differences of a new schema are named; it is refused or admitted as configured, and read by its own fields."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reference(data: bytes) -> Any:
 
 
 @pytest.mark.parametrize("what", COMPATIBLE)
-def test_a_compatible_schema_is_refused_unless_it_is_to_be_accepted_and_then_read_by_its_own(what: str) -> None:
+def test_a_compatible_schema_is_refused_by_default_and_once_accepted_read_by_its_own_fields(what: str) -> None:
     data = packet(edited(what))
     with pytest.raises(
         PacketError, match=r"none of 3\.2, 3\.3, 4\.01, 4\.02, or altered .*4\.03.*producer_new_schemas"
@@ -51,7 +51,7 @@ def test_a_compatible_schema_is_refused_unless_it_is_to_be_accepted_and_then_rea
         assert found.new_schema.nearest.version == "4.02"
         assert (found.candid, found.topic, found.key) == (1, "ztf_20181129_programid1", b"ZTF18test001")
         whole = reference(data)
-        if what != "a new time":  # that one is a datetime there
+        if what != "a new time":  # fastavro makes it a datetime
             assert repr(found.read(list(whole))) == repr(whole)
         fields = ("candidate.jd", "candidate.drb", "prv_candidates", "candidate.nothing")
         having = found.having(fields)
@@ -60,10 +60,10 @@ def test_a_compatible_schema_is_refused_unless_it_is_to_be_accepted_and_then_rea
 
 
 @pytest.mark.parametrize("what", INCOMPATIBLE)
-def test_an_incompatible_schema_is_refused_by_all_and_what_differs_is_named(what: str) -> None:
+def test_an_incompatible_schema_is_always_refused_and_its_differences_are_named(what: str) -> None:
     data = header_only(edited(what))
     for call in (Packet.parse, Packet.trusted, lambda one: Packet.parse(one, admission=ACCEPT)):
-        for _ in range(2):  # as it was remembered, too
+        for _ in range(2):  # the second time as it was remembered
             with pytest.raises(PacketError) as caught:
                 call(data)
             assert caught.value.field == "header"
@@ -72,7 +72,7 @@ def test_an_incompatible_schema_is_refused_by_all_and_what_differs_is_named(what
 
 
 def _schema_texts(definition: dict[str, Any]) -> tuple[bytes, bytes]:
-    """The header entry of the schema as it is, and with another in its place."""
+    """The schema's header entry, and the entry that replaces it."""
 
     def entry(text: bytes) -> bytes:
         out = io.BytesIO()
@@ -84,7 +84,7 @@ def _schema_texts(definition: dict[str, Any]) -> tuple[bytes, bytes]:
     return entry(reader.metadata["avro.schema"].encode()), entry(json.dumps(definition).encode())
 
 
-def test_what_an_accepted_packet_holds_is_validated_by_its_own_schema() -> None:
+def test_a_packet_of_an_accepted_schema_is_validated_by_that_schema() -> None:
     definition = edited("a new enum")
     assert Packet.parse(packet(definition), admission=ACCEPT).candid == 1
     with pytest.raises(PacketError, match=r"schemavsn: it claims version '4\.02'"):
@@ -93,7 +93,7 @@ def test_what_an_accepted_packet_holds_is_validated_by_its_own_schema() -> None:
         Packet.parse(packet(definition, objectId=""), admission=ACCEPT)
 
 
-def test_an_enum_beyond_its_symbols_is_named_by_its_field() -> None:
+def test_the_field_of_an_enum_with_a_number_beyond_its_symbols_is_named() -> None:
     definition = copy.deepcopy(schemas.get("4.02").definition) | {"version": "4.03"}
     definition["fields"].append({"name": "state", "type": {"type": "enum", "name": "states", "symbols": ["a", "b"]}})
     data = bytearray(packet(definition))
@@ -110,13 +110,13 @@ def test_a_changed_form_of_a_known_version_is_new() -> None:
         Packet.parse(data)
     found = Packet.parse(data, admission=ACCEPT)
     assert (found.schema_version, found.new_schema and found.new_schema.nearest.name) == ("3.2", "3.2")
-    # What the known form lacks is not taken from its reader: each schema has its own.
+    # Each schema has a reader of its own.
     known = Packet.parse(packets.make_packet("3.2"))
     assert known.having(("candidate.extra",)) == ()
     assert found.having(("candidate.extra",)) == ("candidate.extra",)
 
 
-def test_every_form_is_accepted_as_it_is() -> None:
+def test_every_form_is_known() -> None:
     for form in schemas.forms():
         record = packets.make_record(form.version, definition=form.definition)
         found = Packet.parse(packets.encode(record, definition=form.definition))
@@ -124,7 +124,7 @@ def test_every_form_is_accepted_as_it_is() -> None:
         assert found.has("prv_candidates.magzpsci") == (form.name != "3.2")
 
 
-def test_thousands_of_new_schemas_are_forgotten_again() -> None:
+def test_only_a_few_new_schemas_are_accepted_and_remembered() -> None:
     admission = schemas.Admission(accepts=True)
     accepted = 0
     for number in range(3 * MAX_HEADERS):
@@ -139,7 +139,7 @@ def test_thousands_of_new_schemas_are_forgotten_again() -> None:
     assert len(zads.header._headers) <= MAX_HEADERS
 
 
-def test_a_refused_header_is_remembered_and_only_a_few_are() -> None:
+def test_a_few_refused_headers_are_remembered() -> None:
     definition = edited("a field gone")
     data = header_only(definition)
     with pytest.raises(PacketError):
@@ -159,13 +159,13 @@ def header_only(definition: dict[str, Any]) -> bytes:
     return packets.encode(packets.make_record("4.02")).replace(*_schema_texts(definition))
 
 
-def test_wordings_of_one_new_schema_share_what_is_worked_out_for_it() -> None:
+def test_wordings_of_one_new_schema_share_their_readers() -> None:
     one, other = edited("a new optional field"), edited("a new optional field") | {"doc": "Other words."}
     first, second = (Packet.parse(packet(each), admission=ACCEPT) for each in (one, other))
     assert first._readable is second._readable
 
 
-def test_an_entry_that_stands_twice_is_refused() -> None:
+def test_a_header_with_an_entry_twice_is_refused() -> None:
     data = packets.make_packet("4.02")
     at = data.index(b"\x16avro.schema")
     end = data.index(bytes(range(16))) - 1
@@ -175,7 +175,7 @@ def test_an_entry_that_stands_twice_is_refused() -> None:
         Packet.parse(both)
 
 
-def test_a_filter_reads_each_packet_by_the_form_that_it_has_though_both_say_one_version() -> None:
+def test_a_filter_reads_each_packet_by_its_own_form_of_one_version() -> None:
     fields = {"": ("candidate.jd",), "prv_candidates": ("prv_candidates.jd", "prv_candidates.magzpsci")}
     later = next(form for form in schemas.forms() if form.form == "alert_2019")
     new = copy.deepcopy(later.definition)

@@ -1,4 +1,4 @@
-"""A packet is validated in every part, and what is read from it is what fastavro reads."""
+"""Every part of a packet is validated, and `Packet.read` returns what fastavro reads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAMPLES = {version: packets.make_packet(version) for version in VERSIONS}
 
 
 def reference(data: bytes) -> dict[str, Any]:
-    """What everybody reads today."""
+    """The record as fastavro reads it."""
     (record,) = fastavro.reader(io.BytesIO(data))
     assert isinstance(record, dict)
     return record
@@ -47,7 +47,7 @@ def ours(packet: Packet) -> dict[str, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality that takes NaN for itself; a plain `==` of records with cutouts would print megabytes when it fails."""
+    """Equality in which NaN equals NaN; if a plain `==` of records failed, pytest would print megabytes of cutouts."""
     return repr(one) == repr(other)
 
 
@@ -127,7 +127,7 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def values(schema: Any) -> st.SearchStrategy[Any]:
-    """Anything that a schema allows: nulls everywhere, numbers and texts of every length."""
+    """All values of a schema: nulls everywhere, numbers and texts of any length."""
     if isinstance(schema, str):
         return SCALARS[schema]
     if isinstance(schema, list):
@@ -155,7 +155,7 @@ def test_any_subset_of_any_record_is_what_fastavro_reads(data: st.DataObject) ->
 def test_an_array_in_several_blocks_is_read_as_fastavro_reads_it() -> None:
     schema = {"type": "array", "items": {"type": "record", "name": "p", "fields": [{"name": "n", "type": "int"}]}}
     record = {"type": "record", "name": "r", "fields": [{"name": "a", "type": schema}, {"name": "b", "type": "int"}]}
-    # Two items, then one in a block that says its size, then the end; the field behind it is read as well.
+    # Two items, then a block that gives its size and has one item, then the end; field b follows.
     coded = number(2) + number(5) + number(6) + number(-1) + number(2) + number(700) + number(0) + number(-9)
     wanted = {"a": [{"n": 5}, {"n": 6}, {"n": 700}], "b": -9}
     assert fastavro.schemaless_reader(io.BytesIO(coded), record, None) == wanted
@@ -173,11 +173,11 @@ def test_nothing_is_read_after_the_last_field_that_is_wanted() -> None:
         Packet.trusted(broken).read(["prv_candidates"])
 
 
-def test_an_unknown_header_is_parsed_once_and_then_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_is_parsed_once_and_then_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[bytes] = []
     read = zads.avro.container.read_header
     monkeypatch.setattr(zads.avro.container, "read_header", lambda data: parsed.append(data) or read(data))
-    definition = {**schemas.get("3.3").definition, "doc": "A wording that nobody has met."}
+    definition = {**schemas.get("3.3").definition, "doc": "A new wording."}
     first, second = (
         packets.encode(packets.make_record("3.3", candid=candid), definition=definition) for candid in (1, 2)
     )
@@ -186,7 +186,7 @@ def test_an_unknown_header_is_parsed_once_and_then_recognised(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_field_that_the_schema_lacks_is_named(version: str) -> None:
+def test_a_field_that_the_schema_does_not_have_is_named(version: str) -> None:
     with pytest.raises(ZadsError, match=r"candidate\.magpfs"):
         Packet.trusted(SAMPLES[version]).read(["candidate.magpfs"])
     assert not Packet.trusted(SAMPLES[version]).has("candidate.magpfs")
@@ -244,7 +244,7 @@ def of_two() -> bytes:
     return buffer.getvalue()
 
 
-#: Names that people could not see as they are, and what is said of them.
+#: Names with something that people cannot see, and the reason of their refusal.
 UNSEEN = {
     "Z" * 65: "65 characters, more than the 64",
     "ZTF\x1b[31mx": r"the character '\x1b'",
@@ -263,7 +263,7 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     "a picture": (b"\xff\xd8\xff\xe0" + bytes(500), "", "not an Avro object container"),
     "half a packet": (SAMPLES["4.01"][:-300], "block", "cut off"),
     "too large": (bytes(MAX_BYTES + 1), "", "more than"),
-    "something behind it": (SAMPLES["3.3"] + b"x", "block", "follow"),
+    "bytes after it": (SAMPLES["3.3"] + b"x", "block", "follow"),
     "another marker": (SAMPLES["3.3"][:-1] + b"\0", "block", "marker"),
     "programme 4": (packets.make_packet(programid=4), "candidate.programid", "not a programme"),
     "a date before the survey": (packets.make_packet(jd=1.0), "candidate.jd", "Julian date"),
@@ -301,13 +301,13 @@ BAD: dict[str, tuple[bytes, str, str]] = {
 @pytest.mark.parametrize(
     "name", ["ZTF[/bold]x", "ZTF[red]x", "Z" * 64, "ZTF 18 \u00e9\u03b1\u661f", "<b>&amp;", "=1+1", "x"]
 )
-def test_a_name_that_can_be_seen_is_accepted_as_it_is(name: str) -> None:
+def test_a_visible_name_is_accepted_unchanged(name: str) -> None:
     packet = Packet.parse(packets.encode({**packets.make_record(), "objectId": name}, "4.01"))
     assert (packet.object_id, packet.key) == (name, name.encode())
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_packet_is_refused_with_field_and_reason(kind: str) -> None:
+def test_what_is_not_a_packet_is_refused_with_field_and_reason(kind: str) -> None:
     data, field, reason = BAD[kind]
     with pytest.raises(PacketError) as caught:
         Packet.parse(data, source="some.avro")
@@ -317,7 +317,7 @@ def test_what_is_no_packet_is_refused_with_field_and_reason(kind: str) -> None:
 
 
 def altered(change: str) -> bytes:
-    """A packet whose own schema differs from the known version in one way."""
+    """A packet whose schema differs from the known version in one way."""
     definition = json.loads(json.dumps(schemas.get("3.3").definition))
     record = packets.make_record("3.3")
     candidate = next(field for field in definition["fields"] if field["name"] == "candidate")["type"]
@@ -341,10 +341,10 @@ def test_an_altered_schema_is_refused(change: str) -> None:
     assert caught.value.field == "header"
 
 
-def test_a_schema_with_other_words_is_the_same_schema() -> None:
+def test_a_schema_with_other_documentation_is_the_same_schema() -> None:
     definition = json.loads(json.dumps(schemas.get("3.3").definition))
-    definition["doc"] = "Something else."
-    definition["fields"][0]["doc"] = "And here."
+    definition["doc"] = "Other documentation."
+    definition["fields"][0]["doc"] = "Here too."
     packet = Packet.parse(packets.encode(packets.make_record("3.3"), definition=definition))
     assert packet.schema_version == "3.3"
 
@@ -376,7 +376,7 @@ def test_a_changed_byte_of_a_deflated_packet_is_refused_or_reads_as_fastavro_rea
 
 
 def container(metadata: dict[str, bytes], block: bytes = b"") -> bytes:
-    """An object container of one record, whatever its header and its record are."""
+    """An object container of one record, with any header and any bytes as its record."""
 
     def sized(value: bytes) -> bytes:
         return number(len(value)) + value
@@ -396,7 +396,7 @@ def number(value: int) -> bytes:
 
 
 def growing() -> bytes:
-    """A schema of sixty lines whose records, spelt out, are 2 ** 60 fields."""
+    """A schema of sixty lines; spelt out, it has 2 ** 60 fields."""
     fields: list[dict[str, Any]] = []
     inner: Any = "int"
     for level in range(60):
@@ -409,9 +409,9 @@ def growing() -> bytes:
 KNOWN = json.dumps(schemas.get("3.3").definition).encode()
 HOSTILE: dict[str, tuple[dict[str, bytes], str]] = {
     "no schema": ({"avro.codec": b"null"}, "no schema"),
-    "no JSON": ({"avro.schema": b"{"}, "not JSON"),
-    "no Unicode": ({"avro.schema": KNOWN.replace(b"alert", b"al\xffrt", 1)}, "not UTF-8"),
-    "an entry that is no text": ({"avro.schema": KNOWN, "note": b"\xff"}, "not UTF-8"),
+    "not JSON": ({"avro.schema": b"{"}, "not JSON"),
+    "not Unicode": ({"avro.schema": KNOWN.replace(b"alert", b"al\xffrt", 1)}, "not UTF-8"),
+    "an entry that is not text": ({"avro.schema": KNOWN, "note": b"\xff"}, "not UTF-8"),
     "a number": ({"avro.schema": b"12"}, "no Avro schema"),
     "nested too deep": ({"avro.schema": b"[" * 100_000}, "recursion"),
     "too long": ({"avro.schema": KNOWN.ljust(600_000)}, "more than 512000"),
@@ -459,7 +459,7 @@ def test_a_record_that_unpacks_to_too_much_is_refused() -> None:
         Packet.parse(container({"avro.schema": KNOWN, "avro.codec": b"deflate"}, block))
 
 
-def test_more_headers_than_are_remembered_are_all_understood() -> None:
+def test_more_headers_than_are_remembered_are_all_read() -> None:
     record = packets.make_record("3.3")
     for count in range(2 * MAX_HEADERS):
         definition = {**schemas.get("3.3").definition, "doc": f"wording {count}"}
@@ -467,7 +467,7 @@ def test_more_headers_than_are_remembered_are_all_understood() -> None:
     assert len(zads.header._headers) <= MAX_HEADERS
 
 
-def test_threads_may_meet_new_headers_at_once() -> None:
+def test_threads_may_read_new_headers_at_the_same_time() -> None:
     record = packets.make_record("3.3")
     wordings = [{**schemas.get("3.3").definition, "doc": f"thread {count}"} for count in range(60)]
     different = [packets.encode(record, definition=wording) for wording in wordings]
@@ -476,7 +476,7 @@ def test_threads_may_meet_new_headers_at_once() -> None:
     assert set(versions) == {"3.3"}
 
 
-def test_what_was_trusted_without_reason_is_said_to_be_bad() -> None:
+def test_an_invalid_packet_that_was_trusted_is_reported_when_it_is_read() -> None:
     data = container({"avro.schema": KNOWN}, b"\xff" * 40)
     packet = Packet.trusted(data)
     with pytest.raises(PacketError, match="never validated"):
@@ -493,7 +493,7 @@ TEXTS = {
 
 @settings(max_examples=200, deadline=None)
 @given(a=st.text(max_size=80), b=st.none() | st.text(max_size=80), n=st.integers(-(2**31), 2**31 - 1))
-def test_texts_of_any_length_and_alphabet_are_passed_and_half_of_one_is_not(a, b, n):
+def test_texts_of_any_length_and_alphabet_are_valid_and_half_a_text_is_not(a: str, b: str | None, n: int) -> None:
     written = io.BytesIO()
     fastavro.schemaless_writer(written, TEXTS, {"a": a, "b": b, "n": n})
     data = written.getvalue()
@@ -503,7 +503,7 @@ def test_texts_of_any_length_and_alphabet_are_passed_and_half_of_one_is_not(a, b
         validate(data, 0, len(data) - 1)
 
 
-def test_a_text_that_is_not_utf_8_is_named_though_its_record_is_otherwise_plain():
+def test_a_text_that_is_not_utf_8_is_named_in_a_record_of_short_texts() -> None:
     with pytest.raises(MismatchError, match="b: it is not UTF-8"):
         compile_validator(TEXTS)(b"\x02x\x02\x02\xff\x00", 0, 6)
 
@@ -520,7 +520,7 @@ def test_the_largest_numbers_are_accepted_and_larger_ones_are_not(value: int, ki
         validate(larger, 0, len(larger))
 
 
-def test_a_branch_that_a_union_lacks_is_named_by_its_field() -> None:
+def test_the_field_of_a_branch_that_its_union_does_not_have_is_named() -> None:
     record = packets.make_record("4.01", history=5)
     record["prv_candidates"][3] |= {"isdiffpos": "marked!!"}
     data = bytearray(packets.encode(record))
@@ -531,9 +531,9 @@ def test_a_branch_that_a_union_lacks_is_named_by_its_field() -> None:
     assert "branch" in caught.value.reason
 
 
-def test_a_branch_whose_number_is_written_in_two_bytes_is_read_as_it_is_accepted() -> None:
+def test_a_branch_whose_number_has_two_bytes_is_accepted_and_read() -> None:
     kind = {"type": "record", "name": "r", "fields": [{"name": "a", "type": ["null", "string"]}]}
-    coded = b"\x82\x00" + b"\x04hi"  # branch 1, where \x02 would do
+    coded = b"\x82\x00" + b"\x04hi"  # branch 1, which \x02 alone would be
     assert compile_validator(kind)(coded, 0, len(coded)) == len(coded)
     assert fastavro.schemaless_reader(io.BytesIO(coded), kind, None) == {"a": "hi"}
     assert compile_reader(kind, {})(coded, 0, len(coded)) == {"a": "hi"}
@@ -541,7 +541,7 @@ def test_a_branch_whose_number_is_written_in_two_bytes_is_read_as_it_is_accepted
         compile_reader(kind, {})(b"\x06\x04hi", 0, 4)
 
 
-def test_a_field_within_an_array_is_named_with_its_place() -> None:
+def test_a_field_within_an_array_is_named_with_its_index() -> None:
     record = packets.make_record("4.01", history=3)
     record["prv_candidates"][1]["rbversion"] = "spoil-me"
     data = packets.encode(record).replace(b"spoil-me", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8")
@@ -558,7 +558,7 @@ def test_light_curves_of_any_length_are_accepted(version: str, history: int) -> 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_optional_parts_may_be_missing(version: str) -> None:
+def test_optional_parts_may_be_null(version: str) -> None:
     record = packets.make_record(version) | {"prv_candidates": None, "cutoutScience": None, "cutoutDifference": None}
     data = packets.encode(record)
     assert same(ours(Packet.parse(data)), reference(data))
@@ -574,7 +574,7 @@ def test_a_cutout_is_the_image_that_astropy_reads(real_packets: list[Path]) -> N
     fits = pytest.importorskip("astropy.io.fits")
     stamp = reference(real_packets[0].read_bytes())["cutoutScience"]["stampData"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the survey's headers are not laid out as the standard wants
+        warnings.simplefilter("ignore")  # the survey's headers do not follow the standard in every detail
         with fits.open(io.BytesIO(gzip.decompress(stamp))) as image:
             assert np.array_equal(cutout(stamp), image[0].data, equal_nan=True)
 
@@ -594,7 +594,7 @@ STAMPS = {
     "no FITS": gzip.compress(bytes(5000)),
     "integers": changed_fits((b"                 -32", b"                  16")),
     "no size": changed_fits((b"NAXIS1", b"OTHERS")),
-    "a size that is none": changed_fits((b"  63", b" -63")),
+    "a negative size": changed_fits((b"  63", b" -63")),
     "larger than its data": changed_fits((b"    63", b"999963")),
     "scaled": changed_fits((b"SIMPLE", b"BSCALE")),
     "gigabytes": gzip.compress(bytes(MAX_CUTOUT_BYTES + 1)),
@@ -602,7 +602,7 @@ STAMPS = {
 
 
 @pytest.mark.parametrize("kind", STAMPS)
-def test_a_cutout_that_is_none_is_refused(kind: str) -> None:
+def test_what_is_not_a_cutout_is_refused(kind: str) -> None:
     with pytest.raises(ZadsError, match="cutout"):
         cutout(STAMPS[kind])
 

@@ -1,4 +1,4 @@
-"""Known versions are complete, and what makes one unreadable for another is said."""
+"""All versions are known, and what makes a schema incompatible with another is named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def breaks(old: schemas.Schema, new: schemas.Schema) -> list[str]:
 
 
 def shape(node: Any) -> Any:
-    """Names, types, order and defaults: all of a schema but its words and its records' versions, which lag behind."""
+    """A schema without its documentation and its records' versions, which lag behind."""
     if isinstance(node, list):
         return [shape(item) for item in node]
     if isinstance(node, dict):
@@ -66,20 +66,20 @@ def test_a_version_may_have_several_forms() -> None:
     assert schemas.identify(later.definition) == later
 
 
-def test_a_fingerprint_is_what_others_work_out_and_knows_no_words() -> None:
+def test_a_fingerprint_is_that_of_the_parsing_canonical_form_and_ignores_documentation() -> None:
     schema = schemas.get("4.01")
-    worded = schemas.Schema("4.01", {**schema.definition, "doc": "Other words."}, schema.canonical)
+    worded = schemas.Schema("4.01", {**schema.definition, "doc": "Other documentation."}, schema.canonical)
     form = fastavro.schema.to_parsing_canonical_form(schema.definition)
     assert worded.fingerprint == schema.fingerprint == hashlib.sha256(form.encode()).hexdigest()[:16]
     assert schema.fingerprint != schemas.get("3.3").fingerprint
 
 
-@pytest.mark.parametrize(("old", "new"), list(pairwise(["3.2", "3.3", "4.01", "4.02"])))
-def test_each_version_can_be_read_by_who_knows_the_one_before(old: str, new: str) -> None:
+@pytest.mark.parametrize(("old", "new"), list(pairwise(schemas.known())))
+def test_a_reader_of_a_version_can_read_the_next(old: str, new: str) -> None:
     assert breaks(schemas.get(old), schemas.get(new)) == []
 
 
-def test_a_reader_of_a_newer_version_misses_what_an_older_one_lacks() -> None:
+def test_a_reader_of_a_new_version_cannot_read_an_older_one() -> None:
     reasons = breaks(schemas.get("4.01"), schemas.get("3.2"))
     assert "candidate.drb is gone" in reasons
     assert "fp_hists is gone" in reasons
@@ -103,7 +103,7 @@ def test_a_required_field_must_not_become_optional() -> None:
     assert breaks(schemas.get("4.01"), optional) == ["candidate.jd is null or double, not double"]
 
 
-def test_an_unknown_version_is_named_with_those_that_there_are() -> None:
+def test_the_refusal_of_an_unknown_version_names_the_known_ones() -> None:
     with pytest.raises(ZadsError, match=r"3\.2, 3\.3, 4\.01, 4\.02"):
         schemas.get("5.0")
 
@@ -112,7 +112,7 @@ def test_an_unknown_version_is_named_with_those_that_there_are() -> None:
     ("claimed", "found", "new"),
     [("4.02", "4.02", False), ("3.3", "4.01", False), (None, "4.01", False), ("4.03", "4.01", True)],
 )
-def test_a_known_schema_may_claim_a_number_that_is_new(claimed: Any, found: str, new: bool) -> None:
+def test_a_known_schema_may_claim_a_new_version(claimed: Any, found: str, new: bool) -> None:
     definition = {**schemas.get("4.02").definition, "version": claimed}
     schema, other = schemas.identify(definition), schemas.renumbered(definition)
     assert (schema and schema.version) == found
@@ -120,7 +120,7 @@ def test_a_known_schema_may_claim_a_number_that_is_new(claimed: Any, found: str,
     assert other is None or (other.compatible and other.schema.version == "4.03")
 
 
-def test_versions_that_mean_the_same_bytes_are_told_apart_by_what_they_claim() -> None:
+def test_versions_of_the_same_meaning_are_distinguished_by_their_claims() -> None:
     for version in ("4.01", "4.02"):
         found = schemas.identify(schemas.get(version).definition)
         assert found is not None
@@ -140,7 +140,7 @@ STATES = {"type": "enum", "name": "states", "symbols": ["new", "old"]}
 
 
 def edited(what: str) -> dict[str, Any]:
-    """4.02 with one change, under a version that nobody knows."""
+    """4.02 with one change, under a new version."""
     definition = copy.deepcopy(schemas.get("4.02").definition) | {"version": "4.03"}
     fields = candidate(definition)
     edits: dict[str, Any] = {
@@ -156,17 +156,17 @@ def edited(what: str) -> dict[str, Any]:
         "a new time": lambda: fields.append({"name": "t", "type": {"type": "long", "logicalType": "timestamp-micros"}}),
         "fields in another order": fields.reverse,
         "branches in another order": lambda: named(fields, "drb")["type"].reverse(),
-        "a null that never is": lambda: named(fields, "drb").update(type="float", default=0.0),
+        "a field that is never null now": lambda: named(fields, "drb").update(type="float", default=0.0),
         "another default": lambda: named(fields, "drb").update(type=["float", "null"], default=0.0),
         "another alias": lambda: named(fields, "drb").update(aliases=["deep_rb"]),
-        "another word": lambda: definition.update(doc="What nobody has said."),
+        "another documentation": lambda: definition.update(doc="A new sentence."),
         "a field gone": lambda: fields.remove(named(fields, "ra")),
         "a field renamed, its old name an alias": lambda: named(fields, "ra").update(name="ra2", aliases=["ra"]),
         "a field in capitals": lambda: named(fields, "ra").update(name="RA"),
-        "half a date": lambda: named(fields, "jd").update(type="float"),
+        "a date as float": lambda: named(fields, "jd").update(type="float"),
         "a wider number": lambda: named(fields, "fid").update(type="long"),
         "a text for a number": lambda: named(fields, "candid").update(type="string"),
-        "a null where none was": lambda: named(fields, "ra").update(type=["null", "double"]),
+        "a field that can be null now": lambda: named(fields, "ra").update(type=["null", "double"]),
         "a further branch": lambda: named(fields, "drb").update(type=["null", "float", "string"]),
         "only null": lambda: named(fields, "drb").update(type="null"),
         "a logical type": lambda: named(fields, "pid").update(type={"type": "long", "logicalType": "timestamp-micros"}),
@@ -183,16 +183,16 @@ def edited(what: str) -> dict[str, Any]:
 COMPATIBLE = [
     "nothing but the number", "a new optional field", "a new field that must be there", "a new record", "a new enum",
     "a new map", "a new checksum", "a new time", "fields in another order", "branches in another order",
-    "a null that never is", "another default", "another alias", "another word",
+    "a field that is never null now", "another default", "another alias", "another documentation",
 ]  # fmt: skip
 INCOMPATIBLE = {
     "a field gone": "candidate.ra is gone",
     "a field renamed, its old name an alias": "candidate.ra is gone",
     "a field in capitals": "candidate.ra is gone",
-    "half a date": "candidate.jd is float, not double",
+    "a date as float": "candidate.jd is float, not double",
     "a wider number": "candidate.fid is long, not int",
     "a text for a number": "candidate.candid is string, not long",
-    "a null where none was": "candidate.ra is null or double, not double",
+    "a field that can be null now": "candidate.ra is null or double, not double",
     "a further branch": "candidate.drb is null or float or string, not null or float",
     "only null": "candidate.drb is null, not null or float",
     "a logical type": "candidate.pid is timestamp-micros (long), not long",
@@ -205,14 +205,14 @@ INCOMPATIBLE = {
 
 
 @pytest.mark.parametrize("what", COMPATIBLE)
-def test_what_takes_nothing_from_a_reader_is_compatible(what: str) -> None:
+def test_a_change_that_no_reader_notices_is_compatible(what: str) -> None:
     new = schemas.compare(edited(what))
     assert new.compatible, str(new)
     assert new.nearest.version == "4.02"
 
 
 @pytest.mark.parametrize("what", INCOMPATIBLE)
-def test_what_a_reader_would_miss_or_mistake_is_incompatible_and_named(what: str) -> None:
+def test_a_change_that_a_reader_would_miss_or_mistake_is_incompatible_and_named(what: str) -> None:
     new = schemas.compare(edited(what))
     assert not new.compatible
     assert str(new.differences[0]) == INCOMPATIBLE[what]
@@ -222,7 +222,7 @@ def test_what_a_reader_would_miss_or_mistake_is_incompatible_and_named(what: str
     ("claimed", "nearest"),
     [("3.2", "3.2 (alert_2019)"), ("3.25", "3.3"), ("3.4", "3.3"), ("3.10", "3.3"), ("1.0", "3.2 (alert_2019)")],
 )
-def test_a_new_schema_is_compared_with_what_it_claims_or_the_version_before(claimed: str, nearest: str) -> None:
+def test_a_new_schema_is_compared_with_the_version_that_it_claims_or_the_one_before(claimed: str, nearest: str) -> None:
     definition = copy.deepcopy(schemas.get("3.3").definition) | {"version": claimed}
     candidate(definition).append(OPTIONAL)
     assert schemas.compare(definition).nearest.name == nearest
@@ -234,7 +234,7 @@ def test_a_schema_that_claims_no_version_is_not_compared(claimed: Any) -> None:
         schemas.compare(copy.deepcopy(schemas.get("4.02").definition) | {"version": claimed})
 
 
-def test_new_schemas_are_taken_if_they_are_compatible_and_up_to_a_number() -> None:
+def test_a_few_new_schemas_are_accepted_if_they_are_compatible() -> None:
     admission = schemas.Admission(accepts=True)
     assert "could not read it" in admission.refusal(schemas.compare(edited("a field gone")))
     assert "producer_new_schemas" in schemas.REFUSE.refusal(schemas.compare(edited("a new optional field")))
@@ -279,10 +279,10 @@ BAD_SCHEMAS: dict[str, tuple[Any, str]] = {
     "a field with a dot": (record("int", "x.y"), "'x.y' cannot be"),
     "a field without a name": ({**record("int"), "fields": [{"type": "int"}]}, "no 'name'"),
     "a field without a type": ({**record("int"), "fields": [{"name": "x"}]}, "no 'type'"),
-    "fields that are none": ({**record("int"), "fields": 3}, "no list"),
-    "a name that is none": ({**record("int"), "name": ["a"]}, "cannot be a type's name"),
-    "a type that is none": (record(7), "not an Avro type"),
-    "a type unknown": (record("b"), "does not define"),
+    "fields that are not a list": ({**record("int"), "fields": 3}, "no list"),
+    "a name that is not a text": ({**record("int"), "name": ["a"]}, "cannot be a type's name"),
+    "a type that is a number": (record(7), "not an Avro type"),
+    "an unknown type": (record("b"), "does not define"),
     "a negative size": (record({"type": "fixed", "name": "f", "size": -1}), "size -1"),
     "a size that is true": (record({"type": "fixed", "name": "f", "size": True}), "size True"),
     "a symbol twice": (record({"type": "enum", "name": "e", "symbols": ["a", "a"]}), "symbols"),
@@ -299,6 +299,6 @@ def test_a_schema_that_could_hurt_a_reader_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 2}', '{"a": NaN}', "[" * 100_000, "1" * 5000, "\ud800"])
-def test_what_readers_of_json_could_differ_about_is_no_schema(text: str) -> None:
+def test_what_parsers_of_json_could_read_differently_is_not_a_schema(text: str) -> None:
     with pytest.raises(ZadsError, match="not JSON"):
         avro_schema.parse(text)

@@ -1,4 +1,4 @@
-"""Names may be anything: what is printed is seen as it is, in any locale, and moves nothing on the terminal."""
+"""Names may be anything: they are printed visibly, in any locale, and do nothing to the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import packets
 from zads import shown
 
 ZADS = (sys.executable, "-m", "zads.cli")
-#: Names of objects that are valid, and look like something else.
+#: Valid names of objects that look like something else.
 NAMES = ["ZTF[/bold]x", "ZTF[red]x[/]", "[link=x]a", ":smile:", "ZTF\\x1b[1m", "$(id)`id`", "ZTF é星", "{0}%s"]
 #: Names of files.
 FILES = [b"a\x1b[2Jb.avro", b"new\nline.avro", b"\xff\xfe.avro", "\u202egpj.avro".encode(), b"[red].avro", b"-v.avro"]
@@ -36,7 +36,7 @@ def locale(request: pytest.FixtureRequest) -> dict[str, str]:
     return request.param
 
 
-def test_objects_are_shown_by_their_names_in_any_locale(tmp_path: Path, locale: dict[str, str]) -> None:
+def test_names_of_objects_are_printed_in_any_locale(tmp_path: Path, locale: dict[str, str]) -> None:
     for number, name in enumerate(NAMES):
         (tmp_path / f"{number}.avro").write_bytes(packet(name))
     result = zads("packet", "inspect", ".", cwd=tmp_path, **locale)
@@ -44,12 +44,12 @@ def test_objects_are_shown_by_their_names_in_any_locale(tmp_path: Path, locale: 
     for name in NAMES:
         seen = name.encode() if "UTF-8" in str(locale) else name.encode("ascii", "backslashreplace")
         assert seen in result.stdout or name.encode() in result.stdout, name
-    told = zads("packet", "inspect", "--json", ".", cwd=tmp_path, **locale).stdout.decode().splitlines()
-    assert [json.loads(line)["objectId"] for line in told] == NAMES
+    printed = zads("packet", "inspect", "--json", ".", cwd=tmp_path, **locale).stdout.decode().splitlines()
+    assert [json.loads(line)["objectId"] for line in printed] == NAMES
 
 
 @pytest.mark.parametrize("verb", ["validate", "inspect"])
-def test_files_of_any_name_are_named_and_nothing_moves_the_cursor(
+def test_names_of_files_are_printed_and_nothing_moves_the_cursor(
     tmp_path: Path, verb: str, locale: dict[str, str]
 ) -> None:
     for name in FILES:
@@ -76,17 +76,17 @@ def test_files_of_any_name_are_named_and_nothing_moves_the_cursor(
         ("é[b]\\n", "é[b]\\n"),
     ],
 )
-def test_what_cannot_be_printed_is_shown_as_python_writes_it(text: str, seen: str) -> None:
+def test_characters_that_cannot_be_printed_are_written_as_in_python(text: str, seen: str) -> None:
     assert shown.plain(text) == seen
 
 
-def test_lines_stay_lines() -> None:
+def test_line_breaks_are_kept() -> None:
     assert shown.lines("a\n\tb\r\x1bc") == "a\n        b\\r\\x1bc"
 
 
 @pytest.mark.parametrize("close", [">&-", ">&- 2>&- <&-", ">/dev/full", "| head -c 10"])
 @pytest.mark.parametrize("verb", ["packet inspect", "packet validate nothing"])
-def test_a_closed_or_full_output_is_no_mistake_of_ours(tmp_path: Path, verb: str, close: str) -> None:
+def test_a_closed_or_full_output_causes_no_traceback(tmp_path: Path, verb: str, close: str) -> None:
     for number in range(4):
         (tmp_path / f"{number}.avro").write_bytes(packets.make_packet("4.02", candid=number + 1))
     command = f"{' '.join(ZADS)} {verb} {'' if 'nothing' in verb else '.'} {close}"
@@ -98,7 +98,7 @@ def test_a_closed_or_full_output_is_no_mistake_of_ours(tmp_path: Path, verb: str
         assert result.returncode == 1
 
 
-def test_validate_names_every_field_that_differs_whether_accepted_or_not(tmp_path: Path) -> None:
+def test_validate_names_every_field_that_differs_whether_the_schema_is_accepted_or_not(tmp_path: Path) -> None:
     from test_schemas import candidate, edited
 
     definition = edited("a new optional field")

@@ -106,20 +106,20 @@ def test_another_compression_does_not_hide_another_survey() -> None:
 
 
 @pytest.mark.parametrize("data", [of_survey("ztf"), of_survey("lsst.v7_4", "diaSources"), of_survey("lsstx.v7_4")])
-def test_a_schema_of_nobody_that_is_known_is_not_called_another_surveys(data: bytes) -> None:
+def test_an_unrecognised_schema_is_not_called_another_surveys(data: bytes) -> None:
     with pytest.raises(PacketError, match=r"none of 3\.2, 3\.3, 4\.01, 4\.02"):
         Packet.parse(data)
 
 
 @pytest.mark.parametrize("definition", [None, 3, [], {}, {"fields": 3}, {"fields": [3]}, {"name": [], "fields": []}])
-def test_what_is_no_schema_is_no_surveys(definition: Any) -> None:
+def test_what_is_not_a_schema_is_not_called_a_surveys(definition: Any) -> None:
     assert strangers.survey(definition) == ""
 
 
 @pytest.mark.parametrize(
     "data", [b"\0", b"\x01", b"\xfe" * 9, b"\0\x01\x02", b"{", b"[1]", b"\x1b[31m" * 20, b"O", b"\r\n"]
 )
-def test_what_cannot_be_told_is_not_guessed_at(data: bytes) -> None:
+def test_what_is_not_recognised_is_not_guessed(data: bytes) -> None:
     text = strangers.reason(data)
     assert text.isprintable()
     assert "not an Avro object container" in text
