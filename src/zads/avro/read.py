@@ -4,8 +4,8 @@ A reader is a chain of steps. A run of fields of fixed shape is one match of a r
 (`zads.avro.patterns`), which captures the wanted ones and passes over the others; only what is captured becomes a
 Python object. Nothing after the last wanted field is looked at.
 
-The bytes are taken to be valid. Where `zads.avro.validate` has a function of the same name, this one does without its
-checks, or without a call: a reader runs for every filter and alert.
+The bytes are taken to be valid. Some functions here have counterparts in `zads.avro.validate`: these here leave out
+checks and calls, since each alert is read many times.
 """
 
 from __future__ import annotations
