@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 
 from zads.commands import filter as command
 from zads.errors import ZadsError
-from zads.filters import Columns, FilterError, UndeclaredField, bench, load
+from zads.filters import Columns, FilterError, UndeclaredField, View, bench, load
+from zads.filters.alert import MissingField
 from zads.filters.counts import REMEMBERED_NIGHTS, Counts
-from zads.filters.plugin import MissingField, View, builtin_names, union
+from zads.filters.fields import union
+from zads.filters.loading import builtin_names
 from zads.filters.worker import Configuration
 from zads.sources.simulator import simulate
 
@@ -99,7 +101,7 @@ GOOD = 'class A(Filter):\n    "Doc."\n    fields = ("candid",)\n    def accept(s
         (HEAD + GOOD + GOOD.replace("class A", "class B"), r"2 filters \(A, B\)"),
         (HEAD + GOOD.replace('    "Doc."\n', ""), "has no docstring"),
         (HEAD + GOOD.replace('("candid",)', '"candid"'), "declares no fields as a tuple"),
-        (HEAD + GOOD.replace("candid", "a b"), "no dotted path"),
+        (HEAD + GOOD.replace("candid", "a b"), "not a dotted path"),
         (HEAD + GOOD.replace("accept", "accepts"), "neither accept nor accept_batch"),
         (HEAD + GOOD + "    cap = 0\n", "the cap 0"),
         (HEAD + GOOD + "    programmes = {4}\n", r"programmes \{4\}"),

@@ -33,11 +33,11 @@ def list_filters() -> None:
 
     Example: zads filter list
     """
-    from zads.filters import plugin
+    from zads.filters import loading
 
-    for name in plugin.builtin_names():
-        path, _ = plugin.locate(name)
-        typer.echo(shown.plain(f"{name:24} {plugin.summary(path)}"))
+    for name in loading.builtin_names():
+        path, _ = loading.locate(name)
+        typer.echo(shown.plain(f"{name:24} {loading.summary(path)}"))
 
 
 @app.command()

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from zads import kafka, schemas
 from zads.errors import ZadsError
 from zads.filters import modules, packages, runtime
-from zads.filters.plugin import DEFAULT_CAP, locate
+from zads.filters.interface import DEFAULT_CAP
+from zads.filters.loading import locate
 from zads.packet import Packet
 from zads.sources import files
 from zads.sources.replay import replay
@@ -436,8 +437,7 @@ _TEST = '''"""The cuts of MODULE, one alert each. Run with: pytest test_MODULE.p
 
 from pathlib import Path
 
-from zads.filters import load
-from zads.filters.plugin import View
+from zads.filters import View, load
 
 GOOD = {"magpsf": 15.0, "rb": 0.9, "isdiffpos": "t", "ssdistnr": -999.0, "ssmagnr": -999.0}
 

@@ -30,7 +30,11 @@ import numpy as np
 
 from zads import schemas
 from zads.errors import ZadsError
-from zads.filters import packages, plugin, sandbox, wire
+from zads.filters import loading, packages, sandbox, wire
+from zads.filters.alert import Alert, MissingField, View
+from zads.filters.columns import Columns
+from zads.filters.fields import EAGER, union
+from zads.filters.interface import Filter
 from zads.filters.wire import MAX_ANNOTATIONS, MAX_DEPTH, MAX_DOC, MAX_FIELDS, MAX_NAME, MAX_OUTPUT, MAX_REASON
 from zads.packet import Packet
 
@@ -115,7 +119,7 @@ class Decoded:
         if name not in self._late:
             found = self._read(self._fields[name])
             if not found:
-                raise plugin.MissingField(f"this packet's schema has no field {name}: read it with .get()")
+                raise MissingField(f"this packet's schema has no field {name}: read it with .get()")
             self._late[name] = found[name]
         return self._late[name]
 
@@ -131,15 +135,15 @@ class Decoded:
 class Chosen:
     """Alerts of a batch as filters that declare the same fields see them: one by one, or as columns."""
 
-    def __init__(self, numbers: list[int], alerts: list[plugin.Alert], fields: Sequence[str]) -> None:
+    def __init__(self, numbers: list[int], alerts: list[Alert], fields: Sequence[str]) -> None:
         self.numbers, self.alerts = numbers, alerts
         self._fields = fields
-        self._columns: plugin.Columns | None = None
+        self._columns: Columns | None = None
 
-    def columns(self) -> plugin.Columns:
+    def columns(self) -> Columns:
         """All of them; made once, for whichever filter asks first."""
         if self._columns is None:
-            self._columns = plugin.Columns(self.alerts, self._fields)
+            self._columns = Columns(self.alerts, self._fields)
         return self._columns
 
 
@@ -151,12 +155,12 @@ class Batch:
     """
 
     def __init__(
-        self, decoded: Sequence[Decoded | None], selections: Sequence[Sequence[int]], shared: Set[plugin.View]
+        self, decoded: Sequence[Decoded | None], selections: Sequence[Sequence[int]], shared: Set[View]
     ) -> None:
         self._decoded, self._selections, self._shared = decoded, selections, shared
-        self._chosen: dict[tuple[plugin.View, int | None], Chosen] = {}
+        self._chosen: dict[tuple[View, int | None], Chosen] = {}
 
-    def chosen(self, job: Mapping[str, Any], view: plugin.View, fields: Sequence[str]) -> Chosen:
+    def chosen(self, job: Mapping[str, Any], view: View, fields: Sequence[str]) -> Chosen:
         """What a filter is to look at: its selection (all, if it has none) of what can be decoded."""
         key = (view, job["alerts"])
         if key in self._chosen and not job.get("skip"):
@@ -186,7 +190,7 @@ class Runner:
         self._results = results
         self._send = send
         self._clock = Clock(words)
-        self._filters: dict[int, plugin.Filter] = {}
+        self._filters: dict[int, Filter] = {}
         self._grown: dict[int, int] = {}  # bytes of memory that each filter's calls have added
         self._read: dict[int, set[str]] = {}
         self._reserve = bytes(2_000_000)  # let go when there is no memory left, to say so
@@ -221,8 +225,8 @@ class Runner:
     def _load(self, number: int, place: str, seconds: float) -> dict[str, Any]:
         self._clock.start(seconds, seconds)
         try:
-            loaded = plugin.load(place)
-        except plugin.FilterError as error:
+            loaded = loading.load(place)
+        except loading.FilterError as error:
             return {"error": _text(str(error))}
         except BaseException as error:  # SystemExit and Overrun among them
             return {"error": _text(f"{place}: {type(error).__name__} while it was loaded: {_said(error)}")}
@@ -238,21 +242,21 @@ class Runner:
         }  # fmt: skip
 
     def _late_fields(self) -> None:
-        every = plugin.union(kind.fields for kind in self._filters.values())
+        every = union(kind.fields for kind in self._filters.values())
         tops = {field.partition(".")[0] for field in every}
-        self._late = tuple(sorted(tops - set(plugin.EAGER)))
+        self._late = tuple(sorted(tops - set(EAGER)))
         self._fields = {name: tuple(field for field in every if field.partition(".")[0] == name) for name in self._late}
-        self._fields[""] = tuple(field for field in every if field.partition(".")[0] in plugin.EAGER)
-        self._views: dict[int, plugin.View] = {}
-        by_fields: dict[tuple[str, ...], plugin.View] = {}
+        self._fields[""] = tuple(field for field in every if field.partition(".")[0] in EAGER)
+        self._views: dict[int, View] = {}
+        by_fields: dict[tuple[str, ...], View] = {}
         for number, loaded in self._filters.items():
-            fields = plugin.union([loaded.fields])
+            fields = union([loaded.fields])
             if self._trace:
                 self._read[number] = set()
-                self._views[number] = plugin.View(fields, self._late, self._read[number].add)
+                self._views[number] = View(fields, self._late, self._read[number].add)
             else:
                 if fields not in by_fields:
-                    by_fields[fields] = plugin.View(fields, self._late)
+                    by_fields[fields] = View(fields, self._late)
                 self._views[number] = by_fields[fields]
         users = Counter(self._views.values())
         self._shared = {view for view, number in users.items() if number > 1}
@@ -342,7 +346,7 @@ class _Job:
         self,
         runner: Runner,
         number: int,
-        loaded: plugin.Filter,
+        loaded: Filter,
         chosen: Chosen,
         job: Mapping[str, Any],
         batch_seconds: float,
@@ -427,8 +431,8 @@ class _Job:
         self._row = 0
         return True
 
-    def _call_batch(self, alert: plugin.Alert) -> Any:
-        passes = _passes(self._loaded.accept_batch(plugin.Columns([alert], self._loaded.fields)), 1)
+    def _call_batch(self, alert: Alert) -> Any:
+        passes = _passes(self._loaded.accept_batch(Columns([alert], self._loaded.fields)), 1)
         return passes[0][1] if passes else False
 
     def _settle(self, index: int, verdict: Any) -> None:

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from zads.errors import ZadsError
-from zads.filters import plugin, verdicts, wire
+from zads.filters import verdicts, wire
 from zads.filters.circuit import Account, Circuit
+from zads.filters.fields import EAGER
 from zads.filters.launcher import GRACE_SECONDS, Launcher
 from zads.filters.verdicts import Asked, Verdicts
 from zads.packet import Packet, PacketError
@@ -329,7 +330,7 @@ def _undecodable(data: bytes) -> str | None:
     """Why a packet cannot be decoded; None if it can."""
     try:
         packet = Packet.trusted(data)
-        packet.read(one for one in plugin.EAGER if packet.has(one))
+        packet.read(one for one in EAGER if packet.has(one))
     except PacketError as error:
         return f"PacketError: {error}"[: wire.MAX_REASON]
     return None
