@@ -17,12 +17,15 @@ from typer.testing import CliRunner
 
 from zads.commands import filter as command
 from zads.errors import ZadsError
-from zads.filters import Columns, FilterError, UndeclaredField, View, bench, load
+from zads.filters import Columns, FilterError, UndeclaredField, View, load, recorded_night, rehearsal
 from zads.filters.alert import MissingField
 from zads.filters.counts import REMEMBERED_NIGHTS, Counts
 from zads.filters.fields import union
 from zads.filters.loading import builtin_names
+from zads.filters.recorded_night import RecordedAlert, sample
+from zads.filters.rehearsal_report import page as rehearsal_page
 from zads.filters.worker import Configuration
+from zads.packet import Packet
 from zads.sources.simulator import simulate
 
 DECODED = {"objectId": "ZTF18a", "candidate": {"rb": 0.5, "magpsf": 18.0}, "prv_candidates": [{"jd": 1.0, "fid": 1}]}
@@ -140,11 +143,9 @@ def test_every_built_in_filter_loads_and_runs_on_all_schemas(name: str) -> None:
     loaded = load(name)
     assert loaded.fields
     recorded = [
-        bench.Recorded(file, bench.Packet.parse(data))
-        for _, members in simulate("20190101", 2, 40)
-        for file, data in members
+        RecordedAlert(file, Packet.parse(data)) for _, members in simulate("20190101", 2, 40) for file, data in members
     ]
-    outcome = bench.run(name, recorded)
+    outcome = rehearsal.run(name, recorded)
     assert outcome.failures == []
     assert outcome.offered == sum(one.packet.programid == 1 for one in recorded)
 
@@ -222,14 +223,14 @@ def test_a_new_filter_can_be_tested_at_once(tmp_path: Path, night: Path) -> None
 def test_fields_that_need_not_be_declared_are_told(body: str, told: list[str], tmp_path: Path, night: Path) -> None:
     path = tmp_path / "cut.py"
     path.write_text(f'{HEAD}class A(Filter):\n    "Doc."\n    fields = ("candidate", "candid")\n    def {body}\n')
-    outcome = bench.run(str(path), bench.night(night))
+    outcome = rehearsal.run(str(path), recorded_night.of_path(night))
     assert outcome.failures == []
     assert len(outcome.advice) == len(told)
     assert all(any(part in line for line in outcome.advice) for part in told)
 
 
 def test_an_alert_that_fails_is_told_with_its_candid_and_reason(tmp_path: Path, night: Path) -> None:
-    third = [one for one in bench.night(night) if one.packet.programid == 1][2].packet.candid
+    third = [one for one in recorded_night.of_path(night) if one.packet.programid == 1][2].packet.candid
     path = tmp_path / "picky.py"
     path.write_text(HEAD + GOOD.replace("return True", f"return 1 / (alert['candid'] - {third}) > 2"))
     page = tmp_path / "page.html"
@@ -248,10 +249,10 @@ def test_an_alert_that_fails_is_told_with_its_candid_and_reason(tmp_path: Path, 
 
 
 def test_the_figures_are_of_each_visit_and_the_cap_cuts(tmp_path: Path, night: Path) -> None:
-    recorded = bench.night(night)
+    recorded = recorded_night.of_path(night)
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)
-    outcome = bench.run(str(path), recorded, cap=3)
+    outcome = rehearsal.run(str(path), recorded, cap=3)
     offered = Counter(one.packet.visit for one in recorded if one.packet.programid == 1)
     assert outcome.visits == {visit: (number, 3, number - 3) for visit, number in offered.items()}
     assert outcome.cut == sum(offered.values()) - 3 * len(offered)
@@ -261,8 +262,8 @@ def test_the_figures_are_of_each_visit_and_the_cap_cuts(tmp_path: Path, night: P
 def test_the_cap_keeps_the_earliest_of_a_visit_whatever_the_order_of_the_source(tmp_path: Path, night: Path) -> None:
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)
-    recorded = list(bench.night(night))
-    inorder, reversed_ = (bench.run(str(path), one, cap=3) for one in (recorded, recorded[::-1]))
+    recorded = list(recorded_night.of_path(night))
+    inorder, reversed_ = (rehearsal.run(str(path), one, cap=3) for one in (recorded, recorded[::-1]))
     assert inorder.passed == reversed_.passed
     assert inorder.visits == reversed_.visits
     mine = sorted((one.packet.jd, one.packet.candid) for one in recorded if one.packet.programid == 1)
@@ -273,23 +274,23 @@ def test_the_cap_keeps_the_earliest_of_a_visit_whatever_the_order_of_the_source(
 def test_a_night_is_never_held(tmp_path: Path, night: Path) -> None:
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)
-    packets = list(bench.night(night))
-    alive: weakref.WeakSet[bench.Recorded] = weakref.WeakSet()
+    packets = list(recorded_night.of_path(night))
+    alive: weakref.WeakSet[RecordedAlert] = weakref.WeakSet()
     most = 0
 
-    def long() -> Iterator[bench.Recorded]:
+    def long() -> Iterator[RecordedAlert]:
         nonlocal most
         for number in range(40):
             for one in packets:
-                again = bench.Recorded(f"{number}/{one.name}", one.packet)
+                again = RecordedAlert(f"{number}/{one.name}", one.packet)
                 alive.add(again)
                 yield again
                 most = max(most, len(alive))
 
     told: list[tuple[int, int]] = []
-    outcome = bench.run(str(path), long(), progress=lambda read, passed: told.append((read, passed)))
+    outcome = rehearsal.run(str(path), long(), progress=lambda read, passed: told.append((read, passed)))
     assert outcome.offered == 40 * sum(one.packet.programid == 1 for one in packets)
-    assert most <= 2 * bench.BATCH
+    assert most <= 2 * rehearsal.BATCH
     assert told[-1] == (40 * len(packets), outcome.offered)
 
 
@@ -299,8 +300,8 @@ def test_what_a_producer_refuses_is_offered_to_no_filter_and_told(tmp_path: Path
     (night / "0.avro").write_bytes(b"Obj\x01 and no more")
     for leftover in (".DS_Store", "._1.avro"):
         (night / leftover).write_bytes(b"\0\5\x16\7")
-    recorded = bench.night(night)
-    assert bench.run(str(path), recorded).offered > 0
+    recorded = recorded_night.of_path(night)
+    assert rehearsal.run(str(path), recorded).offered > 0
     assert recorded.refusals == 1
     assert recorded.refused[0].startswith("0.avro: ")
     result = CliRunner().invoke(command.app, ["test", str(path), "--night", str(night)])
@@ -312,24 +313,24 @@ def test_a_night_without_packets_is_refused_with_the_first_reason(tmp_path: Path
     (tmp_path / "night").mkdir()
     (tmp_path / "night" / "a.avro").write_bytes(b"nothing")
     with pytest.raises(ZadsError, match=r"night has no packets; a\.avro: "):
-        list(bench.night(tmp_path / "night"))
+        list(recorded_night.of_path(tmp_path / "night"))
 
 
 def test_a_sample_is_fair_and_the_same_for_the_same_seed() -> None:
-    night = [bench.Recorded(str(number), None) for number in range(200)]  # type: ignore[arg-type]
+    night = [RecordedAlert(str(number), None) for number in range(200)]  # type: ignore[arg-type]
     counts: Counter[str] = Counter()
     for seed in range(400):
-        taken = bench.sample(night, 20, seed)
+        taken = sample(night, 20, seed)
         assert taken.of == 200
         names = [one.name for one in taken]
         assert names == sorted(names, key=int)
         assert len(set(names)) == 20
         counts.update(names)
-    assert bench.sample(night, 20, 7) == bench.sample(night, 20, 7)
+    assert sample(night, 20, 7) == sample(night, 20, 7)
     # 40 of 400 each, with a standard deviation of 6.
     assert min(counts[str(number)] for number in range(200)) > 10
     assert max(counts.values()) < 70
-    assert len(bench.sample(night, 1000).packets) == 200
+    assert len(sample(night, 1000).packets) == 200
 
 
 def test_a_filter_can_be_tried_on_a_sample(tmp_path: Path, night: Path) -> None:
@@ -342,7 +343,7 @@ def test_a_filter_can_be_tried_on_a_sample(tmp_path: Path, night: Path) -> None:
 
 
 def test_a_change_gains_and_loses_alerts(tmp_path: Path, night: Path) -> None:
-    recorded = bench.night(night)
+    recorded = recorded_night.of_path(night)
     bright, faint = tmp_path / "bright.py", tmp_path / "faint.py"
     for path, cut in ((bright, "< 18"), (faint, "> 17")):
         text = GOOD.replace("candid", "candidate.magpsf").replace("True", f"alert['candidate']['magpsf'] {cut}")
@@ -352,20 +353,20 @@ def test_a_change_gains_and_loses_alerts(tmp_path: Path, night: Path) -> None:
         for one in recorded
         if one.packet.programid == 1
     }
-    compared = bench.compare(*bench.run_all([str(bright), str(faint)], recorded, cap=1000))
+    compared = rehearsal.compare(*rehearsal.run_all([str(bright), str(faint)], recorded, cap=1000))
     assert compared["gains"] == sorted(candid for candid, mag in mags.items() if mag <= 17)
     assert compared["losses"] == sorted(candid for candid, mag in mags.items() if mag >= 18)
     assert compared["gains"] or compared["losses"]
 
 
 def test_a_night_that_has_nothing_for_a_filter_is_no_trial(tmp_path: Path, night: Path) -> None:
-    recorded = [one for one in bench.night(night) if one.packet.programid != 1]
+    recorded = [one for one in recorded_night.of_path(night) if one.packet.programid != 1]
     assert recorded
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)
-    outcome = bench.run(str(path), recorded)
+    outcome = rehearsal.run(str(path), recorded)
     assert outcome.refusals() == ["this night has no alert of its programmes"]
-    assert "this night has no alert" in bench.page(outcome, recorded)
+    assert "this night has no alert" in rehearsal_page(outcome, recorded)
 
 
 def test_a_filter_that_floods_is_refused_with_figures(tmp_path: Path, night: Path) -> None:
@@ -386,5 +387,5 @@ def test_no_built_in_filter_floods_a_real_night(name: str, real_packets: list[Pa
     if not large:
         pytest.skip("no night of 100 packets in ZADS_ALERTS")
     for night in large:
-        recorded = [bench.Recorded(path.name, bench.Packet.parse(path.read_bytes())) for path in night]
-        assert bench.run(name, recorded).refusals() == []
+        recorded = [RecordedAlert(path.name, Packet.parse(path.read_bytes())) for path in night]
+        assert rehearsal.run(name, recorded).refusals() == []

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from zads.errors import ZadsError
-from zads.filters import FilterError, bench, load, modules, packages, runtime
+from zads.filters import FilterError, load, modules, packages, rehearsal, runtime
+from zads.filters.recorded_night import RecordedAlert
 from zads.filters.worker import Configuration
 from zads.packet import Packet
 from zads.sources.simulator import simulate
@@ -22,50 +23,50 @@ BODY = 'class A(Filter):\n    "Doc."\n    fields = ("candid",)\n    def accept(s
 
 
 @pytest.fixture(scope="module")
-def night() -> list[bench.Recorded]:
-    return [bench.Recorded(name, Packet.parse(data)) for _, made in simulate("20190101", 2, 30) for name, data in made]
+def night() -> list[RecordedAlert]:
+    return [RecordedAlert(name, Packet.parse(data)) for _, made in simulate("20190101", 2, 30) for name, data in made]
 
 
 @pytest.mark.parametrize("statement", ["import matplotlib", "from docker import from_env", "import pytest.mark"])
 def test_what_the_workers_lack_cannot_be_imported_where_a_filter_is_tried(
-    statement: str, tmp_path: Path, night: list[bench.Recorded]
+    statement: str, tmp_path: Path, night: list[RecordedAlert]
 ) -> None:
     path = tmp_path / "cut.py"
     path.write_text(f"{HEAD}{statement}\n{BODY}True\n")
     name = re.split(r"[ .]", statement)[1]
     with pytest.raises(ZadsError, match=f"cut.py, line 2: No module named '{name}': the filter workers have no {name}"):
-        bench.run(str(path), night)
+        rehearsal.run(str(path), night)
 
 
-def test_an_import_within_a_call_fails_as_it_would_in_the_worker(tmp_path: Path, night: list[bench.Recorded]) -> None:
+def test_an_import_within_a_call_fails_as_it_would_in_the_worker(tmp_path: Path, night: list[RecordedAlert]) -> None:
     path = tmp_path / "cut.py"
     path.write_text(f"{HEAD}{BODY}__import__('yaml') and __import__('jinja2')\n")
-    outcome = bench.run(str(path), night)
-    assert "the filter workers have no jinja2" in outcome.failures[0]["reason"]
+    outcome = rehearsal.run(str(path), night)
+    assert "the filter workers have no jinja2" in outcome.failures[0].reason
 
 
-def test_a_filter_may_look_whether_a_package_is_there(tmp_path: Path, night: list[bench.Recorded]) -> None:
+def test_a_filter_may_look_whether_a_package_is_there(tmp_path: Path, night: list[RecordedAlert]) -> None:
     path = tmp_path / "cut.py"
     text = "from importlib.util import find_spec\ntry:\n    import jinja2\nexcept ImportError:\n    jinja2 = None\n"
     path.write_text(f"{HEAD}{text}{BODY}bool(find_spec('jinja2') or jinja2)\n")
-    outcome = bench.run(str(path), night)
+    outcome = rehearsal.run(str(path), night)
     assert (outcome.failed, len(outcome.passed)) == (0, 0)
 
 
-def test_trying_a_filter_leaves_nothing_hidden_behind(tmp_path: Path, night: list[bench.Recorded]) -> None:
+def test_trying_a_filter_leaves_nothing_hidden_behind(tmp_path: Path, night: list[RecordedAlert]) -> None:
     path = tmp_path / "cut.py"
     path.write_text(f"{HEAD}import jinja2\n{BODY}True\n")
     with pytest.raises(ZadsError):
-        bench.run(str(path), night)
+        rehearsal.run(str(path), night)
     with runtime.Group([runtime.Spec("cut", str(path))]) as group:
         assert "error" not in group.declared["cut"]
 
 
-def test_a_deployment_adds_packages_by_a_list_beside_its_filters(tmp_path: Path, night: list[bench.Recorded]) -> None:
+def test_a_deployment_adds_packages_by_a_list_beside_its_filters(tmp_path: Path, night: list[RecordedAlert]) -> None:
     path = tmp_path / "cut.py"
     path.write_text(f"{HEAD}import jinja2\n{BODY}bool(jinja2.Template('').render())\n")
     (tmp_path / packages.OWN).write_text("# ours\njinja2==0.0.1 \\\n    --hash=sha256:00\nmarkupsafe==3.0.3\n")
-    outcome = bench.run(str(path), night)
+    outcome = rehearsal.run(str(path), night)
     assert outcome.failures == []
     assert any(line.startswith("the workers have jinja2 0.0.1, this computer has ") for line in outcome.advice)
 
@@ -138,10 +139,10 @@ class Astronomy(Filter):
 '''
 
 
-def test_astropy_and_scipy_work_in_the_sandbox(tmp_path: Path, night: list[bench.Recorded]) -> None:
+def test_astropy_and_scipy_work_in_the_sandbox(tmp_path: Path, night: list[RecordedAlert]) -> None:
     path = tmp_path / "astronomy.py"
     path.write_text(ASTRONOMY)
-    outcome = bench.run(str(path), night, cap=1000)
+    outcome = rehearsal.run(str(path), night, cap=1000)
     assert outcome.failures == []
     assert len(outcome.passed) == outcome.offered > 0
     texts = [one.annotations for one in outcome.passed]
@@ -182,7 +183,7 @@ def test_what_is_wrong_with_a_module_is_said_with_its_place(text: str, told: str
         load(tmp_path / "cut.py")
 
 
-def test_the_modules_that_a_filter_needs_are_told(tmp_path: Path, night: list[bench.Recorded]) -> None:
+def test_the_modules_that_a_filter_needs_are_told(tmp_path: Path, night: list[RecordedAlert]) -> None:
     (tmp_path / "near.py").write_text("from far import x\n")
     (tmp_path / "far.py").write_text("x = 1\n")
     (tmp_path / "other.py").write_text("")
@@ -191,7 +192,7 @@ def test_the_modules_that_a_filter_needs_are_told(tmp_path: Path, night: list[be
     assert modules.beside(path) == ["far.py", "near.py"]
     assert (
         "it imports far.py, near.py: its entry in the inventory says modules: [far.py, near.py]"
-        in bench.run(str(path), night).advice
+        in rehearsal.run(str(path), night).advice
     )
 
 

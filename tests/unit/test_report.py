@@ -23,7 +23,8 @@ from bench.result import Result, Series
 from zads import alert_card
 from zads.alert_card import AlertCard
 from zads.errors import ZadsError
-from zads.filters import bench
+from zads.filters import rehearsal, rehearsal_report
+from zads.filters.recorded_night import RecordedAlert
 from zads.packet import Packet
 from zads.report import page as report
 from zads.report.passed import PassedAlerts
@@ -261,10 +262,10 @@ def every_page(packets: list[Packet]) -> dict[str, str]:
     figures = json.loads(json.dumps(_figures()))
     figures["refused"][0]["reason"] = "a" * 300
     wide = PassedAlerts(9, [(packet, json.dumps({"word": "w" * 200})) for packet in packets])
-    recorded = [bench.Recorded(f"{packet.candid}.avro", packet) for packet in packets]
+    recorded = [RecordedAlert(f"{packet.candid}.avro", packet) for packet in packets]
     return {
         "report": report.render(figures, [0.1, 0.2, 0.4], {"bright": wide}),
-        "filter": bench.page(bench.run("asteroid", recorded), recorded, {"gains": [packets[0].candid]}),
+        "filter": rehearsal_report.page(rehearsal.run("asteroid", recorded), recorded, {"gains": [packets[0].candid]}),
         "bench": _bench_page(),
     }
 

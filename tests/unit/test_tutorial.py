@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import tutorial
-from zads.filters import load
-from zads.filters.bench import night, run
+from zads.filters import load, recorded_night
+from zads.filters.rehearsal import run
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_night_of_the_going_live_has_an_alert_that_passes(checkout: Path) ->
         if line.startswith(".venv/bin/zads simulate")
     )
     tutorial.run(simulate, checkout, 60)
-    tonight = night(checkout / ".zads/tutorial/tonight")
+    tonight = recorded_night.of_path(checkout / ".zads/tutorial/tonight")
     assert run(str(checkout / "inventories/local/filters/bright_novae.py"), tonight).passed
 
 

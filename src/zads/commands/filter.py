@@ -16,11 +16,12 @@ from zads.errors import ZadsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zads.filters import bench
+    from zads.filters.recorded_night import Night, Progress
+    from zads.filters.rehearsal import Outcome
 
 app = typer.Typer(no_args_is_help=True, help="List filters, begin one, or test one on a recorded night.")
 Place = Annotated[str, typer.Argument(metavar="FILTER", help="A Python file, FILE:CLASS, or a built-in filter's name.")]
-Night = Annotated[Path, typer.Option(help="A recorded night: a directory, a tar archive, or a night's topic.")]
+NightOption = Annotated[Path, typer.Option(help="A recorded night: a directory, a tar archive, or a night's topic.")]
 Client = Annotated[
     Path | None, typer.Option("--kafka", help="A client's properties file, for a topic.", metavar="PROPERTIES")
 ]
@@ -49,16 +50,16 @@ def new(
 
     Example: zads filter new bright_novae
     """
-    from zads.filters import bench
+    from zads.filters import starter
 
-    for path in bench.new(name, directory):
+    for path in starter.write(name, directory):
         typer.echo(shown.plain(f"wrote {path}"))
 
 
 @app.command()
 def test(
     place: Place,
-    night: Night,
+    night: NightOption,
     compare: Annotated[str, typer.Option(help="Another filter: what this one gains and loses beside it.")] = "",
     html: Annotated[Path | None, typer.Option(help="Write a page with light curves and cutouts here.")] = None,
     cap: Cap = None,
@@ -76,72 +77,73 @@ def test(
 
     Example: zads filter test bright_novae.py --night 20181129/ --html novae.html
     """
-    from zads.filters import bench
+    from zads.filters import recorded_night, rehearsal, rehearsal_report
 
     recorded = _recorded(night, client)
     with _progress() as progress:
-        alerts = recorded if sample is None else bench.sample(recorded, sample, seed, progress)
-        outcome, *others = bench.run_all([place, *([compare] if compare else [])], alerts, cap=cap, progress=progress)
-        compared = bench.compare(outcome, others[0]) if others else None
+        alerts = recorded if sample is None else recorded_night.sample(recorded, sample, seed, progress)
+        places = [place, compare] if compare else [place]
+        outcome, *others = rehearsal.run_all(places, alerts, cap=cap, progress=progress)
+        compared = rehearsal.compare(outcome, others[0]) if others else None
         if html is not None:
-            wholefile.write(html, bench.page(outcome, alerts, compared, object_page))
+            wholefile.write(html, rehearsal_report.page(outcome, alerts, compared, object_page))
     if as_json:
         typer.echo(shown.json_text(outcome.report() | ({"compare": compared} if compared else {})))
     else:
-        if isinstance(alerts, bench.Sample):
+        if isinstance(alerts, recorded_night.Sample):
             typer.echo(f"a sample of {len(alerts.packets)} of {alerts.of} packets")
-        typer.echo(shown.lines(bench.describe(outcome)))
-        _tell(outcome, recorded, compared)
+        typer.echo(shown.lines(rehearsal_report.text(outcome)))
+        _print_details(outcome, recorded, compared)
     if reasons := outcome.refusals():
         raise ZadsError(f"{outcome.name} may not go live: {'; '.join(reasons)}")
 
 
 @contextmanager
-def _progress() -> Iterator[bench.Progress]:
-    """A line on the terminal, if there is one, that says how far it is."""
+def _progress() -> Iterator[Progress]:
+    """A status line on the terminal, if there is one, with the numbers of alerts so far."""
     begun = time.monotonic()
     with Console(stderr=True).status("reading") as status:
 
-        def tell(read: int, passed: int) -> None:
+        def show(read: int, passed: int) -> None:
             rate = read / max(1e-3, time.monotonic() - begun)
             status.update(f"{read:,} alerts, {passed:,} passed, {rate:,.0f} alerts/s")
 
-        yield tell
+        yield show
 
 
-def _recorded(night: Path, client: Path | None) -> bench.Night:
-    """The night's packets: from files, or from a topic when there are none of that name."""
-    from zads.filters import bench
+def _recorded(where: Path, client: Path | None) -> Night:
+    """The night's packets: from files, or from a topic if no file has that name."""
+    from zads.filters import recorded_night
 
-    if night.exists() or topics.parse(str(night)) is None:
-        return bench.night(night)
+    if where.exists() or topics.parse(str(where)) is None:
+        return recorded_night.of_path(where)
     if client is None:
-        raise ZadsError(f"{night} is a topic", hint="say by --kafka PROPERTIES how to read it")
-    return bench.night_of_topic(str(night), client)
+        raise ZadsError(f"{where} is a topic", hint="give a client's properties file with --kafka")
+    return recorded_night.of_topic(str(where), client)
 
 
-def _tell(outcome: bench.Outcome, recorded: bench.Night, compared: dict[str, list[int]] | None) -> None:
+def _print_details(outcome: Outcome, recorded: Night, compared: dict[str, list[int]] | None) -> None:
     for why, count in recorded.passed_over.items():
         typer.echo(shown.plain(f"{count} files passed over: {why}"))
     if recorded.refusals:
         first = shown.plain(recorded.refused[0])
         typer.echo(f"{recorded.refusals} packets would be refused, no filter sees them; the first: {first}")
     for failure in outcome.failures[:5]:
-        typer.echo(f"failed on candid {failure['candid']} ({shown.plain(failure['file'])}):")
-        typer.echo(shown.lines(failure["reason"]))
+        typer.echo(f"failed on candid {failure.candid} ({shown.plain(failure.file)}):")
+        typer.echo(shown.lines(failure.reason))
     for what, candids in (compared or {}).items():
         typer.echo(f"{what}: {len(candids)} {' '.join(map(str, candids[:20]))}")
 
 
 @app.command()
-def run(place: Place, night: Night, cap: Cap = None, client: Client = None) -> None:
+def run(place: Place, night: NightOption, cap: Cap = None, client: Client = None) -> None:
     """Print what a filter passes of a recorded night: candid, object, visit and annotations, a line each.
 
     Example: zads filter run fast_riser --night 20181129.tar
     """
-    from zads.filters import bench
+    from zads.filters import rehearsal
 
     with _progress() as progress:
-        outcome = bench.run(place, _recorded(night, client), cap=cap, progress=progress)
-    for one in outcome.passed:
-        typer.echo(shown.plain(f"{one.candid} {one.object_id} {one.visit} {one.annotations or '{}'}"))
+        outcome = rehearsal.run(place, _recorded(night, client), cap=cap, progress=progress)
+    for alert in outcome.passed:
+        typer.echo(shown.plain(f"{alert.candid} {alert.object_id} {alert.visit} {alert.annotations or '{}'}"))
