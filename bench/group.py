@@ -104,7 +104,7 @@ def running(specs: Sequence[Spec]) -> Iterator[Running]:
     """Start a group, and end it after the body."""
     before = clocks.children()
     with Group(specs) as group:
-        broken = [one["error"] for one in group.declared.values() if "error" in one]
+        broken = [declared.error for declared in group.declared.values() if declared.error]
         if broken:
             raise ZadsError(f"a filter of the benchmark cannot be loaded: {broken[0]}")
         (process,) = clocks.children() - before

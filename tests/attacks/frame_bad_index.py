@@ -18,5 +18,5 @@ class Attack(Filter):
     time_limit = 0.3
 
     def accept(self, alert):
-        tools.result('{"filter":%d,"row":0,"seconds":0.0,"passed":[[100000,""]]}' % tools.number())
+        tools.result('{"filter":%d,"in_a_row":0,"seconds":0.0,"passed":[[100000,""]]}' % tools.number())
         return True

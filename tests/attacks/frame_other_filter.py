@@ -20,5 +20,5 @@ class Attack(Filter):
     def accept(self, alert):
         for number in range(5):
             if number != tools.number():
-                tools.result('{"filter":%d,"row":0,"seconds":0.0,"passed":[[0,"{\\"forged\\":1}"]]}' % number)
+                tools.result('{"filter":%d,"in_a_row":0,"seconds":0.0,"passed":[[0,"{\\"forged\\":1}"]]}' % number)
         return True

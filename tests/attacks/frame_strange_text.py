@@ -29,5 +29,5 @@ class Attack(Filter):
             '"{\\"a\\":NaN}"',
             '"null"',
         ):
-            tools.result('{"filter":%d,"row":0,"seconds":0.0,"passed":[[0,%s]]}' % (number, text))
+            tools.result('{"filter":%d,"in_a_row":0,"seconds":0.0,"passed":[[0,%s]]}' % (number, text))
         return True

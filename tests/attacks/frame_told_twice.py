@@ -18,7 +18,7 @@ class Attack(Filter):
     time_limit = 0.3
 
     def accept(self, alert):
-        text = '{"filter":%d,"row":0,"seconds":0.0,"passed":[[0,""],[0,""]]}' % tools.number()
+        text = '{"filter":%d,"in_a_row":0,"seconds":0.0,"passed":[[0,""],[0,""]]}' % tools.number()
         tools.result(text)
         tools.result(text)
         return True

@@ -19,5 +19,5 @@ class Attack(Filter):
 
     def accept(self, alert):
         for number in range(6):
-            tools.frame(b'{"memory":%d,"alert":0}' % number)
+            tools.frame(b'{"filter":%d,"alert":0}' % number)
         return True

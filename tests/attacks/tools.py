@@ -137,7 +137,7 @@ def spin_after_done():
 
     def sends(message):
         send(message)
-        while "done" in message:
+        while type(message).__name__ == "Done":
             pass
 
     runner._send = sends

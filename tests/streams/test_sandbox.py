@@ -14,7 +14,7 @@ from attacking import ATTACKS, SECRET
 from bench.broker import await_true
 from sandboxed import Sandbox
 from zads.errors import ZadsError
-from zads.filters import launcher, owner
+from zads.filters import launcher, process
 from zads.filters.launcher import Nursery
 from zads.filters.nursery import FIRST_USER
 from zads.filters.runtime import Group
@@ -38,7 +38,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter limits than a deployment's, for shorter tests."""
     for name, seconds in (("ATTEMPT_SECONDS", 6.0), ("LOAD_SECONDS", 6.0), ("KILL_GRACE", 0.5)):
-        monkeypatch.setattr(owner, name, seconds)
+        monkeypatch.setattr(process, name, seconds)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

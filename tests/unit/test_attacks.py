@@ -12,7 +12,7 @@ import pytest
 
 import attacking
 from attacking import ATTACKS, SECRET
-from zads.filters import circuit, owner
+from zads.filters import circuit, process
 from zads.filters.runtime import Group
 
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO, signal.SIGALRM)
@@ -29,7 +29,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that are shorter than a deployment's, so that the tests are."""
     for name, seconds in (("ATTEMPT_SECONDS", 6.0), ("LOAD_SECONDS", 6.0), ("KILL_GRACE", 0.5)):
-        monkeypatch.setattr(owner, name, seconds)
+        monkeypatch.setattr(process, name, seconds)
 
 
 @pytest.fixture

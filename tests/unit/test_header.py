@@ -15,7 +15,7 @@ import packets
 import zads.header
 from test_schemas import COMPATIBLE, INCOMPATIBLE, OPTIONAL, candidate, edited
 from zads import schemas
-from zads.filters.child import Decoded
+from zads.filters.batch import DecodedAlert
 from zads.header import MAX_HEADERS, MAX_REFUSALS
 from zads.packet import Packet, PacketError
 
@@ -188,5 +188,5 @@ def test_a_filter_reads_each_packet_by_its_own_form_of_one_version() -> None:
         for record, one in zip(made, (schemas.get("3.2").definition, later.definition, new), strict=True)
     ]
     for order in (coded, coded[::-1]):
-        seen = {one: Decoded(memoryview(one), fields).fetch("prv_candidates") for one in order}
+        seen = {one: DecodedAlert(memoryview(one), fields).fetch("prv_candidates") for one in order}
         assert [sorted(seen[one][0]) for one in coded] == [["jd"], ["jd", "magzpsci"], ["jd", "magzpsci"]]

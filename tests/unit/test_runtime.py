@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zads.filters import circuit as circuits
-from zads.filters import owner, runtime, wire
+from zads.filters import process, runtime, shared_memory, verdicts, wire
 from zads.filters.circuit import Circuit
 from zads.filters.runtime import Group, Spec
 from zads.packet import Packet
@@ -59,7 +59,7 @@ def test_a_bad_filter_is_charged_and_the_good_one_unharmed(body: str, reason: st
         begun = time.monotonic()
         verdicts, undecodable = group.run(ALERTS)
         took = time.monotonic() - begun
-    assert took < circuits.FATAL_FAILURES * (owner.BATCH_SECONDS + owner.KILL_GRACE + RESTART_SECONDS)
+    assert took < circuits.FATAL_FAILURES * (process.BATCH_SECONDS + process.KILL_GRACE + RESTART_SECONDS)
     assert undecodable == {}
     assert sorted(verdicts["good"].passed) == list(range(len(ALERTS)))
     bad = verdicts["bad"]
@@ -107,7 +107,7 @@ def test_failures_count_in_a_row_over_batches_and_a_success_ends_the_row(tmp_pat
     with Group([write(tmp_path, "odd", odd), write(tmp_path, "always", always)]) as group:
         half = circuits.FAILURES_IN_A_ROW - 3
         first, _ = group.run(ALERTS[:half])
-        assert (group.circuits["always"].row, group.circuits["odd"].row) == (half, 0)
+        assert (group.circuits["always"].in_a_row, group.circuits["odd"].in_a_row) == (half, 0)
         second, _ = group.run(ALERTS)
         group.run(ALERTS * 2)
         assert (len(second["always"].failed), second["always"].skipped) == (3, len(ALERTS) - 3)
@@ -135,7 +135,7 @@ def test_what_filters_say_may_be_more_than_the_shared_memory_holds(tmp_path: Pat
     body = "KEPT.append(1)\nreturn {'a': 'x' * 4000, 'call': len(KEPT)}"
     specs = [write(tmp_path, f"wordy{number}", body) for number in range(10)]
     alerts = [min(ALERTS, key=len)] * 500
-    assert len(specs) * len(alerts) * 4000 > wire.RESULTS_BYTES
+    assert len(specs) * len(alerts) * 4000 > shared_memory.RESULTS_BYTES
     with Group(specs) as group:
         verdicts, _ = group.run(alerts)
     for spec in specs:
@@ -144,17 +144,17 @@ def test_what_filters_say_may_be_more_than_the_shared_memory_holds(tmp_path: Pat
 
 
 def test_results_are_there_once_they_are_complete_and_refused_where_there_is_no_room() -> None:
-    words, area = memoryview(bytearray(wire.PAGE)).cast("I"), memoryview(bytearray(40))
-    results = wire.Results(words, area)
+    words, area = memoryview(bytearray(shared_memory.PAGE)).cast("I"), memoryview(bytearray(100))
+    results = shared_memory.Results(words, area)
     assert results.copied() == b"[]"
-    assert results.add({"filter": 1})
-    assert not results.add({"filter": "a" * 40})
-    assert results.add({"filter": 2})
-    assert results.copied() == b'[{"filter":1},{"filter":2}]'
+    assert results.add(wire.Result(1, 0, 0.5))
+    assert not results.add(wire.Result(3, 0, 0.5, overrun="a" * 40))
+    assert results.add(wire.Result(2, 0, 0.5))
+    assert [result.filter for result in verdicts.results(results.copied())] == [1, 2]
     results.clear()
     assert results.copied() == b"[]"
-    words[wire.RESULTS] = 41
-    with pytest.raises(wire.Broken, match="41 bytes"):
+    words[shared_memory.RESULTS] = 101
+    with pytest.raises(wire.Broken, match="101 bytes"):
         results.copied()
 
 
@@ -199,7 +199,7 @@ def test_bytes_that_are_no_packet_are_told_and_the_rest_is_judged(tmp_path: Path
 def test_a_batch_larger_than_the_shared_memory_is_done_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime.wire, "AREA_BYTES", 3 * max(map(len, ALERTS)))
+    monkeypatch.setattr(shared_memory, "PACKETS_BYTES", 3 * max(map(len, ALERTS)))
     pieces = runtime._pieces(ALERTS)
     assert len(pieces) >= 3
     assert [index for first, last in pieces for index in range(first, last)] == list(range(len(ALERTS)))

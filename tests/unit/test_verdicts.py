@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zads.filters import verdicts, wire
 from zads.filters.verdicts import Asked, Result
 
-RIGHT = {"filter": 3, "row": 0, "seconds": 0.5, "passed": [[0, ""], [2, '{"a":1}']], "failed": [[1, "no"]]}
+RIGHT = {"filter": 3, "in_a_row": 0, "seconds": 0.5, "passed": [[0, ""], [2, '{"a":1}']], "failed": [[1, "no"]]}
 
 
 def result(**changed: object) -> Result:
@@ -28,7 +28,7 @@ def test_an_answer_to_what_was_asked_is_taken_once() -> None:
     about = asked()
     verdicts.check(result(), about)
     assert about[3].answered
-    with pytest.raises(wire.Broken, match="twice of one filter"):
+    with pytest.raises(wire.Broken, match="twice for one filter"):
         verdicts.check(result(), about)
 
 
@@ -38,15 +38,15 @@ def test_an_answer_to_what_was_asked_is_taken_once() -> None:
         ({"filter": 5}, "was not asked about"),
         ({"passed": [[3, ""]]}, "alerts that it was not asked about"),
         ({"failed": [[5, "no"]]}, "alerts that it was not asked about"),
-        ({"passed": [[0, ""], [0, ""]]}, "twice of one alert"),
-        ({"failed": [[0, "no"]]}, "twice of one alert"),
+        ({"passed": [[0, ""], [0, ""]]}, "twice for one alert"),
+        ({"failed": [[0, "no"]]}, "twice for one alert"),
         ({"skipped": 1}, "alerts that it was not asked about"),
-        ({"passed": [[0, "{"]]}, "no JSON object"),
-        ({"passed": [[0, "[1]"]]}, "no JSON object"),
-        ({"passed": [[0, '{"a":NaN}']]}, "no JSON object"),
-        ({"passed": [[0, '{"a":"\\ud800"}']]}, "no JSON object"),
-        ({"passed": [[0, '{"a":' + "[" * 1000 + "]" * 1000 + "}"]]}, "no JSON object"),
-        ({"passed": [[0, '{"é":1}']]}, "no JSON object"),
+        ({"passed": [[0, "{"]]}, "not a JSON object"),
+        ({"passed": [[0, "[1]"]]}, "not a JSON object"),
+        ({"passed": [[0, '{"a":NaN}']]}, "not a JSON object"),
+        ({"passed": [[0, '{"a":"\\ud800"}']]}, "not a JSON object"),
+        ({"passed": [[0, '{"a":' + "[" * 1000 + "]" * 1000 + "}"]]}, "not a JSON object"),
+        ({"passed": [[0, '{"é":1}']]}, "not a JSON object"),
     ],
 )
 def test_what_was_not_asked_is_refused(changed: dict[str, object], why: str) -> None:
@@ -57,14 +57,15 @@ def test_what_was_not_asked_is_refused(changed: dict[str, object], why: str) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        b"", b"null", b"[]", b'{"done":1}', b'{"done":true,"more":1}', b'{"filter":-1,"row":0,"seconds":0}',
-        b'{"filter":0,"row":0,"seconds":NaN}', b'{"filter":0,"row":0,"seconds":1e999}',
-        b'{"filter":0,"row":0,"seconds":-1}',
-        b'{"filter":0,"row":' + b"9" * 10_000 + b',"seconds":0}', b'{"filter":true,"row":0,"seconds":0}',
-        b'{"filter":0,"row":0,"seconds":0,"passed":[[0,"' + b"x" * 4097 + b'"]]}',
-        b'{"filter":0,"row":0,"seconds":0,"failed":[[0,"' + b"x" * 2001 + b'"]]}',
-        b'{"filter":0,"row":0,"seconds":0,"failed":[[0,"\\ud800"]]}', b'{"undecodable":[0.5]}', b'{"undecodable":[-1]}',
-        b'{"memory":"0","alert":0}', b"[" * 1_000_000, b'{"filter":' * 100_000, b"\xff\xfe", b'{"loaded":0}',
+        b"", b"null", b"[]", b'{"done":1}', b'{"done":true,"more":1}', b'{"filter":-1,"in_a_row":0,"seconds":0}',
+        b'{"filter":0,"in_a_row":0,"seconds":NaN}', b'{"filter":0,"in_a_row":0,"seconds":1e999}',
+        b'{"filter":0,"in_a_row":0,"seconds":-1}',
+        b'{"filter":0,"in_a_row":' + b"9" * 10_000 + b',"seconds":0}', b'{"filter":true,"in_a_row":0,"seconds":0}',
+        b'{"filter":0,"in_a_row":0,"seconds":0,"passed":[[0,"' + b"x" * 4097 + b'"]]}',
+        b'{"filter":0,"in_a_row":0,"seconds":0,"failed":[[0,"' + b"x" * 2001 + b'"]]}',
+        b'{"filter":0,"in_a_row":0,"seconds":0,"failed":[[0,"\\ud800"]]}', b'{"undecodable":[0.5]}',
+        b'{"undecodable":[-1]}',
+        b'{"filter":"0","alert":0}', b"[" * 1_000_000, b'{"filter":' * 100_000, b"\xff\xfe", b'{"filter":0}',
     ],
 )  # fmt: skip
 def test_a_frame_of_no_known_form_is_broken_and_nothing_worse(text: bytes) -> None:

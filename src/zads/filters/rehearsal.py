@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from zads.errors import ZadsError
 from zads.filters import modules, packages, runtime
-from zads.filters.interface import DEFAULT_CAP
 from zads.filters.loading import locate
 from zads.filters.recorded_night import Progress, RecordedAlert
+from zads.filters.wire import Declaration
 
 FLOOD = 0.05  # of a night: a filter that passes more floods its subscribers
 BATCH = 250  # alerts
@@ -46,7 +46,7 @@ class Outcome:
     """What a filter did with a night."""
 
     name: str
-    declared: dict[str, Any]
+    declared: Declaration
     cap: int
     offered: int = 0
     passed: list[PassedAlert] = field(default_factory=list)  # within the cap, in the order of observation
@@ -159,13 +159,13 @@ class _Rehearsal:
         self._name = spec.name
         self._group = stack.enter_context(runtime.Group([spec]))
         declared = self._group.declared[spec.name]
-        if "error" in declared:
-            raise ZadsError(declared["error"])
+        if declared.error:
+            raise ZadsError(declared.error)
         self._tracing = stack.enter_context(ExitStack())  # may end before the rehearsal does
         self._traced: runtime.Group | None = self._tracing.enter_context(runtime.Group([spec], trace=True))
         self._traced_alerts = 0
-        self._outcome = Outcome(spec.name, declared, cap or declared.get("cap", DEFAULT_CAP))
-        self._programmes = set(declared["programmes"])
+        self._outcome = Outcome(spec.name, declared, cap or declared.cap)
+        self._programmes = set(declared.programmes)
         self._kept: dict[str, list[PassedAlert]] = {}
         self._offered: dict[str, int] = {}
         self._cut: dict[str, int] = {}
@@ -206,7 +206,7 @@ class _Rehearsal:
             return
         group.run(packets, {self._name: chosen})
         self._traced_alerts += len(chosen)
-        self._outcome.advice = _advice(self._outcome.declared["fields"], group.read[self._name], self._traced_alerts)
+        self._outcome.advice = _advice(self._outcome.declared.fields, group.read[self._name], self._traced_alerts)
 
     def _admit(self, alert: RecordedAlert, annotations: str) -> None:
         packet = alert.packet

@@ -15,7 +15,7 @@ TERMINAL_ALERTS = 3
 def text(outcome: Outcome) -> str:
     """The outcome for a terminal."""
     lines = [
-        f"{outcome.name}: {outcome.declared['doc'].splitlines()[0]}",
+        f"{outcome.name}: {outcome.declared.doc.splitlines()[0]}",
         f"{'visit':>12} {'alerts':>8} {'pass':>6} {'cut by cap':>11}",
     ]
     lines += [f"{visit:>12} {a:>8} {p:>6} {c:>11}" for visit, (a, p, c) in sorted(outcome.visits.items())]

@@ -14,20 +14,20 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from zads.filters import wire
+from zads.filters import shared_memory, wire
 from zads.filters.circuit import Circuit
 from zads.filters.launcher import Launcher, Local
-from zads.filters.owner import MEMORY_BYTES, Batch, Owner, Spec, Steps
+from zads.filters.owner import MEMORY_BYTES, Batch, Owner, Spec
+from zads.filters.process import Steps
 from zads.filters.verdicts import Verdicts
 from zads.packet import PacketError
 
 __all__ = ["Group", "Spec", "Verdicts"]
 
 TICK_SECONDS = 0.1
-ALL_TOLD_BYTES = 96_000_000  # what all owners' filters may say of one batch, shared out among them
-LEAST_TOLD_BYTES = 2_000_000
+ALL_ANSWER_BYTES = 96_000_000  # of one batch through the pipes, shared out among the owners
+LEAST_ANSWER_BYTES = 2_000_000  # of an owner
 
 
 class Group:
@@ -51,13 +51,13 @@ class Group:
         self.circuits = {spec.name: Circuit() for spec in specs}
         self._beat = beat
         self._launcher = launcher or Local()
-        self._packets = wire.Packets()
+        self._packets = shared_memory.Packets()
         names = dict.fromkeys(spec.owner for spec in specs)
-        told = max(ALL_TOLD_BYTES // max(1, len(names)), LEAST_TOLD_BYTES)
+        answer_bytes = max(ALL_ANSWER_BYTES // max(1, len(names)), LEAST_ANSWER_BYTES)
         self._owners = [
             Owner(
                 {number: spec for number, spec in enumerate(specs) if spec.owner == name},
-                self.circuits, self._launcher, self._packets, memory_bytes, told, trace,
+                self.circuits, self._launcher, self._packets, memory_bytes, answer_bytes, trace,
             )
             for name in names
         ]  # fmt: skip
@@ -81,8 +81,8 @@ class Group:
         self._packets.close()
 
     @property
-    def declared(self) -> dict[str, dict[str, Any]]:
-        """What each filter declares, or its "error"."""
+    def declared(self) -> dict[str, wire.Declaration]:
+        """What each filter declares, or why it cannot be loaded, by its name."""
         return {name: what for owner in self._owners for name, what in owner.declared.items()}
 
     @property
@@ -108,7 +108,7 @@ class Group:
         for first, last in _pieces(alerts):
             inside = [[index - first for index in chosen if first <= index < last] for chosen in selections]
             batch = Batch(alerts[first:last], first, inside, selected)
-            self._packets.put(batch.alerts)
+            self._packets.put(batch.packets)
             patient = sorted(self._owners, key=lambda owner: round(owner.spent))
             self._together([(owner, owner.run(batch, verdicts, undecodable)) for owner in patient])
         return verdicts, undecodable
@@ -160,9 +160,9 @@ def _pieces(alerts: Sequence[bytes]) -> list[tuple[int, int]]:
     pieces: list[tuple[int, int]] = []
     first, size = 0, 0
     for index, alert in enumerate(alerts):
-        if len(alert) > wire.AREA_BYTES:
+        if len(alert) > shared_memory.PACKETS_BYTES:
             raise PacketError(f"{len(alert)} bytes are too many for a packet")
-        if size + len(alert) > wire.AREA_BYTES:
+        if size + len(alert) > shared_memory.PACKETS_BYTES:
             pieces.append((first, index))
             first, size = index, 0
         size += len(alert)

@@ -1,76 +1,207 @@
-"""How a worker and the process of an owner's filters talk: two pipes of frames, and shared memory.
+"""What a worker and the process of an owner's filters say to each other: messages as JSON, in frames through two pipes.
 
-The packets of a batch lie in one piece of memory for all owners of a group, which their processes can only read. Each
-process has a second piece for itself: its first page says where the process is, so that the worker can tell which
-filter and which alert it was when the process hangs or dies; after it comes what the filters said of the batch. That
-is there as soon as a filter is done, costs no system call, and a later filter's death takes nothing of it away.
-
-Neither piece can be made shorter or longer by anybody: a worker that reads where nothing is any more would be killed.
-What a frame must be is said in `zads.filters.verdicts`.
+The worker sends commands, which are trusted. The process answers, and may be in the hands of the filters' authors:
+the types of answers carry their bounds, and `zads.filters.verdicts` checks every answer against them.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import mmap
 import os
 import struct
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Annotated, Any, NamedTuple
 
-from zads.errors import ZadsError
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
-PAGE = 4096
-AREA_BYTES = 48_000_000  # packets of one batch; the largest packet is a tenth of it
-RESULTS_BYTES = 16_000_000  # what filters said of one batch; what finds no room goes through the pipe
-TOLD_BYTES = PAGE + RESULTS_BYTES
 MAX_FRAME_BYTES = 8_000_000  # 500 alerts, each with the longest annotations or the longest reason
 MAX_COMMAND_BYTES = 64_000_000
 
-# Characters of what is told.
+# Characters of texts in answers.
 MAX_ANNOTATIONS = 4_096  # of one alert, as JSON
 MAX_REASON = 2_000
 MAX_OUTPUT = 2_000
 MAX_DOC = 20_000
-MAX_NAME = 300  # of a class, of a field's path
+MAX_NAME = 300  # of an owner, of a field's path
 MAX_DEPTH = 100  # of annotations
 MAX_FIELDS = 1_000
 MAX_CAP = 1_000_000
+MAX_TIME_LIMIT = 10.0  # seconds
 
-# Limits are of processor time. A process that waits instead, for nothing comes that it could wait for, or that others
-# keep from running, has so many times as long.
+# Limits are of processor time. A process that waits instead, for something that never comes or because others keep the
+# processor busy, has this many times as long.
 PATIENCE = 4
 
-# The first words of a process's page. Within a batch no two calls have the same FILTER and ALERT: where these stay the
-# same, one call goes on.
-FILTER, ALERT, RESULTS = 0, 1, 2
-# Values of ALERT that are no alert's number: all in one call, or no call (while a filter is loaded, say).
-WHOLE_BATCH, NO_ALERT = 0xFFFFFFFF, 0xFFFFFFFE
-# Values of FILTER that are no filter's number.
-NOBODY = 0xFFFFFFFF
+#: Of a filter in its group, or of an alert in its batch.
+Index = Annotated[int, Ge(0), Lt(1 << 32)]
+Count = Annotated[int, Ge(0), Lt(1 << 32)]
+Seconds = Annotated[float, Ge(0), Le(1e6)]
+Reason = Annotated[str, MaxLen(MAX_REASON)]
+Path = Annotated[str, MaxLen(MAX_NAME)]
+Annotations = Annotated[str, MaxLen(MAX_ANNOTATIONS)]  # JSON, or ""
 
-_F_SEAL_FUTURE_WRITE = 0x10  # Linux 5.1; Python names it from 3.13 on
+_STRICT = {"extra": "forbid", "strict": True}  # for pydantic: no other keys, no conversions
+
+
+class Job(NamedTuple):
+    """One filter's part of a `Run`."""
+
+    filter: int
+    selection: int | None  # which of the command's selections of alerts the filter sees; None: all alerts
+    in_a_row: int  # failures in a row before this batch
+    stop_at: int  # failures in a row after which the filter is stopped
+    skip: list[int]  # alerts on which the filter has ended the process
+    one_by_one: bool  # call the filter for single alerts, although it judges batches
+
+
+@dataclass(frozen=True)
+class Load:
+    """Command: close the fence, and load these filters (index and place)."""
+
+    filters: list[tuple[int, str]]
+    trace: bool
+    seconds: float  # for each filter
+    memory_bytes: int
+    directories: list[str]  # that filters may read
+
+
+@dataclass(frozen=True)
+class Run:
+    """Command: judge the batch in the shared memory."""
+
+    lengths: list[int]  # of the packets, in bytes
+    selections: list[list[int]]  # of alerts
+    jobs: list[Job]
+    seconds: float  # for each filter
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The process has started."""
+
+    __pydantic_config__ = _STRICT
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """The fence is closed (""), or why it cannot be."""
+
+    __pydantic_config__ = _STRICT
+    error: Reason
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a filter declares, or why it cannot be loaded. `spoilt`: loading it left the process unfit for others."""
+
+    __pydantic_config__ = _STRICT
+    filter: Index
+    error: Reason = ""
+    spoilt: bool = False
+    doc: Annotated[str, MaxLen(MAX_DOC)] = ""
+    owner: Annotated[str, MaxLen(MAX_NAME)] = ""
+    programmes: Annotated[list[Annotated[int, Ge(1), Le(3)]], MaxLen(3)] = field(default_factory=list)
+    fields: Annotated[list[Path], MaxLen(MAX_FIELDS)] = field(default_factory=list)
+    cap: Annotated[int, Ge(1), Le(MAX_CAP)] = 1
+    time_limit: Annotated[float, Gt(0), Le(MAX_TIME_LIMIT)] = 1.0
+    batches: bool = False
+
+
+@dataclass  # not frozen: that would double the time to make one, for every filter of every batch
+class Result:
+    """What one filter did with its alerts (indices in the batch)."""
+
+    __pydantic_config__ = _STRICT
+    filter: Index
+    in_a_row: Count  # failures in a row after the batch
+    seconds: Seconds
+    passed: list[tuple[Index, Annotations]] = field(default_factory=list)
+    failed: list[tuple[Index, Reason]] = field(default_factory=list)
+    skipped: Count = 0
+    overrun: Reason = ""  # the filter used up its time for the batch
+    output: Annotated[str, MaxLen(MAX_OUTPUT)] = ""  # the beginning of what it printed
+    read: Annotated[list[Path], MaxLen(MAX_FIELDS)] = field(default_factory=list)  # fields, if this is traced
+
+
+@dataclass(frozen=True)
+class Undecodable:
+    """Alerts that the process could not decode."""
+
+    __pydantic_config__ = _STRICT
+    undecodable: list[Index]
+
+
+@dataclass(frozen=True)
+class OutOfMemory:
+    """The process has used up its memory: the filter and the alert that seem to be the cause."""
+
+    __pydantic_config__ = _STRICT
+    filter: Index | None
+    alert: Index | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """The process has done all jobs of a `Run`."""
+
+    __pydantic_config__ = _STRICT
+    done: bool
+
+
+Command = Load | Run
+Answer = Ready | Fenced | Declaration | Result | Undecodable | OutOfMemory | Done
+
 _LENGTH = struct.Struct("!I")
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def late(begun: tuple[float, float], now: tuple[float, float], limit: float) -> bool:
-    """Whether a limit is exceeded, by two readings of the processor's clock and of the wall's."""
-    return now[0] - begun[0] > limit or now[1] - begun[1] > PATIENCE * limit
 
 
 class Broken(Exception):
-    """The other side is gone, or talks nonsense."""
+    """The other side is gone, or its messages make no sense."""
 
 
-def frame(message: dict[str, Any]) -> bytes:
+def late(begun: tuple[float, float], now: tuple[float, float], limit: float) -> bool:
+    """Whether a limit in seconds is exceeded, by two readings of (processor time, monotonic time)."""
+    return now[0] - begun[0] > limit or now[1] - begun[1] > PATIENCE * limit
+
+
+def _defaults(kind: type[Any]) -> dict[str, object]:
+    return {one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(kind)}
+
+
+_DEFAULTS = {
+    kind: _defaults(kind) for kind in (Load, Run, Ready, Fenced, Declaration, Result, Undecodable, OutOfMemory, Done)
+}
+
+
+def _members(message: Command | Answer) -> dict[str, object]:
+    """A message's fields, without those that have their default."""
+    defaults = _DEFAULTS[type(message)]
+    return {name: value for name, value in vars(message).items() if value != defaults[name]}
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def encode(message: Command | Answer) -> bytes:
+    """A message as JSON."""
+    return _encode(_members(message)).encode()
+
+
+def command(body: bytes) -> Command:
+    """A command from its JSON, which is trusted."""
+    members = json.loads(body)
+    if "jobs" in members:
+        return Run(**members | {"jobs": [Job(*job) for job in members["jobs"]]})
+    return Load(**members)
+
+
+def frame(message: Command | Answer) -> bytes:
     """A message as it goes through a pipe."""
-    body = _encode(message).encode()
+    body = encode(message)
     return _LENGTH.pack(len(body)) + body
 
 
-def send(descriptor: int, message: dict[str, Any]) -> None:
+def send(descriptor: int, message: Command | Answer) -> None:
     """Write a frame. Raises Broken."""
     data = memoryview(frame(message))
     try:
@@ -78,78 +209,6 @@ def send(descriptor: int, message: dict[str, Any]) -> None:
             data = data[os.write(descriptor, data) :]
     except OSError as error:
         raise Broken(str(error)) from error
-
-
-class Packets:
-    """The worker's end of a batch's packets: `descriptor` is for reading only, and is what owners' processes get."""
-
-    def __init__(self) -> None:
-        shared = os.memfd_create("zads-packets", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(shared, AREA_BYTES)
-        self._area = mmap.mmap(shared, AREA_BYTES)
-        try:
-            # This mapping stays writable; no other ever will be.
-            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | _F_SEAL_FUTURE_WRITE
-            fcntl.fcntl(shared, fcntl.F_ADD_SEALS, seals)
-            self.descriptor = os.open(f"/proc/self/fd/{shared}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise ZadsError(
-                f"packets cannot be shared with the filters: {error.strerror}", hint="it takes Linux 5.1 and /proc"
-            ) from error
-        finally:
-            os.close(shared)
-
-    def put(self, alerts: Sequence[bytes]) -> None:
-        """Write the packets of a batch, one after the other, in place of the last one's."""
-        position = 0
-        for data in alerts:
-            self._area[position : position + len(data)] = data
-            position += len(data)
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._area.close()
-        os.close(self.descriptor)
-
-
-def told_memory() -> int:
-    """New memory for the words and results of one process, whose size nobody can change; its descriptor."""
-    shared = os.memfd_create("zads-told", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(shared, TOLD_BYTES)
-    fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-    return shared
-
-
-class Results:
-    """What filters said of a batch, one after the other in the shared memory; RESULTS says how many bytes it has."""
-
-    def __init__(self, words: memoryview[int], area: memoryview) -> None:
-        self._words, self._area = words, area
-
-    def clear(self) -> None:
-        """Forget those of the batch before."""
-        self._words[RESULTS] = 0
-
-    def add(self, message: dict[str, Any]) -> bool:
-        """Append one; False if there is no room."""
-        body = _encode(message).encode() + b","
-        start = self._words[RESULTS]
-        if start + len(body) > len(self._area):
-            return False
-        self._area[start : start + len(body)] = body
-        self._words[RESULTS] = start + len(body)  # from here on it is there
-        return True
-
-    def copied(self) -> bytes:
-        """All that are there, as a JSON list: copied once, since the other side may go on writing. Raises Broken."""
-        size = self._words[RESULTS]
-        if size > len(self._area):
-            raise Broken(f"results of {size} bytes")
-        return b"[%b]" % bytes(self._area[: max(0, size - 1)])
-
-    def release(self) -> None:
-        """Let go of the shared memory."""
-        self._area.release()
 
 
 class Reader:
@@ -160,7 +219,7 @@ class Reader:
         self._buffer = bytearray()
 
     def next(self) -> bytes | None:
-        """The next frame that is there whole; None if there is none yet. Raises Broken."""
+        """The next frame that has arrived completely; None if none has. Raises Broken."""
         if len(self._buffer) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
@@ -174,7 +233,7 @@ class Reader:
         return body
 
     def fill(self) -> int:
-        """Read what the pipe has, waiting if it has nothing and waits for its writer; how many. Raises Broken."""
+        """Read what the pipe holds, and return the number of bytes. Waits only if the pipe blocks. Raises Broken."""
         try:
             data = os.read(self._descriptor, 1 << 20)
         except BlockingIOError:
@@ -186,9 +245,8 @@ class Reader:
         self._buffer += data
         return len(data)
 
-    def receive(self) -> dict[str, Any]:
-        """The next message of somebody who is trusted, however long it takes. Raises Broken."""
+    def receive(self) -> bytes:
+        """The next frame, however long it takes to come. Raises Broken."""
         while (body := self.next()) is None:
             self.fill()
-        message: dict[str, Any] = json.loads(body)
-        return message
+        return body

@@ -178,18 +178,15 @@ class Lineup:
             launcher=Nursery(nursery) if nursery is not None else None,
         )  # fmt: skip
         self.entries = {entry.name: entry for entry in self.config.filters if entry.state != "off"}
-        self.caps = {name: entry.cap or self.declared(name, "cap", 20) for name, entry in self.entries.items()}
+        self.caps = {name: entry.cap or self.group.declared[name].cap for name, entry in self.entries.items()}
         self.programmes = {name: self._programmes(entry) for name, entry in self.entries.items()}
         for name, declared in self.group.declared.items():
-            if "error" in declared:
-                _log.error("filter cannot be loaded", filter=name, reason=declared["error"])
-
-    def declared(self, name: str, what: str, default: Any) -> Any:
-        """What the filter's code says."""
-        return self.group.declared.get(name, {}).get(what, default)
+            if declared.error:
+                _log.error("filter cannot be loaded", filter=name, reason=declared.error)
 
     def _programmes(self, entry: Entry) -> frozenset[int]:
-        wanted = frozenset(self.declared(entry.name, "programmes", [1]))
+        declared = self.group.declared[entry.name]
+        wanted = frozenset([1] if declared.error else declared.programmes)
         if entry.programmes is not None:
             wanted &= frozenset(entry.programmes)
         return wanted & frozenset(self.config.programmes)
