@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -187,6 +188,15 @@ def test_a_file_that_cannot_be_loaded_stops_only_itself(tmp_path: Path) -> None:
         assert "exit status 1" in group.circuits["exits"].why
     assert len(verdicts["good"].passed) == len(ALERTS)
     assert verdicts["exits"].skipped == len(ALERTS)
+
+
+def test_a_group_can_be_closed_twice_and_closes_nothing_of_others(tmp_path: Path) -> None:
+    group = Group([write(tmp_path, "good", GOOD)])
+    group.close()
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]  # they get the numbers that the group had
+    group.close()
+    for descriptor in opened:
+        os.close(descriptor)  # raises if the second call has closed it
 
 
 def test_bytes_that_are_no_packet_are_told_and_the_rest_is_judged(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ class Group:
         self._beat = beat
         self._launcher = launcher or Local()
         self._packets = shared_memory.Packets()
+        self._closed = False
         names = dict.fromkeys(spec.owner for spec in specs)
         answer_bytes = max(ALL_ANSWER_BYTES // max(1, len(names)), LEAST_ANSWER_BYTES)
         self._owners = [
@@ -74,7 +75,10 @@ class Group:
         self.close()
 
     def close(self) -> None:
-        """End the filters' processes."""
+        """End the filters' processes. Another call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         for owner in self._owners:
             owner.close()
         self._launcher.close()
