@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench import clocks, cuts
 from zads.errors import ZadsError
-from zads.filters.runtime import Group, Spec
+from zads.filters.owner import Spec
+from zads.filters.sandbox import Sandbox
 
 BATCH = 200  # packets; a busy worker hands over at least this number at a time
 
@@ -74,17 +75,17 @@ def write(directory: Path, rule: str, count: int = cuts.FILTERS) -> list[Spec]:
 class Running:
     """A group that runs."""
 
-    def __init__(self, group: Group, process: int) -> None:
-        self._group, self.process = group, process
+    def __init__(self, sandbox: Sandbox, process: int) -> None:
+        self._sandbox, self.process = sandbox, process
 
     def passed(self, packets: Sequence[bytes]) -> list[list[int]]:
         """The filters that pass each packet. Raises ZadsError if a filter failed."""
-        verdicts, undecodable = self._group.run(packets)
+        verdicts, undecodable = self._sandbox.run(packets)
         failed = [name for name, mine in verdicts.items() if mine.failed or mine.skipped]
-        if undecodable or failed or self._group.restarts:
+        if undecodable or failed or self._sandbox.restarts:
             raise ZadsError(f"the group failed: {len(undecodable)} packets, filters {failed[:3]}")
         found: list[list[int]] = [[] for _ in packets]
-        for number, spec in enumerate(self._group.specs):
+        for number, spec in enumerate(self._sandbox.specs):
             for index in verdicts[spec.name].passed:
                 found[index].append(number)
         return found
@@ -94,7 +95,7 @@ class Running:
         batch = list(itertools.islice(itertools.cycle(packets), max(BATCH, len(packets))))
         passes, begun = 0, clocks.spent({self.process})
         while (seconds := clocks.spent({self.process}) - begun) < clocks.SHORTEST or not passes:
-            self._group.run(batch)
+            self._sandbox.run(batch)
             passes += 1
         return seconds / passes / len(batch) * 1e6
 
@@ -103,9 +104,9 @@ class Running:
 def running(specs: Sequence[Spec]) -> Iterator[Running]:
     """Start a group, and end it after the body."""
     before = clocks.children()
-    with Group(specs) as group:
-        broken = [declared.error for declared in group.declared.values() if declared.error]
+    with Sandbox(specs) as sandbox:
+        broken = [declared.error for declared in sandbox.declared.values() if declared.error]
         if broken:
             raise ZadsError(f"a filter of the benchmark cannot be loaded: {broken[0]}")
         (process,) = clocks.children() - before
-        yield Running(group, process)
+        yield Running(sandbox, process)

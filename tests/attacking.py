@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zads.filters.owner import Spec
-from zads.filters.runtime import Group
+from zads.filters.sandbox import Sandbox
 from zads.filters.verdicts import Verdicts
 from zads.sources.simulator import simulate
 
@@ -58,12 +58,12 @@ def specs(directory: Path, attack: str | None) -> list[Spec]:
     return [*found, Spec("last", str(filters / "honest.py"), "bob")]
 
 
-def judged(group: Group) -> tuple[dict[str, list[dict[int, str]]], str]:
+def judged(sandbox: Sandbox) -> tuple[dict[str, list[dict[int, str]]], str]:
     """What the honest filters passed of some batches, and all that anybody said."""
     passed: dict[str, list[dict[int, str]]] = {"first": [], "last": []}
-    said = repr(group.declared)
+    said = repr(sandbox.declared)
     for _ in range(BATCHES):
-        verdicts, undecodable = group.run(ALERTS)
+        verdicts, undecodable = sandbox.run(ALERTS)
         assert undecodable == {}, "every alert can be decoded"
         for name, batches in passed.items():
             assert not verdicts[name].failed, f"{name}: {verdicts[name].failed}"
@@ -71,9 +71,9 @@ def judged(group: Group) -> tuple[dict[str, list[dict[int, str]]], str]:
             batches.append(verdicts[name].passed)
         said += repr(verdicts)
         check(verdicts["attack"] if "attack" in verdicts else Verdicts())
-    said += repr({name: circuit.why for name, circuit in group.circuits.items()})
+    said += repr({name: circuit.why for name, circuit in sandbox.circuits.items()})
     for name in passed:
-        assert group.circuits[name].state == "closed", name
+        assert sandbox.circuits[name].state == "closed", name
     return passed, said
 
 

@@ -17,7 +17,7 @@ from zads.errors import ZadsError
 from zads.filters import launcher, process
 from zads.filters.launcher import Nursery
 from zads.filters.nursery import FIRST_USER
-from zads.filters.runtime import Group
+from zads.filters.sandbox import Sandbox as FilterSandbox
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[int, str]]]:
     """What the honest filters pass without an attack and without a container."""
-    with Group(attacking.specs(tmp_path_factory.mktemp("undisturbed"), None)) as group:
-        return attacking.judged(group)[0]
+    with FilterSandbox(attacking.specs(tmp_path_factory.mktemp("undisturbed"), None)) as filters:
+        return attacking.judged(filters)[0]
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +45,9 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_attack_changes_nothing_for_others(
     attack: str, undisturbed: dict[str, list[dict[int, str]]], sandbox: Sandbox
 ) -> None:
-    with Group(attacking.specs(sandbox.directory, attack), launcher=Nursery(sandbox.socket)) as group:
+    with FilterSandbox(attacking.specs(sandbox.directory, attack), launcher=Nursery(sandbox.socket)) as filters:
         before = sandbox.state()
-        passed, said = attacking.judged(group)
+        passed, said = attacking.judged(filters)
         users = [user for user in sandbox.users() if user >= FIRST_USER]
         assert len(set(users)) == len(users) >= 2, "the processes of owners have different users"
     assert passed == undisturbed
@@ -57,8 +57,10 @@ def test_an_attack_changes_nothing_for_others(
 
 
 def test_what_filters_could_read_is_theirs(sandbox: Sandbox) -> None:
-    with Group(attacking.specs(sandbox.directory, "reads_secrets"), launcher=Nursery(sandbox.socket)) as group:
-        verdicts, _ = group.run(attacking.ALERTS)
+    with FilterSandbox(
+        attacking.specs(sandbox.directory, "reads_secrets"), launcher=Nursery(sandbox.socket)
+    ) as filters:
+        verdicts, _ = filters.run(attacking.ALERTS)
     found = "".join(verdicts["attack"].passed.values())
     assert verdicts["attack"].passed
     for name in ("kafka.properties", "ca.crt", "sasl", "zads-filters", "heartbeat"):
@@ -71,17 +73,17 @@ def test_a_nursery_serves_nobody_but_its_worker(tmp_path: Path, monkeypatch: pyt
     with (
         sandboxed.running(tmp_path) as other,
         pytest.raises(ZadsError, match="does not answer"),
-        Group(attacking.specs(tmp_path, None), launcher=Nursery(other.socket)),
+        FilterSandbox(attacking.specs(tmp_path, None), launcher=Nursery(other.socket)),
     ):
         pass
 
 
 def test_a_worker_whose_nursery_ends_says_so_at_once(tmp_path: Path) -> None:
     with sandboxed.running(tmp_path) as other:
-        group = Group(attacking.specs(tmp_path, None), launcher=Nursery(other.socket))
-        group.run(attacking.ALERTS)
+        filters = FilterSandbox(attacking.specs(tmp_path, None), launcher=Nursery(other.socket))
+        filters.run(attacking.ALERTS)
     begun = time.monotonic()
     with pytest.raises(ZadsError, match="does not answer"):
-        group.run(attacking.ALERTS)
-    group.close()
+        filters.run(attacking.ALERTS)
+    filters.close()
     assert time.monotonic() - begun < 10

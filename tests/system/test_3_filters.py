@@ -16,7 +16,8 @@ from local_system import ROOT, System, await_that, client, drop, make_night, pla
 from zads import topics
 from zads.filters import progress
 from zads.filters.counts import Counts
-from zads.filters.runtime import Group, Spec
+from zads.filters.owner import Spec
+from zads.filters.sandbox import Sandbox
 from zads.packet import Packet
 from zads.sources import simulator
 
@@ -56,8 +57,8 @@ def containers(system: System) -> str:
 
 def quiet(packets: list[Packet]) -> set[int]:
     """The candids that the honest filter passes by itself, within its cap."""
-    with Group([Spec(HONEST, HONEST)]) as group:
-        verdicts, _ = group.run([packet.data for packet in packets])
+    with Sandbox([Spec(HONEST, HONEST)]) as sandbox:
+        verdicts, _ = sandbox.run([packet.data for packet in packets])
     counts, passed = Counts(), set()
     for index in sorted(verdicts[HONEST].passed):
         if counts.admit(packets[index].visit, 20):

@@ -13,7 +13,7 @@ import pytest
 import attacking
 from attacking import ATTACKS, SECRET
 from zads.filters import circuit, process
-from zads.filters.runtime import Group
+from zads.filters.sandbox import Sandbox
 
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO, signal.SIGALRM)
 
@@ -21,8 +21,8 @@ SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO, signal.SIGALRM)
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[int, str]]]:
     """What the honest filters pass when nobody disturbs them."""
-    with Group(attacking.specs(tmp_path_factory.mktemp("undisturbed"), None)) as group:
-        return attacking.judged(group)[0]
+    with Sandbox(attacking.specs(tmp_path_factory.mktemp("undisturbed"), None)) as sandbox:
+        return attacking.judged(sandbox)[0]
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_an_attack_changes_nothing_for_others(
         len(list(Path("/proc/self/fd").iterdir())),
     )
     begun = time.monotonic()
-    with Group(attacking.specs(tmp_path, attack)) as group:
-        passed, said = attacking.judged(group)
+    with Sandbox(attacking.specs(tmp_path, attack)) as sandbox:
+        passed, said = attacking.judged(sandbox)
     assert passed == undisturbed
     assert SECRET not in said
     assert signals == []
@@ -67,9 +67,9 @@ def test_an_attack_changes_nothing_for_others(
 
 
 def test_an_owner_whose_filter_opens_everything_goes_on_without_it(tmp_path: Path) -> None:
-    with Group(attacking.specs(tmp_path, "opens_import")) as group:
-        verdicts, _ = group.run(attacking.ALERTS)
-        assert "too many files" in group.circuits["attack"].why
+    with Sandbox(attacking.specs(tmp_path, "opens_import")) as sandbox:
+        verdicts, _ = sandbox.run(attacking.ALERTS)
+        assert "too many files" in sandbox.circuits["attack"].why
     assert verdicts["beside"].passed == verdicts["first"].passed != {}
 
 
@@ -79,10 +79,10 @@ def test_filters_that_stay_just_below_every_limit_are_stopped_when_their_owners_
 ) -> None:
     # It waits for 4.8 s, of which a quarter counts; the stream leaves it 0.6 s.
     monkeypatch.setattr(circuit, "SAVED_SECONDS", 0.5)
-    with Group(attacking.specs(tmp_path, "slow")) as group:
+    with Sandbox(attacking.specs(tmp_path, "slow")) as sandbox:
         for _ in range(8):
-            group.run(attacking.ALERTS)
-            if group.circuits["attack"].state == "open":
+            sandbox.run(attacking.ALERTS)
+            if sandbox.circuits["attack"].state == "open":
                 break
-        assert "more time than the stream leaves" in group.circuits["attack"].why
-        assert group.circuits["beside"].state == group.circuits["first"].state == "closed"
+        assert "more time than the stream leaves" in sandbox.circuits["attack"].why
+        assert sandbox.circuits["beside"].state == sandbox.circuits["first"].state == "closed"

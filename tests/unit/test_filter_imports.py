@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from zads.errors import ZadsError
-from zads.filters import FilterError, load, modules, packages, rehearsal, runtime
+from zads.filters import FilterError, load, modules, packages, rehearsal
+from zads.filters.owner import Spec
 from zads.filters.recorded_night import RecordedAlert
+from zads.filters.sandbox import Sandbox
 from zads.filters.worker import Configuration
 from zads.packet import Packet
 from zads.sources.simulator import simulate
@@ -58,8 +60,8 @@ def test_trying_a_filter_leaves_nothing_hidden_behind(tmp_path: Path, night: lis
     path.write_text(f"{HEAD}import jinja2\n{BODY}True\n")
     with pytest.raises(ZadsError):
         rehearsal.run(str(path), night)
-    with runtime.Group([runtime.Spec("cut", str(path))]) as group:
-        assert not group.declared["cut"].error
+    with Sandbox([Spec("cut", str(path))]) as sandbox:
+        assert not sandbox.declared["cut"].error
 
 
 def test_a_deployment_adds_packages_by_a_list_beside_its_filters(tmp_path: Path, night: list[RecordedAlert]) -> None:
@@ -203,6 +205,6 @@ def test_a_worker_loads_a_filter_with_the_modules_of_its_entry(tmp_path: Path) -
     (tmp_path / "group.json").write_text(json.dumps({"group": "g", "filters": [entry]}))
     specs = Configuration.read(tmp_path / "group.json").specs(tmp_path)
     packets = [data for _, made in simulate("20190101", 1, 3) for _, data in made]
-    with runtime.Group(specs) as group:
-        verdicts, _ = group.run(packets)
+    with Sandbox(specs) as sandbox:
+        verdicts, _ = sandbox.run(packets)
     assert verdicts["cut"].passed == dict.fromkeys(range(len(packets)), '{"v":2}')

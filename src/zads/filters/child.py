@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from zads import schemas
-from zads.filters import packages, sandbox, shared_memory, wire
+from zads.filters import fence, packages, shared_memory, wire
 from zads.filters.runner import Runner
 
 
@@ -51,8 +51,8 @@ def serve(commands: int, answers: int, packets: int, memory: int) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Serve the worker that started this process; the arguments are the descriptors that `serve` takes."""
-    sandbox.die_with_parent()
-    sandbox.hide()
+    fence.die_with_parent()
+    fence.hide()
     prepare()
     serve(*map(int, arguments))
 

@@ -1,8 +1,8 @@
-"""What a filter's process may look at, where the kernel has Landlock: a second fence behind that of system calls.
+"""What a process of filters may read, where the kernel has Landlock: a second fence behind that of system calls.
 
-Python's installation and the directories of the filters can be read; nothing else can be opened, /proc of this and
-other processes included. Newer kernels also keep it from the network, from abstract sockets and from signals to others.
-The interface is that of the kernel's documentation, userspace-api/landlock.
+It can read Python's installation and the directories of the filters. It can open nothing else, not even /proc of itself
+or of other processes. Newer kernels also keep it from the network, from abstract sockets and from signalling others.
+Source of the interface: the kernel's documentation, userspace-api/landlock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _newest(table: dict[int, int], version: int) -> int:
 
 
 def readable(directories: Iterable[Path]) -> list[Path]:
-    """What may be read: Python as it runs here, this package, the system's libraries, and some directories."""
+    """What may be read: Python as it runs here, this package, the system's libraries, and these directories."""
     package = Path(zads.__file__).parent
     paths = [*map(Path, _SYSTEM), Path(sys.prefix), Path(sys.base_prefix), package, package.parent.parent / "schemas"]
     paths += [Path(entry) for entry in sys.path if entry]
@@ -42,7 +42,7 @@ def readable(directories: Iterable[Path]) -> list[Path]:
 
 
 def close(directories: Iterable[Path]) -> bool:
-    """Close the fence; False where the kernel has none, or the container does not offer it."""
+    """Close the fence; False where the kernel or the container does not offer Landlock."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     version = libc.syscall(_CREATE, None, 0, _ASK_VERSION)

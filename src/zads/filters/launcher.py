@@ -1,7 +1,7 @@
-"""How processes for filters come to be: by the nursery in its own container, or here where there is none.
+"""Starts processes for filters: through the nursery in its own container, or on this computer.
 
-A deployment has a nursery (`zads.filters.nursery`). `zads filter test` and unit tests on anybody's computer start the
-same process with the same fence themselves; there it is the same user's as everything else.
+A deployment has a nursery (`zads.filters.nursery`). `zads filter test` and the unit tests start the same process with
+the same fence themselves, as the user who runs them.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from typing import Protocol
 from zads.errors import ZadsError
 from zads.filters import packages
 
-CONNECT_SECONDS = 60.0  # in which a nursery that is being started comes to be
+CONNECT_SECONDS = 60.0  # in which a nursery has to start
 ANSWER_SECONDS = 30.0  # it answers within milliseconds; its machine may be busy
-GRACE_SECONDS = 0.2  # in which a process that has closed its pipe comes to its end
+GRACE_SECONDS = 0.2  # in which a process that has closed its pipe ends
 MAX_MESSAGE = 4096
 
 
 class Running(Protocol):
-    """A process that was started."""
+    """A process for filters."""
 
     def spent(self) -> float:
-        """Seconds of processor time that it has taken; what it was last where it has ended."""
+        """Seconds of processor time that it has taken. If it has ended: 0, or the last value."""
 
     def end(self, grace: float) -> int | None:
-        """End it; the status (below 0: minus the signal) if it ended by itself within `grace` seconds, else None."""
+        """End it; its exit status (or minus its signal) if it ended by itself within `grace` seconds, else None."""
 
 
 class Launcher(Protocol):
     """Starts processes for filters."""
 
-    def start(self, commands: int, answers: int, packets: int, told: int) -> Running:
-        """A process with these descriptors. Raises ZadsError."""
+    def start(self, commands: int, answers: int, packets: int, memory: int) -> Running:
+        """Start a process that gets these descriptors (see `child.serve`). Raises ZadsError."""
 
     def close(self) -> None:
-        """End all that were started."""
+        """End all processes that were started and are still there."""
 
 
 class Local:
-    """Starts them on this computer, as this user."""
+    """Starts processes on this computer, as this user."""
 
-    def start(self, commands: int, answers: int, packets: int, told: int) -> Running:
-        """A process of its own with nothing of this one but the descriptors. Raises ZadsError."""
-        given = (commands, answers, packets, told)
+    def start(self, commands: int, answers: int, packets: int, memory: int) -> Running:
+        """Start a process that inherits nothing but these descriptors. Raises ZadsError."""
+        given = (commands, answers, packets, memory)
         environment = {
             name: os.environ[name] for name in ("PATH", "LANG", "TZ", packages.VARIABLE) if name in os.environ
         }
@@ -67,10 +67,10 @@ class Local:
         return _LocalProcess(process)
 
     def close(self) -> None:
-        """Each process is ended by whoever started it."""
+        """Does nothing: each `Process` ends its own."""
 
 
-#: One thread each: many small filters gain nothing from more, and the sandbox forbids new ones.
+#: One thread a process: many small filters gain nothing from more, and the fence forbids new ones.
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {
     "PYTHONDONTWRITEBYTECODE": "1"
 }
@@ -97,9 +97,9 @@ class _LocalProcess:
 
 
 class Nursery:
-    """Has them started by the nursery that listens at a socket; all of them end when the connection does.
+    """Has processes started by the nursery that listens at a socket; all of them end when the connection does.
 
-    Raises ZadsError if it does not come to be within CONNECT_SECONDS, and whenever it does not answer.
+    Raises ZadsError if no nursery listens within CONNECT_SECONDS, and whenever it does not answer.
     """
 
     def __init__(self, path: Path) -> None:
@@ -118,23 +118,23 @@ class Nursery:
                 connection.close()
                 if time.monotonic() > until:
                     raise ZadsError(
-                        f"nobody starts processes for filters at {self._path}: {error.strerror or error}",
+                        f"no nursery listens at {self._path}: {error.strerror or error}",
                         hint="see what the unit zads-sandbox-GROUP@N says",
                     ) from error
             time.sleep(0.1)
 
-    def start(self, commands: int, answers: int, packets: int, told: int) -> Running:
-        """A process of another user, in the nursery's container. Raises ZadsError."""
-        number = self._ask({"start": True}, (commands, answers, packets, told))
-        return _NurserysProcess(self, number or 0)
+    def start(self, commands: int, answers: int, packets: int, memory: int) -> Running:
+        """Start a process with a user of its own, in the nursery's container. Raises ZadsError."""
+        process = self._ask({"start": True}, (commands, answers, packets, memory))
+        return _NurserysProcess(self, process or 0)
 
-    def end(self, number: int, grace: float) -> int | None:
+    def end(self, process: int, grace: float) -> int | None:
         """End a process; see `Running.end`."""
-        return self._ask({"end": number, "grace": grace})
+        return self._ask({"end": process, "grace": grace})
 
-    def spent(self, number: int) -> float:
+    def spent(self, process: int) -> float:
         """Processor time of a process; see `Running.spent`."""
-        return (self._ask({"spent": number}) or 0) / 1000
+        return (self._ask({"spent": process}) or 0) / 1000
 
     def _ask(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> int | None:
         try:
@@ -147,20 +147,20 @@ class Nursery:
             ) from error
         if "error" in answer:
             raise ZadsError(f"the nursery at {self._path} starts no process: {answer['error']}")
-        found: int | None = answer["answer"]
-        return found
+        value: int | None = answer["answer"]
+        return value
 
     def close(self) -> None:
-        """End all that were started."""
+        """End all processes that were started and are still there."""
         self._socket.close()
 
 
 class _NurserysProcess:
-    def __init__(self, nursery: Nursery, number: int) -> None:
-        self._nursery, self._number = nursery, number
+    def __init__(self, nursery: Nursery, process: int) -> None:
+        self._nursery, self._process = nursery, process
 
     def spent(self) -> float:
-        return self._nursery.spent(self._number)
+        return self._nursery.spent(self._process)
 
     def end(self, grace: float) -> int | None:
-        return self._nursery.end(self._number, grace)
+        return self._nursery.end(self._process, grace)

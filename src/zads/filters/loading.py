@@ -50,7 +50,7 @@ def locate(path_or_name: str | Path) -> tuple[Path, str]:
 def load(path_or_name: str | Path) -> Filter:
     """The filter in a file (``FILE`` or ``FILE:CLASS``), or the built-in of that name.
 
-    This executes the file's code in this process: run filters that you do not trust by `zads.filters.runtime`.
+    This executes the file's code in this process: run filters that you do not trust by `zads.filters.sandbox`.
     Raises FilterError that names the file and, where it is known, the line.
     """
     path, wanted = locate(path_or_name)

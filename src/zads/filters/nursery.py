@@ -1,13 +1,13 @@
 """Starts the processes of filters, and ends them: the one trusted process in the container where filters run.
 
-It reads nothing that filters write, and speaks to the worker alone, over one socket that only the worker's user may
-use. Numpy and the package are imported here, once: a process for an owner is a copy of this one, there in milliseconds.
+It reads nothing that filters write. It speaks only to the worker, over a socket that only the worker's user may use.
+NumPy and the package are imported here, once: a process for an owner is a copy of this one, and starts in milliseconds.
 
-1. a worker connects; each of its requests is one message: to start a process (with the descriptors of its pipes and
-   memory), to end one, or to say how long it has run;
-2. a new process closes whatever it was not given, becomes a user of its own, and can then be killed by nobody but this
-   process, nor see or signal any other; its fence (`zads.filters.sandbox`) is closed before it loads a filter;
-3. when the connection ends, so do the processes that were started for it.
+1. a worker connects. Each of its requests is one message: to start a process (with the descriptors of its pipes and
+   memory), to end one, or to report its processor time;
+2. a new process closes everything that it was not given, and becomes a user of its own. Then only this process can kill
+   it, and it can neither see nor signal any other. It closes its fence (`zads.filters.fence`) before it loads a filter;
+3. when the connection ends, the processes that were started for it end as well.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ import time
 from pathlib import Path
 
 from zads.errors import ZadsError
-from zads.filters import child, sandbox
+from zads.filters import child, fence
 from zads.filters.launcher import MAX_MESSAGE
 
 FIRST_USER = 0x7000_0000  # far above what systems, containers and directories of users hand out
 USERS = 0x1_0000
-DESCRIPTORS = 4  # commands, answers, packets, what is told
+DESCRIPTORS = 4  # commands, answers, packets, the process's own shared memory
 MAX_PROCESSES = 256
 LONGEST_GRACE = 1.0
 _CREDENTIALS = struct.Struct("iii")
 
 
 class Nursery:
-    """Listens at a socket for one user; `serve` returns when it is told to stop. Raises ZadsError."""
+    """Listens at a socket for one user; `serve` returns after `stop`. Raises ZadsError."""
 
     def __init__(self, path: Path, user: int) -> None:
         self._user = user
         self._next = 0
-        self._living: dict[int, int] = {}  # processes, and the number of their user
-        self._owners: dict[socket.socket, set[int]] = {}
+        self._living: dict[int, int] = {}  # the user's number, by process
+        self._workers: dict[socket.socket, set[int]] = {}
         self._stop = False
         path.unlink(missing_ok=True)
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        before = os.umask(0)  # who may come near is said by the directory, who may talk by the peer's credentials
+        before = os.umask(0)  # the directory's mode and the peer's credentials decide who may connect
         try:
             self._listening.bind(str(path))
         except OSError as error:
@@ -58,18 +58,18 @@ class Nursery:
         self._selector.register(self._listening, selectors.EVENT_READ)
 
     def stop(self, *_: object) -> None:
-        """End all processes, and then this one."""
+        """End all processes, and return from `serve`."""
         self._stop = True
 
     def serve(self) -> None:
-        """Answer requests until told to stop."""
+        """Answer requests until `stop`."""
         while not self._stop:
             for key, _ in self._selector.select(0.5):
                 if key.fileobj is self._listening:
                     self._accept()
                 elif isinstance(key.fileobj, socket.socket) and not self._answer(key.fileobj):
                     self._drop(key.fileobj)
-        for connection in list(self._owners):
+        for connection in list(self._workers):
             self._drop(connection)
 
     def _accept(self) -> None:
@@ -80,11 +80,11 @@ class Nursery:
             connection.close()
             return
         connection.settimeout(1.0)
-        self._owners[connection] = set()
+        self._workers[connection] = set()
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _answer(self, connection: socket.socket) -> bool:
-        """Do what a worker asks; False when it is gone."""
+        """Do what a worker asks; False if it is gone."""
         try:
             data, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE, DESCRIPTORS)
         except OSError:
@@ -105,20 +105,20 @@ class Nursery:
         return True
 
     def _do(self, connection: socket.socket, request: dict[str, object], descriptors: list[int]) -> int | None:
-        mine = self._owners[connection]
+        processes = self._workers[connection]
         if "start" in request:
             if len(descriptors) != DESCRIPTORS or len(self._living) >= MAX_PROCESSES:
                 raise ValueError(f"{len(descriptors)} descriptors, {len(self._living)} processes")
             process = self._start(descriptors)
-            mine.add(process)
+            processes.add(process)
             return process
         process = int(str(request["spent" if "spent" in request else "end"]))
-        if process not in mine:
+        if process not in processes:
             raise ValueError(f"no process {process}")
         if "spent" in request:
             return _spent(process)
         grace = float(str(request["grace"]))
-        mine.discard(process)
+        processes.discard(process)
         return self._end(process, min(grace, LONGEST_GRACE))
 
     def _start(self, descriptors: list[int]) -> int:
@@ -133,7 +133,7 @@ class Nursery:
         return process
 
     def _end(self, process: int, grace: float) -> int | None:
-        """End a process; its status if it ended by itself within `grace` seconds. Its user is free only then."""
+        """End a process, and free its user; its exit status if it ended by itself within `grace` seconds, else None."""
         until = time.monotonic() + grace
         while not (ended := os.waitpid(process, os.WNOHANG))[0] and (left := until - time.monotonic()) > 0:
             signal.sigtimedwait({signal.SIGCHLD}, left)
@@ -145,15 +145,15 @@ class Nursery:
         return status
 
     def _drop(self, connection: socket.socket) -> None:
-        """A worker is gone, and so is all that was started for it."""
+        """End the processes of a worker that is gone."""
         self._selector.unregister(connection)
         connection.close()
-        for process in self._owners.pop(connection):
+        for process in self._workers.pop(connection):
             self._end(process, 0.0)
 
 
 def _spent(process: int) -> int:
-    """Milliseconds of processor time that a process has taken; 0 where it has ended."""
+    """Milliseconds of processor time that a process has taken; 0 if it has ended."""
     try:
         # A process's clock has the number that clock_getcpuclockid(3) makes of its id.
         return int(1000 * time.clock_gettime(~process << 3 | 2))
@@ -162,25 +162,25 @@ def _spent(process: int) -> int:
 
 
 def _become(user: int, descriptors: list[int], parent: int) -> None:
-    """Turn this copy of the nursery into a process for filters; ends with it."""
+    """Turn this copy of the nursery into a process for filters. Never returns."""
     status = 1
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        # Kept are standard input and outputs (all to nowhere) and what the worker gave, as 3, 4, 5 and 6.
+        # Standard input and outputs lead nowhere. The descriptors that the worker gave become 3, 4, 5 and 6.
         nowhere = os.open("/dev/null", os.O_RDWR)
         high = [os.dup2(given, 100 + place) for place, given in enumerate(descriptors)]
         for standard in range(3):
             os.dup2(nowhere, standard)
         given = [os.dup2(descriptor, 3 + place) for place, descriptor in enumerate(high)]
         os.closerange(3 + DESCRIPTORS, os.sysconf("SC_OPEN_MAX"))
-        # When memory is short, this process goes before the nursery.
+        # When memory is short, the kernel kills this process before the nursery.
         Path("/proc/self/oom_score_adj").write_text("1000")
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-        sandbox.die_with_parent()
+        fence.die_with_parent()
         os.environ.clear()
         if os.getppid() == parent:
             child.serve(*given)
@@ -191,14 +191,14 @@ def _become(user: int, descriptors: list[int], parent: int) -> None:
 
 def main(path: Path, user: int) -> None:
     """Serve at a socket for a user until SIGTERM. Raises ZadsError."""
-    sandbox.hide()
+    fence.hide()
     nursery = Nursery(path, user)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, nursery.stop)
     child.prepare()
     gc.collect()
-    gc.freeze()  # collections in the copies do not touch, and so not copy, what all share
+    gc.freeze()  # so that collections in the copies do not touch, and thereby copy, the memory that all share
     nursery.serve()
 
 

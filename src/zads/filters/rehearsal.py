@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zads.errors import ZadsError
-from zads.filters import modules, packages, runtime
+from zads.filters import modules, packages
 from zads.filters.loading import locate
+from zads.filters.owner import Spec
 from zads.filters.recorded_night import Progress, RecordedAlert
+from zads.filters.sandbox import Sandbox
 from zads.filters.wire import Declaration
 
 FLOOD = 0.05  # of a night: a filter that passes more floods its subscribers
@@ -155,14 +157,14 @@ class _Rehearsal:
 
     def __init__(self, place: str, cap: int | None, stack: ExitStack) -> None:
         self._path, _ = locate(place)
-        spec = runtime.Spec(self._path.stem, str(Path(place).resolve()) if Path(place).exists() else place)
+        spec = Spec(self._path.stem, str(Path(place).resolve()) if Path(place).exists() else place)
         self._name = spec.name
-        self._group = stack.enter_context(runtime.Group([spec]))
-        declared = self._group.declared[spec.name]
+        self._sandbox = stack.enter_context(Sandbox([spec]))
+        declared = self._sandbox.declared[spec.name]
         if declared.error:
             raise ZadsError(declared.error)
         self._tracing = stack.enter_context(ExitStack())  # may end before the rehearsal does
-        self._traced: runtime.Group | None = self._tracing.enter_context(runtime.Group([spec], trace=True))
+        self._traced: Sandbox | None = self._tracing.enter_context(Sandbox([spec], trace=True))
         self._traced_alerts = 0
         self._outcome = Outcome(spec.name, declared, cap or declared.cap)
         self._programmes = set(declared.programmes)
@@ -181,7 +183,7 @@ class _Rehearsal:
         outcome = self._outcome
         chosen = [index for index, alert in enumerate(batch) if alert.packet.programid in self._programmes]
         packets = [alert.packet.data for alert in batch]
-        verdicts, _ = self._group.run(packets, {self._name: chosen})
+        verdicts, _ = self._sandbox.run(packets, {self._name: chosen})
         verdict = verdicts[self._name]
         for index in chosen:
             visit = batch[index].packet.visit
@@ -199,14 +201,14 @@ class _Rehearsal:
         if self._traced is not None:
             self._trace(self._traced, packets, chosen)
 
-    def _trace(self, group: runtime.Group, packets: Sequence[bytes], chosen: list[int]) -> None:
+    def _trace(self, sandbox: Sandbox, packets: Sequence[bytes], chosen: list[int]) -> None:
         if self._outcome.skipped or self._traced_alerts >= TRACED_ALERTS:
             self._tracing.close()
             self._traced = None
             return
-        group.run(packets, {self._name: chosen})
+        sandbox.run(packets, {self._name: chosen})
         self._traced_alerts += len(chosen)
-        self._outcome.advice = _advice(self._outcome.declared.fields, group.read[self._name], self._traced_alerts)
+        self._outcome.advice = _advice(self._outcome.declared.fields, sandbox.read[self._name], self._traced_alerts)
 
     def _admit(self, alert: RecordedAlert, annotations: str) -> None:
         packet = alert.packet
@@ -232,7 +234,7 @@ class _Rehearsal:
             for visit, offered in self._offered.items()
         }
         outcome.nights = sorted(self._nights)
-        outcome.circuit = self._group.circuits[self._name].why
+        outcome.circuit = self._sandbox.circuits[self._name].why
         if not outcome.offered or outcome.skipped:
             outcome.advice = []
         if needed := modules.beside(self._path):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from zads.errors import ZadsError
-from zads.filters import loading, sandbox, shared_memory, wire
+from zads.filters import fence, loading, shared_memory, wire
 from zads.filters.alert import View
 from zads.filters.batch import Batch, DecodedAlert
 from zads.filters.fields import EAGER, union
@@ -62,7 +62,7 @@ class Runner:
         signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
         for index, place in command.filters:
             self._mark(index, shared_memory.NO_ALERT)
-            before = sandbox.address_space()
+            before = fence.address_space()
             declaration = self._load(index, place, command.seconds)
             if not _can_open(SPARE_DESCRIPTORS):
                 declaration = wire.Declaration(
@@ -70,7 +70,7 @@ class Runner:
                 )
             np.seterr(**_ERROR_STATE)
             self._send(declaration)
-            self._grown[index] = sandbox.address_space() - before
+            self._grown[index] = fence.address_space() - before
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._mark(shared_memory.NO_FILTER, 0)
         self._make_views(command.trace)
@@ -78,7 +78,7 @@ class Runner:
     def _fence(self, command: wire.Load) -> None:
         """Close the fence, or end the process: no filter's code has run yet."""
         try:
-            sandbox.close(command.memory_bytes, map(Path, command.directories))
+            fence.close(command.memory_bytes, map(Path, command.directories))
         except (OSError, ValueError, ZadsError) as error:
             self._send(wire.Fenced(shortened(str(error))))
             os._exit(1)
@@ -167,7 +167,7 @@ class Runner:
         index, loaded = job.filter, self._filters[job.filter]
         self._mark(index, shared_memory.NO_ALERT)
         judging = Judging(loaded, batch.selection(job, self._views[index], loaded.fields), job, self._words)
-        before = sandbox.address_space()
+        before = fence.address_space()
         self.output.kept = ""
         begun = time.perf_counter()
         self._clock.start(loaded.time_limit, batch_seconds)
@@ -182,7 +182,7 @@ class Runner:
             self._end_out_of_memory(index, before)
         self._words[shared_memory.ALERT] = shared_memory.NO_ALERT
         seconds = time.perf_counter() - begun
-        self._grown[index] = self._grown.get(index, 0) + sandbox.address_space() - before
+        self._grown[index] = self._grown.get(index, 0) + fence.address_space() - before
         read = [shortened(path, wire.MAX_NAME) for path in sorted(self._read.get(index, ()))][: wire.MAX_FIELDS]
         return judging.result(seconds, shortened(self.output.kept, wire.MAX_OUTPUT), read)
 
@@ -210,7 +210,7 @@ class Runner:
         """
         self._reserve = b""
         if current is not None:
-            self._grown[current] = self._grown.get(current, 0) + sandbox.address_space() - before
+            self._grown[current] = self._grown.get(current, 0) + fence.address_space() - before
         largest = max(self._grown, key=lambda index: self._grown[index], default=current)
         suspicious = largest is not None and self._grown.get(largest, 0) > SUSPICIOUS_BYTES
         blamed = largest if suspicious else current

@@ -3,7 +3,7 @@
 A turn of the loop:
 
 1. read a batch of alerts, committed ones only;
-2. run the group's filters over it, in processes of their own (`zads.filters.runtime`);
+2. run the group's filters over it, in processes of their own (`zads.filters.sandbox`);
 3. begin a transaction; write what passed (original bytes, headers), what failed (to the topic of refused input), and
    each filter's counts with the visits that its cap still has to remember;
 4. add the consumer's offsets to the transaction and commit it; only then do the counts in memory change.
@@ -31,10 +31,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zads import kafka, metrics, principals, topics, wholefile
 from zads.errors import ZadsError
-from zads.filters import runtime, sandbox
+from zads.filters import fence
 from zads.filters.counts import Counts, Stopped, restore
 from zads.filters.launcher import Nursery
-from zads.filters.owner import MEMORY_BYTES
+from zads.filters.owner import MEMORY_BYTES, Spec
+from zads.filters.sandbox import Sandbox
 from zads.filters.watchdog import Watchdog
 from zads.packet import Packet, PacketError
 
@@ -99,12 +100,10 @@ class Configuration(BaseModel):
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise ZadsError(f"{path}: {where}: {first['msg']}") from error
 
-    def specs(self, directory: Path) -> list[runtime.Spec]:
+    def specs(self, directory: Path) -> list[Spec]:
         """Where each filter is: a file beside the configuration, else a built-in one."""
         return [
-            runtime.Spec(entry.name, _place(entry, directory), entry.owner)
-            for entry in self.filters
-            if entry.state != "off"
+            Spec(entry.name, _place(entry, directory), entry.owner) for entry in self.filters if entry.state != "off"
         ]
 
 
@@ -173,19 +172,19 @@ class Lineup:
 
     def __init__(self, path: Path, nursery: Path | None, beat: Callable[[], object]) -> None:
         self.config = Configuration.read(path)
-        self.group = runtime.Group(
+        self.sandbox = Sandbox(
             self.config.specs(path.parent), memory_bytes=self.config.memory_mb * 1_000_000, beat=beat,
             launcher=Nursery(nursery) if nursery is not None else None,
         )  # fmt: skip
         self.entries = {entry.name: entry for entry in self.config.filters if entry.state != "off"}
-        self.caps = {name: entry.cap or self.group.declared[name].cap for name, entry in self.entries.items()}
+        self.caps = {name: entry.cap or self.sandbox.declared[name].cap for name, entry in self.entries.items()}
         self.programmes = {name: self._programmes(entry) for name, entry in self.entries.items()}
-        for name, declared in self.group.declared.items():
+        for name, declared in self.sandbox.declared.items():
             if declared.error:
                 _log.error("filter cannot be loaded", filter=name, reason=declared.error)
 
     def _programmes(self, entry: Entry) -> frozenset[int]:
-        declared = self.group.declared[entry.name]
+        declared = self.sandbox.declared[entry.name]
         wanted = frozenset([1] if declared.error else declared.programmes)
         if entry.programmes is not None:
             wanted &= frozenset(entry.programmes)
@@ -252,7 +251,7 @@ class Worker:
                 self._conf, self._group_id, self._name, stopped=lambda: self._stop, beat=self._watchdog.beat
             )
         except Stopped:
-            self._lineup.group.close()
+            self._lineup.sandbox.close()
             return
         self._consumer = kafka.consumer(
             self._conf,
@@ -271,7 +270,7 @@ class Worker:
             while not self._stop:
                 self._turn()
         finally:
-            self._lineup.group.close()
+            self._lineup.sandbox.close()
             self._watchdog.rest()
             with self._watchdog.limits():
                 self._consumer.close()
@@ -329,13 +328,13 @@ class Worker:
         try:
             lineup = Lineup(self._path, self._nursery, self._watchdog.beat)
             if lineup.config.group != self._lineup.config.group:
-                lineup.group.close()
+                lineup.sandbox.close()
                 raise ZadsError("a running worker cannot change its group", hint="restart it")
         except ZadsError as error:
             _log.error("reload refused, going on as before", reason=str(error))
             return
         old, self._lineup = self._lineup, lineup
-        old.group.close()
+        old.sandbox.close()
         if set(old.config.programmes) != set(lineup.config.programmes):
             self._subscribe()
         self._letters.clear()
@@ -371,7 +370,7 @@ class Worker:
         """Run the filters; what is to be written, and the counts as they will then be."""
         lineup = self._lineup
         eligible = lineup.eligible(batch)
-        verdicts, undecodable = lineup.group.run([alert.data for alert in batch], eligible)
+        verdicts, undecodable = lineup.sandbox.run([alert.data for alert in batch], eligible)
         outputs = [_letter(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
         counts = {name: self._counts.get(name, Counts()).copy() for name in lineup.entries}
         nights = Counter((alert.programme, alert.night) for alert in batch)
@@ -402,7 +401,7 @@ class Worker:
     def _record(self, name: str, counts: Counts) -> Output:
         value = {
             "filter": name, "worker": self._name, "group": self._lineup.config.group,
-            "state": self._lineup.entries[name].state, "circuit": self._lineup.group.circuits[name].state,
+            "state": self._lineup.entries[name].state, "circuit": self._lineup.sandbox.circuits[name].state,
             **counts.summary(), "visits": counts.visits, "nights": counts.nights,
         }  # fmt: skip
         return Output(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode(), [])
@@ -488,7 +487,7 @@ class Worker:
 
     def _tell(self, force: bool = False) -> None:
         """Circuits to the log and to Prometheus when they change, figures to the file of statistics."""
-        circuits = self._lineup.group.circuits
+        circuits = self._lineup.sandbox.circuits
         for name, circuit in circuits.items():
             metrics.WORKER_OPEN.labels(name).set(circuit.state == "open")
             if self._states.get(name, "closed") != circuit.state:
@@ -551,7 +550,7 @@ def main(
     nursery: Path | None = None,
 ) -> None:
     """Run a worker as a service does: SIGTERM stops it, SIGHUP has it read its filters again. Raises ZadsError."""
-    sandbox.hide()
+    fence.hide()
     metrics.serve(port)
     conf = kafka.read_properties(properties)
     worker = Worker(path, conf, name, stats=stats, heartbeat=heartbeat, nursery=nursery)

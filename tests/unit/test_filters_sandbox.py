@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from zads.filters import circuit as circuits
-from zads.filters import process, runtime, shared_memory, verdicts, wire
+from zads.filters import process, sandbox, shared_memory, verdicts, wire
 from zads.filters.circuit import Circuit
-from zads.filters.runtime import Group, Spec
+from zads.filters.owner import Spec
+from zads.filters.sandbox import Sandbox
 from zads.packet import Packet
 from zads.sources.simulator import simulate
 
@@ -56,9 +57,9 @@ def write(directory: Path, name: str, body: str, fields: tuple[str, ...] = ("can
 )
 def test_a_bad_filter_is_charged_and_the_good_one_unharmed(body: str, reason: str, tmp_path: Path) -> None:
     specs = [write(tmp_path, "bad", body), write(tmp_path, "good", GOOD)]
-    with Group(specs) as group:
+    with Sandbox(specs) as running:
         begun = time.monotonic()
-        verdicts, undecodable = group.run(ALERTS)
+        verdicts, undecodable = running.run(ALERTS)
         took = time.monotonic() - begun
     assert took < circuits.FATAL_FAILURES * (process.BATCH_SECONDS + process.KILL_GRACE + RESTART_SECONDS)
     assert undecodable == {}
@@ -73,8 +74,8 @@ def test_a_bad_filter_is_charged_and_the_good_one_unharmed(body: str, reason: st
 def test_only_the_alert_that_fails_is_charged(tmp_path: Path) -> None:
     candid = Packet.trusted(ALERTS[3]).candid
     for body in (f"return 1 / (alert['candid'] - {candid}) != 0", f"return alert['candid'] != {candid} or os._exit(1)"):
-        with Group([write(tmp_path, "picky", body)]) as group:
-            verdicts, _ = group.run(ALERTS)
+        with Sandbox([write(tmp_path, "picky", body)]) as running:
+            verdicts, _ = running.run(ALERTS)
         assert list(verdicts["picky"].failed) == [3]
         assert len(verdicts["picky"].passed) == len(ALERTS) - 1
 
@@ -82,9 +83,9 @@ def test_only_the_alert_that_fails_is_charged(tmp_path: Path) -> None:
 def test_a_later_filters_death_takes_nothing_away_and_has_nothing_run_again(tmp_path: Path) -> None:
     told = "return {'process': os.getpid()}"
     specs = [write(tmp_path, "first", told), write(tmp_path, "dies", "os._exit(1)"), write(tmp_path, "last", told)]
-    with Group(specs) as group:
-        verdicts, _ = group.run(ALERTS)
-        assert group.restarts == circuits.FATAL_FAILURES
+    with Sandbox(specs) as running:
+        verdicts, _ = running.run(ALERTS)
+        assert running.restarts == circuits.FATAL_FAILURES
     assert len(verdicts["first"].passed) == len(verdicts["last"].passed) == len(ALERTS)
     (before,), (after,) = set(verdicts["first"].passed.values()), set(verdicts["last"].passed.values())
     assert before != after, "the first filter ran before the process died, and not again after"
@@ -92,27 +93,27 @@ def test_a_later_filters_death_takes_nothing_away_and_has_nothing_run_again(tmp_
 
 def test_short_calls_on_single_alerts_are_not_taken_for_a_hang_and_a_hang_among_them_is_found(tmp_path: Path) -> None:
     body = "import time\nKEPT.append(1)\ntime.sleep(0.1)\nreturn len(KEPT) < 16 or sum(range(10**13)) > 0"
-    with Group([write(tmp_path, "slow", body)]) as group:
+    with Sandbox([write(tmp_path, "slow", body)]) as running:
         for _ in range(15):  # longer in all than a call's limit and the grace
-            verdicts, _ = group.run(ALERTS[:1])
+            verdicts, _ = running.run(ALERTS[:1])
             assert verdicts["slow"].passed == {0: ""}
-        assert group.restarts == 0
-        verdicts, _ = group.run(ALERTS[:1])
+        assert running.restarts == 0
+        verdicts, _ = running.run(ALERTS[:1])
         assert list(verdicts["slow"].failed) == [0]
-        assert group.restarts == 1
+        assert running.restarts == 1
 
 
 def test_failures_count_in_a_row_over_batches_and_a_success_ends_the_row(tmp_path: Path) -> None:
     odd = "KEPT.append(1)\nreturn 1 / (len(KEPT) % 2) == 1"
     always = "return 1 / 0"
-    with Group([write(tmp_path, "odd", odd), write(tmp_path, "always", always)]) as group:
+    with Sandbox([write(tmp_path, "odd", odd), write(tmp_path, "always", always)]) as running:
         half = circuits.FAILURES_IN_A_ROW - 3
-        first, _ = group.run(ALERTS[:half])
-        assert (group.circuits["always"].in_a_row, group.circuits["odd"].in_a_row) == (half, 0)
-        second, _ = group.run(ALERTS)
-        group.run(ALERTS * 2)
+        first, _ = running.run(ALERTS[:half])
+        assert (running.circuits["always"].in_a_row, running.circuits["odd"].in_a_row) == (half, 0)
+        second, _ = running.run(ALERTS)
+        running.run(ALERTS * 2)
         assert (len(second["always"].failed), second["always"].skipped) == (3, len(ALERTS) - 3)
-        assert group.circuits["odd"].state == "closed"
+        assert running.circuits["odd"].state == "closed"
         assert len(first["odd"].failed) + len(second["odd"].failed) == (half + len(ALERTS)) // 2
 
 
@@ -123,9 +124,9 @@ def test_an_alert_that_a_filter_keeps_stays_what_it_was(tmp_path: Path) -> None:
     )
     spec = write(tmp_path, "keeps", body, fields=("candid", "prv_candidates.jd"))
     packets = [Packet.trusted(data) for data in ALERTS]
-    with Group([spec]) as group:
-        group.run([ALERTS[0]])
-        verdicts, _ = group.run([ALERTS[1]])
+    with Sandbox([spec]) as running:
+        running.run([ALERTS[0]])
+        verdicts, _ = running.run([ALERTS[1]])
     history = packets[0].read(("prv_candidates",))["prv_candidates"] or ()
     other = packets[1].read(("prv_candidates",))["prv_candidates"] or ()
     assert len(history) != len(other)
@@ -137,8 +138,8 @@ def test_what_filters_say_may_be_more_than_the_shared_memory_holds(tmp_path: Pat
     specs = [write(tmp_path, f"wordy{number}", body) for number in range(10)]
     alerts = [min(ALERTS, key=len)] * 500
     assert len(specs) * len(alerts) * 4000 > shared_memory.RESULTS_BYTES
-    with Group(specs) as group:
-        verdicts, _ = group.run(alerts)
+    with Sandbox(specs) as running:
+        verdicts, _ = running.run(alerts)
     for spec in specs:
         calls = [json.loads(text)["call"] for text in verdicts[spec.name].passed.values()]
         assert calls == list(range(1, len(alerts) + 1)), "each alert once"
@@ -169,8 +170,8 @@ def test_filters_of_one_selection_share_columns_and_another_selection_has_its_ow
     )
     names = ("a", "b", "c")
     even, odd = list(range(0, len(ALERTS), 2)), list(range(1, len(ALERTS), 2))
-    with Group([Spec(name, str(path)) for name in names]) as group:
-        verdicts, _ = group.run(ALERTS, {"a": even, "b": even, "c": odd})
+    with Sandbox([Spec(name, str(path)) for name in names]) as running:
+        verdicts, _ = running.run(ALERTS, {"a": even, "b": even, "c": odd})
     told = {name: {index: json.loads(text) for index, text in verdicts[name].passed.items()} for name in names}
     candids = [Packet.trusted(data).candid for data in ALERTS]
     assert {index: one["candid"] for index, one in told["a"].items()} == {index: candids[index] for index in even}
@@ -182,26 +183,26 @@ def test_a_file_that_cannot_be_loaded_stops_only_itself(tmp_path: Path) -> None:
     broken, endless = tmp_path / "broken.py", tmp_path / "exits.py"
     broken.write_text("x = (\n")
     endless.write_text("import os\nos._exit(1)\n")
-    with Group([Spec("broken", str(broken)), Spec("exits", str(endless)), write(tmp_path, "good", GOOD)]) as group:
-        verdicts, _ = group.run(ALERTS)
-        assert "line 1" in group.circuits["broken"].why
-        assert "exit status 1" in group.circuits["exits"].why
+    with Sandbox([Spec("broken", str(broken)), Spec("exits", str(endless)), write(tmp_path, "good", GOOD)]) as running:
+        verdicts, _ = running.run(ALERTS)
+        assert "line 1" in running.circuits["broken"].why
+        assert "exit status 1" in running.circuits["exits"].why
     assert len(verdicts["good"].passed) == len(ALERTS)
     assert verdicts["exits"].skipped == len(ALERTS)
 
 
-def test_a_group_can_be_closed_twice_and_closes_nothing_of_others(tmp_path: Path) -> None:
-    group = Group([write(tmp_path, "good", GOOD)])
-    group.close()
-    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]  # they get the numbers that the group had
-    group.close()
+def test_a_sandbox_can_be_closed_twice_and_closes_nothing_of_others(tmp_path: Path) -> None:
+    running = Sandbox([write(tmp_path, "good", GOOD)])
+    running.close()
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]  # they get the numbers that the sandbox had
+    running.close()
     for descriptor in opened:
         os.close(descriptor)  # raises if the second call has closed it
 
 
 def test_bytes_that_are_no_packet_are_told_and_the_rest_is_judged(tmp_path: Path) -> None:
-    with Group([write(tmp_path, "good", GOOD)]) as group:
-        verdicts, undecodable = group.run([ALERTS[0], b"no packet", ALERTS[1]])
+    with Sandbox([write(tmp_path, "good", GOOD)]) as running:
+        verdicts, undecodable = running.run([ALERTS[0], b"no packet", ALERTS[1]])
     assert list(undecodable) == [1]
     assert sorted(verdicts["good"].passed) == [0, 2]
 
@@ -210,7 +211,7 @@ def test_a_batch_larger_than_the_shared_memory_is_done_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_memory, "PACKETS_BYTES", 3 * max(map(len, ALERTS)))
-    pieces = runtime._pieces(ALERTS)
+    pieces = sandbox._pieces(ALERTS)
     assert len(pieces) >= 3
     assert [index for first, last in pieces for index in range(first, last)] == list(range(len(ALERTS)))
 
