@@ -1,6 +1,6 @@
-"""A filter's file and the modules that lie beside it, executed for this filter alone.
+"""Executes a filter's file and the modules beside it, for this filter alone.
 
-Modules beside two filters may have the same name: each filter gets its own, wherever filters share a process.
+Modules beside two filters may have the same name: each filter gets its own, even where filters share a process.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _numbers = itertools.count(1)
 
 
 def execute(path: Path) -> types.ModuleType:
-    """The module of a filter's file. What its code raises, or what is wrong with its text, is raised as it is."""
+    """The module of a filter's file. Raises whatever its code raises, and SyntaxError."""
     return _Beside(path.parent).module(path)
 
 
 def beside(path: Path) -> list[str]:
-    """Names of the files beside a filter that it imports, directly or by another of them, by their text alone."""
+    """Names of the files beside a filter that it imports, directly or through another one. Executes none of them."""
     found: set[str] = set()
     pending = [path]
     while pending:
@@ -52,13 +52,13 @@ def _imported(path: Path) -> set[str]:
 
 
 def _file(directory: Path, name: str) -> Path | None:
-    """The file of a module that lies in a directory; Python's own modules cannot be replaced."""
+    """The file of a module in a directory, if there is one; Python's own modules cannot be replaced."""
     file = directory / f"{name}.py"
     return file if name.isidentifier() and name not in sys.stdlib_module_names and file.is_file() else None
 
 
 class _Beside:
-    """Imports for the code of one filter: a file beside it first, then what is installed."""
+    """Imports for the code of one filter: first a file beside it, then what is installed."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -66,14 +66,14 @@ class _Beside:
         self._builtins = {**vars(builtins), "__import__": self._import}
 
     def module(self, path: Path) -> types.ModuleType:
-        """The module of a file, executed when it is first asked for."""
+        """The module of a file, which is executed the first time."""
         if path in self._modules:
             return self._modules[path]
         code = compile(path.read_bytes(), str(path), "exec")
         module = types.ModuleType(f"zads_filter_{path.stem}_{next(_numbers)}")
         module.__file__ = str(path)
         module.__dict__["__builtins__"] = self._builtins
-        # Data classes look their module up. In the table before it is executed, for modules that import each other.
+        # In sys.modules, since dataclasses look there; before it is executed, for modules that import each other.
         self._modules[path] = sys.modules[module.__name__] = module
         try:
             exec(code, module.__dict__)  # noqa: S102  a filter is code; the worker does this in a sandboxed process
@@ -98,5 +98,5 @@ class _Beside:
         except ModuleNotFoundError as error:
             if level or error.name != name.partition(".")[0]:
                 raise
-            told = f"No module named {error.name!r}: {packages.missing(error.name)}"
-            raise ModuleNotFoundError(told, name=error.name) from None
+            reason = f"No module named {error.name!r}: {packages.missing(error.name)}"
+            raise ModuleNotFoundError(reason, name=error.name) from None

@@ -1,7 +1,7 @@
 """What a filter may import: Python's own modules, zads, and the packages that the filter workers' image has.
 
-The image is made from a hash-pinned list (requirements/filters.txt, which this package carries); a deployment may add
-one of its own, `packages.txt` beside its filters. Where a filter is tried, nothing else can be imported either.
+The image is made from a hash-pinned list (requirements/filters.txt, which this package contains). A deployment may add
+a list of its own, `packages.txt` beside its filters. In a rehearsal, filters can import nothing else either.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 PYTHON = "3.11"  # of the workers' image
 OWN = "packages.txt"  # beside the filters of a deployment that adds packages
-#: Names the lists that a filters' process is held to, where a filter is tried; a worker's image is made so.
+#: Environment variable with the lists that a process of filters is held to in a rehearsal (see `only`).
 VARIABLE = "ZADS_FILTER_PACKAGES"
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)\s*(;?)")
 
 
 def lists(directory: Path | None = None) -> list[Path]:
-    """The lists of an image: the one that comes with zads, and that of a directory of filters, if it has one."""
+    """The lists of an image: the one that zads contains, and that of a directory of filters, if it has one."""
     own = [directory / OWN] if directory is not None and (directory / OWN).is_file() else []
     return [Path(str(resources.files("zads.filters").joinpath("packages.txt"))), *own]
 
 
 def pinned(files: Iterable[Path]) -> dict[str, str]:
-    """Packages and their versions, from lists as pip reads them. Raises ZadsError naming the file and the line."""
+    """Versions by package, from lists as pip reads them. Raises ZadsError that names the file and the line."""
     found: dict[str, str] = {}
     for path in files:
         try:
@@ -52,28 +52,28 @@ def pinned(files: Iterable[Path]) -> dict[str, str]:
             if match is None:
                 hint = "write NAME==VERSION --hash=sha256:..., as uv pip compile --generate-hashes does"
                 raise ZadsError(f"{path}, line {number}: {line.strip()[:80]!r} pins no package", hint=hint)
-            if not match[3]:  # what has a marker is of other systems than the image's
+            if not match[3]:  # a package with a marker is for other systems than the image's
                 found[_normal(match[1])] = match[2]
     return found
 
 
 def differences(wanted: dict[str, str]) -> list[str]:
-    """Where this computer is not like the image: its Python, and packages of other versions or that are not there."""
-    told = []
-    if (mine := ".".join(platform.python_version_tuple()[:2])) != PYTHON:
-        told.append(f"this computer's Python is {mine}, the workers' is {PYTHON}")
+    """How this computer differs from the image: its Python, and packages that are missing or of other versions."""
+    lines = []
+    if (version := ".".join(platform.python_version_tuple()[:2])) != PYTHON:
+        lines.append(f"this computer's Python is {version}, the workers' is {PYTHON}")
     for name, version in sorted(wanted.items()):
         have = _distribution(name)
         if have is None:
-            told.append(f"the workers have {name} {version}, this computer has not: pip install {name}=={version}")
+            lines.append(f"the workers have {name} {version}, this computer has not: pip install {name}=={version}")
         elif have.version != version:
-            told.append(f"the workers have {name} {version}, this computer has {have.version}")
-    return told
+            lines.append(f"the workers have {name} {version}, this computer has {have.version}")
+    return lines
 
 
 @contextmanager
 def only(files: Sequence[Path]) -> Iterator[None]:
-    """Within it, filters' processes that are started can import what these lists have, and no more."""
+    """A context in which newly started processes of filters can import only what these lists have."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = os.pathsep.join(str(path.resolve()) for path in files)
     try:
@@ -86,18 +86,18 @@ def only(files: Sequence[Path]) -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Make a filters' process ready for what filters import. Raises ZadsError for a list that cannot be read."""
+    """Prepare a process of filters for what they import. Raises ZadsError for a list that cannot be read."""
     settings = str(resources.files("zads.filters").joinpath("config"))
-    # Its directories must be there; nothing is written to them.
+    # astropy wants these directories to exist; nothing is written to them.
     os.environ |= {"ASTROPY_CONFIG_DIR": settings, "ASTROPY_CACHE_DIR": settings}
-    _workers()  # read now: later the process may read what filters are to read, and no more
+    _workers()  # read now: behind the fence the process can no longer read it
     if given := os.environ.get(VARIABLE):
         _restrict(_modules(pinned(map(Path, given.split(os.pathsep)))))
 
 
 @functools.cache
 def _workers() -> dict[str, str]:
-    """What every worker has."""
+    """Versions by package of what every worker has."""
     return pinned(lists())
 
 
@@ -110,13 +110,13 @@ def missing(module: str) -> str:
 
 
 def _restrict(names: frozenset[str]) -> None:
-    """Hide all but Python's own modules and these from every finder that there is."""
+    """Hide all modules but Python's own and these from every finder."""
     own = sys.stdlib_module_names | {"zads"} | names
     sys.meta_path[:] = [_Hiding(finder, own) for finder in sys.meta_path]
 
 
 class _Hiding:
-    """A finder that finds modules of some names alone: all others are not there, whoever asks."""
+    """A finder that finds only modules with some names."""
 
     def __init__(self, finder: Any, names: frozenset[str]) -> None:
         self._finder, self._names = finder, names
@@ -124,8 +124,8 @@ class _Hiding:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """As the finder does, for the names that may be found."""
-        # One of Python's own is named by the platform.
+        """The finder's spec, for names that may be found."""
+        # The name of this module of Python's own contains the platform.
         if name.partition(".")[0] not in self._names and not name.startswith("_sysconfigdata_"):
             return None
         spec: ModuleSpec | None = self._finder.find_spec(name, path, target)

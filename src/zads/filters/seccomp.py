@@ -1,8 +1,8 @@
-"""The system calls that a filter's process may make: a short list, kept by the kernel; every other call is refused.
+"""The system calls that a process of filters may make: a short list. The kernel refuses every other call.
 
-A list of what is allowed needs no change when the kernel learns something new, which a list of what is forbidden does.
-Allowed is what computing, reading files and importing modules take. Calls that also do harm are allowed with some
-arguments only: files are opened for reading, limits are read, and descriptors ask for no signals.
+A list of allowed calls need not change when the kernel gets new ones; a list of forbidden calls would have to. The list
+has what computing, reading files and importing modules need. Calls that can also do harm are allowed only with some
+arguments: to open files for reading, to read limits, and not to ask a descriptor for signals.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _ALLOW = 0x7FFF0000
 _DENY = 0x00050000 | 1  # the call fails with EPERM
 _LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # where they are in struct seccomp_data
-_X32 = 0x40000000  # the other numbering of x86-64's system calls, which nobody here uses
+_X32 = 0x40000000  # the other numbering of x86-64's system calls, which is not used here
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-#: Calls that are allowed whatever their arguments: number on x86-64, number on aarch64 (None: there is none).
+#: Calls that are allowed with any arguments: number on x86-64, number on aarch64 (None: the machine has no such call).
 _PLAIN: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "stat": (4, None), "fstat": (5, 80), "lstat": (6, None),
     "poll": (7, None), "lseek": (8, 62), "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215),
@@ -43,7 +43,7 @@ _PLAIN: dict[str, tuple[int | None, int | None]] = {
     "rseq": (334, 293), "faccessat2": (439, 439),
 }  # fmt: skip
 _OPEN, _OPENAT, _FCNTL, _IOCTL, _PRLIMIT64 = (2, None), (257, 56), (72, 25), (16, 29), (302, 261)
-#: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, O_ASYNC and what is special of O_TMPFILE.
+#: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, O_ASYNC and the bit that only O_TMPFILE has.
 _WRITING = 0x3 | 0x40 | 0x200 | 0x400 | 0x2000 | 0x400000
 _FCNTL_COMMANDS = (0, 1, 2, 3, 1030)  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC
 _IOCTL_COMMANDS = (0x5401, 0x5450, 0x5451)  # TCGETS (is it a terminal?), FIONCLEX, FIOCLEX
@@ -64,7 +64,7 @@ def _none_of(argument: int, bits: int) -> _Program:
     return [_argument(argument), (_AND, "", "", bits), (_EQUAL, "allow", "deny", 0)]
 
 
-#: Own limits may be asked for (the pointer to new ones is null), and nobody else's.
+#: A process may ask for its own limits (the pointer to new ones is null), and for no other's.
 _OWN_LIMITS: _Program = [
     _argument(0), (_EQUAL, "", "deny", 0),
     _argument(2), (_EQUAL, "", "deny", 0),
@@ -80,7 +80,7 @@ _CHECKED: tuple[tuple[tuple[int | None, int | None], _Program], ...] = (
 
 
 def program(machine: str) -> bytes:
-    """The filter for a machine (as `platform.machine` names it). Raises ZadsError for one that has none."""
+    """The kernel's program for a machine (as `platform.machine` names it). Raises ZadsError for an unknown machine."""
     if machine not in _AUDIT_ARCH:
         known = ", ".join(sorted(_AUDIT_ARCH))
         raise ZadsError(f"filters cannot be fenced in on a machine of type {machine}", hint=f"use one of {known}")
@@ -95,7 +95,7 @@ def program(machine: str) -> bytes:
     checked = [(number, block) for pair, block in _CHECKED if (number := pair[which]) is not None]
     lines += [(_EQUAL, f"check {number}", "", number) for number, _ in checked]
     lines += ["deny", (_RETURN, "", "", _DENY), "allow", (_RETURN, "", "", _ALLOW)]
-    # Jumps go forwards only: each block has its own ends.
+    # Jumps only go forwards: each block has its own ends.
     for number, block in checked:
         ends = {"allow": f"allow {number}", "deny": f"deny {number}"}
         lines.append(f"check {number}")
@@ -123,7 +123,7 @@ def _assembled(program: _Program) -> bytes:
 
 
 def close() -> None:
-    """Let this process make no other calls from now on. Raises ZadsError where the kernel does not offer that."""
+    """Restrict this process to these calls from now on. Raises ZadsError where the kernel does not offer that."""
     text = program(platform.machine())
     code = ctypes.create_string_buffer(text, len(text))
     header = struct.pack("HxxxxxxQ", len(text) // 8, ctypes.addressof(code))

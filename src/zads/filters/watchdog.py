@@ -1,4 +1,4 @@
-"""Ends a worker that hangs: its service starts it anew, which nothing else does (an engine only calls it unhealthy)."""
+"""Ends a worker that hangs, so that its service starts it again: an engine would only call it unhealthy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from zads import metrics
 
-TURN_SECONDS = 90.0  # in which the loop comes round, whatever the filters do: they are waited for in small steps
+TURN_SECONDS = 90.0  # for one turn of the loop, whatever the filters do: the worker waits for them in small steps
 _LOOK_SECONDS = 0.5
 
 
 class Watchdog:
-    """Ends the process when the loop does not beat for so long, or a call within `limits` does not come back in time.
+    """Ends the process if there is no beat for `turn_seconds`, or if a call within `limits` takes over `call_seconds`.
 
     `heartbeat` is a file that is touched at each beat, for people and for the engine to look at.
     """
@@ -31,17 +31,17 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def beat(self) -> None:
-        """The loop has come round."""
+        """Report that the loop has begun another turn."""
         self._turn_ends = time.monotonic() + self._turn
         metrics.beat(self._heartbeat)
 
     def rest(self) -> None:
-        """There is no loop any more."""
+        """Stop expecting beats: the loop has ended."""
         self._turn_ends = float("inf")
 
     @contextlib.contextmanager
     def limits(self) -> Iterator[None]:
-        """What happens inside must end in time."""
+        """A context whose body must end within `call_seconds`."""
         self._call_ends = time.monotonic() + self._call
         try:
             yield
