@@ -1,4 +1,4 @@
-"""A hostile filter harms nobody but its owner: each of tests/attacks, run as `zads filter test` runs filters."""
+"""A hostile filter harms only its owner: each of tests/attacks, run as `zads filter test` runs filters."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO, signal.SIGALRM)
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[int, str]]]:
-    """What the honest filters pass when nobody disturbs them."""
+    """What the honest filters pass without an attack."""
     with Sandbox(attacking.specs(tmp_path_factory.mktemp("undisturbed"), None)) as sandbox:
         return attacking.judged(sandbox)[0]
 
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that are shorter than a deployment's, so that the tests are."""
+    """Shorter limits than a deployment's, for shorter tests."""
     for name, seconds in (("ATTEMPT_SECONDS", 6.0), ("LOAD_SECONDS", 6.0), ("KILL_GRACE", 0.5)):
         monkeypatch.setattr(process, name, seconds)
 
@@ -74,10 +74,10 @@ def test_an_owner_whose_filter_opens_everything_goes_on_without_it(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("hurried")
-def test_filters_that_stay_just_below_every_limit_are_stopped_when_their_owners_time_is_used_up(
+def test_filters_just_below_every_limit_are_stopped_when_their_owners_time_is_used_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # It waits for 4.8 s, of which a quarter counts; the stream leaves it 0.6 s.
+    # It waits for 4.8 s, of which a quarter counts. The stream leaves it 0.6 s.
     monkeypatch.setattr(circuit, "SAVED_SECONDS", 0.5)
     with Sandbox(attacking.specs(tmp_path, "slow")) as sandbox:
         for _ in range(8):

@@ -1,4 +1,4 @@
-"""A filter sees what it declared; whatever is wrong with its file is said with its place."""
+"""A filter sees what it declares, and is refused with file and line if it is wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from zads.sources.simulator import simulate
 DECODED = {"objectId": "ZTF18a", "candidate": {"rb": 0.5, "magpsf": 18.0}, "prv_candidates": [{"jd": 1.0, "fid": 1}]}
 
 
-def test_an_undeclared_field_is_named_and_how_to_declare_it() -> None:
+def test_an_undeclared_field_is_an_error_that_says_how_to_declare_it() -> None:
     alert = View(["candidate.rb", "prv_candidates.jd"])(DECODED)
     assert alert["candidate"]["rb"] == 0.5
     for read in (
@@ -59,7 +59,7 @@ def test_a_field_of_a_newer_schema_is_absent_not_undeclared() -> None:
         alert["candidate"]["drb"]
 
 
-def test_late_fields_are_fetched_once_when_looked_at() -> None:
+def test_late_fields_are_fetched_once_when_first_read() -> None:
     fetched: list[str] = []
 
     def fetch(name: str) -> object:
@@ -86,7 +86,7 @@ def test_columns_have_the_same_spelling_and_the_same_error() -> None:
         columns["candidate"]["rb"][0] = 1.0
 
 
-def test_a_whole_covers_its_parts() -> None:
+def test_a_record_covers_its_fields() -> None:
     assert union([["a.b", "c"], ["a"], ["c.d.e"]]) == ("a", "c")
 
 
@@ -95,7 +95,7 @@ GOOD = 'class A(Filter):\n    "Doc."\n    fields = ("candid",)\n    def accept(s
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("x = (", "line 1"),
         (f"{HEAD}\n1 / 0\n", "line 3: ZeroDivisionError"),
@@ -111,10 +111,10 @@ GOOD = 'class A(Filter):\n    "Doc."\n    fields = ("candid",)\n    def accept(s
         (HEAD + GOOD + "    time_limit = 100\n", "time limit 100"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(text: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_refused_with_the_reason(text: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "cut.py"
     path.write_text(text)
-    with pytest.raises(FilterError, match=told):
+    with pytest.raises(FilterError, match=reason):
         load(path)
 
 
@@ -150,13 +150,13 @@ def test_every_built_in_filter_loads_and_runs_on_all_schemas(name: str) -> None:
     assert outcome.offered == sum(one.packet.programid == 1 for one in recorded)
 
 
-def test_the_cap_is_of_a_visit() -> None:
+def test_the_cap_counts_by_visit() -> None:
     counts = Counts()
     assert [counts.admit(visit, 2) for visit in "aababb"] == [True, True, True, False, True, False]
     assert (counts.passed, counts.capped) == (4, 2)
 
 
-def test_alerts_are_counted_for_ever_and_for_their_night():
+def test_alerts_are_counted_in_all_and_by_night():
     counts = Counts()
     for night in ("20300101", "20300102", "20300101"):
         counts.add("seen", night)
@@ -220,7 +220,7 @@ def test_a_new_filter_can_be_tested_at_once(tmp_path: Path, night: Path) -> None
         ("accept_batch(self, alerts): return alerts['candid'] < 0", ["candidate was not read"]),
     ],
 )  # fmt: skip
-def test_fields_that_need_not_be_declared_are_told(body: str, told: list[str], tmp_path: Path, night: Path) -> None:
+def test_fields_that_need_not_be_declared_are_named(body: str, told: list[str], tmp_path: Path, night: Path) -> None:
     path = tmp_path / "cut.py"
     path.write_text(f'{HEAD}class A(Filter):\n    "Doc."\n    fields = ("candidate", "candid")\n    def {body}\n')
     outcome = rehearsal.run(str(path), recorded_night.of_path(night))
@@ -229,7 +229,7 @@ def test_fields_that_need_not_be_declared_are_told(body: str, told: list[str], t
     assert all(any(part in line for line in outcome.advice) for part in told)
 
 
-def test_an_alert_that_fails_is_told_with_its_candid_and_reason(tmp_path: Path, night: Path) -> None:
+def test_an_alert_on_which_a_filter_fails_is_shown_with_candid_and_reason(tmp_path: Path, night: Path) -> None:
     third = [one for one in recorded_night.of_path(night) if one.packet.programid == 1][2].packet.candid
     path = tmp_path / "picky.py"
     path.write_text(HEAD + GOOD.replace("return True", f"return 1 / (alert['candid'] - {third}) > 2"))
@@ -248,7 +248,7 @@ def test_an_alert_that_fails_is_told_with_its_candid_and_reason(tmp_path: Path, 
         assert "child.py" not in text, "only the filter's own code is of interest"
 
 
-def test_the_figures_are_of_each_visit_and_the_cap_cuts(tmp_path: Path, night: Path) -> None:
+def test_figures_are_given_by_visit_and_the_cap_cuts(tmp_path: Path, night: Path) -> None:
     recorded = recorded_night.of_path(night)
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)
@@ -271,7 +271,7 @@ def test_the_cap_keeps_the_earliest_of_a_visit_whatever_the_order_of_the_source(
     assert (inorder.passed[0].jd, inorder.passed[0].candid) == first
 
 
-def test_a_night_is_never_held(tmp_path: Path, night: Path) -> None:
+def test_a_night_is_never_held_in_memory(tmp_path: Path, night: Path) -> None:
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)
     packets = list(recorded_night.of_path(night))
@@ -294,7 +294,7 @@ def test_a_night_is_never_held(tmp_path: Path, night: Path) -> None:
     assert told[-1] == (40 * len(packets), outcome.offered)
 
 
-def test_what_a_producer_refuses_is_offered_to_no_filter_and_told(tmp_path: Path, night: Path) -> None:
+def test_packets_that_a_producer_refuses_are_reported_and_reach_no_filter(tmp_path: Path, night: Path) -> None:
     path = tmp_path / "all.py"
     path.write_text(HEAD + GOOD)
     (night / "0.avro").write_bytes(b"Obj\x01 and no more")
@@ -359,7 +359,7 @@ def test_a_change_gains_and_loses_alerts(tmp_path: Path, night: Path) -> None:
     assert compared["gains"] or compared["losses"]
 
 
-def test_a_night_that_has_nothing_for_a_filter_is_no_trial(tmp_path: Path, night: Path) -> None:
+def test_a_night_without_alerts_for_a_filter_proves_nothing(tmp_path: Path, night: Path) -> None:
     recorded = [one for one in recorded_night.of_path(night) if one.packet.programid != 1]
     assert recorded
     path = tmp_path / "all.py"
@@ -379,7 +379,7 @@ def test_a_filter_that_floods_is_refused_with_figures(tmp_path: Path, night: Pat
 
 @pytest.mark.parametrize("name", builtin_names())
 def test_no_built_in_filter_floods_a_real_night(name: str, real_packets: list[Path]) -> None:
-    """Of a night with at least 100 packets at hand: a share of a handful says little (3 of 16 asteroids in one)."""
+    """Needs a night of at least 100 packets: in one night of 16 packets there are 3 asteroids, a flood."""
     nights: dict[Path, list[Path]] = {}
     for path in real_packets:
         nights.setdefault(path.parent, []).append(path)

@@ -1,4 +1,4 @@
-"""What a filter may import: the packages of the workers' image, and modules beside it that its entry names."""
+"""A filter may import the packages of the workers' image, and modules beside it that its entry names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def night() -> list[RecordedAlert]:
 
 
 @pytest.mark.parametrize("statement", ["import matplotlib", "from docker import from_env", "import pytest.mark"])
-def test_what_the_workers_lack_cannot_be_imported_where_a_filter_is_tried(
+def test_a_rehearsed_filter_cannot_import_what_the_workers_lack(
     statement: str, tmp_path: Path, night: list[RecordedAlert]
 ) -> None:
     path = tmp_path / "cut.py"
@@ -47,7 +47,7 @@ def test_an_import_within_a_call_fails_as_it_would_in_the_worker(tmp_path: Path,
     assert "the filter workers have no jinja2" in outcome.failures[0].reason
 
 
-def test_a_filter_may_look_whether_a_package_is_there(tmp_path: Path, night: list[RecordedAlert]) -> None:
+def test_a_filter_may_ask_whether_a_package_exists(tmp_path: Path, night: list[RecordedAlert]) -> None:
     path = tmp_path / "cut.py"
     text = "from importlib.util import find_spec\ntry:\n    import jinja2\nexcept ImportError:\n    jinja2 = None\n"
     path.write_text(f"{HEAD}{text}{BODY}bool(find_spec('jinja2') or jinja2)\n")
@@ -55,7 +55,7 @@ def test_a_filter_may_look_whether_a_package_is_there(tmp_path: Path, night: lis
     assert (outcome.failed, len(outcome.passed)) == (0, 0)
 
 
-def test_trying_a_filter_leaves_nothing_hidden_behind(tmp_path: Path, night: list[RecordedAlert]) -> None:
+def test_a_rehearsal_hides_packages_only_while_it_runs(tmp_path: Path, night: list[RecordedAlert]) -> None:
     path = tmp_path / "cut.py"
     path.write_text(f"{HEAD}import jinja2\n{BODY}True\n")
     with pytest.raises(ZadsError):
@@ -83,7 +83,7 @@ def test_a_list_that_pins_nothing_is_refused_with_its_line(line: str, told: str,
         packages.pinned([path])
 
 
-def test_a_computer_that_is_not_like_the_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_differences_between_a_computer_and_the_workers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.python_version_tuple", lambda: ("3", "14", "1"))
     told = packages.differences({"numpy": "1.0", "nothing-of-this-name": "2", "scipy": "1"})
     assert told[0] == f"this computer's Python is 3.14, the workers' is {packages.PYTHON}"
@@ -104,7 +104,7 @@ def test_the_list_is_the_one_that_the_image_is_made_from() -> None:
     assert {"numpy", "astropy", "scipy"} <= packages.pinned([path]).keys()
 
 
-def test_what_filters_import_and_what_runs_them_are_of_the_same_versions() -> None:
+def test_filters_and_what_runs_them_have_the_same_versions() -> None:
     runtime_pins, filters, control = (
         packages.pinned([ROOT / f"requirements/{name}.txt"]) for name in ("runtime", "filters", "control")
     )
@@ -170,7 +170,7 @@ def test_a_module_beside_a_filter_cannot_take_the_place_of_pythons_own(tmp_path:
     assert load(tmp_path / "cut.py").accept({"candid": 1}) is True  # type: ignore[arg-type]
 
 
-def test_data_classes_may_stand_in_a_filters_modules(tmp_path: Path) -> None:
+def test_a_filters_modules_may_have_data_classes(tmp_path: Path) -> None:
     text = "from __future__ import annotations\nimport dataclasses\n@dataclasses.dataclass\nclass P:\n    x: int = 1\n"
     (tmp_path / "near.py").write_text(text)
     (tmp_path / "cut.py").write_text(f"{HEAD}import near\n{BODY}near.P().x == 1\n")
@@ -178,14 +178,14 @@ def test_data_classes_may_stand_in_a_filters_modules(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "told"), [("x = (", "near.py, line 1: '\\(' was never"), ("1 / 0", "cut.py, line 2")])
-def test_what_is_wrong_with_a_module_is_said_with_its_place(text: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_module_is_refused_with_file_and_line(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "near.py").write_text(text)
     (tmp_path / "cut.py").write_text(f"{HEAD}import near\n{BODY}True\n")
     with pytest.raises(FilterError, match=told):
         load(tmp_path / "cut.py")
 
 
-def test_the_modules_that_a_filter_needs_are_told(tmp_path: Path, night: list[RecordedAlert]) -> None:
+def test_the_modules_that_a_filter_needs_are_named(tmp_path: Path, night: list[RecordedAlert]) -> None:
     (tmp_path / "near.py").write_text("from far import x\n")
     (tmp_path / "far.py").write_text("x = 1\n")
     (tmp_path / "other.py").write_text("")

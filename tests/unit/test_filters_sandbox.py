@@ -1,4 +1,4 @@
-"""One bad filter costs the others nothing, and its own failures are told with the alert."""
+"""A bad filter costs the others nothing, and each of its failures names the alert."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zads.packet import Packet
 from zads.sources.simulator import simulate
 
 ALERTS = [data for _, members in simulate("20190101", 1, 12) for _, data in members]
-RESTART_SECONDS = 5.0  # about one, on a machine that does nothing else
+RESTART_SECONDS = 5.0  # about one on an idle machine
 GOOD = "return alert['candid'] > 0"
 
 
@@ -80,7 +80,7 @@ def test_only_the_alert_that_fails_is_charged(tmp_path: Path) -> None:
         assert len(verdicts["picky"].passed) == len(ALERTS) - 1
 
 
-def test_a_later_filters_death_takes_nothing_away_and_has_nothing_run_again(tmp_path: Path) -> None:
+def test_a_later_filters_death_loses_no_result_and_repeats_no_run(tmp_path: Path) -> None:
     told = "return {'process': os.getpid()}"
     specs = [write(tmp_path, "first", told), write(tmp_path, "dies", "os._exit(1)"), write(tmp_path, "last", told)]
     with Sandbox(specs) as running:
@@ -91,7 +91,7 @@ def test_a_later_filters_death_takes_nothing_away_and_has_nothing_run_again(tmp_
     assert before != after, "the first filter ran before the process died, and not again after"
 
 
-def test_short_calls_on_single_alerts_are_not_taken_for_a_hang_and_a_hang_among_them_is_found(tmp_path: Path) -> None:
+def test_many_short_calls_are_not_a_hang_and_a_hang_among_them_is_found(tmp_path: Path) -> None:
     body = "import time\nKEPT.append(1)\ntime.sleep(0.1)\nreturn len(KEPT) < 16 or sum(range(10**13)) > 0"
     with Sandbox([write(tmp_path, "slow", body)]) as running:
         for _ in range(15):  # longer in all than a call's limit and the grace
@@ -103,7 +103,7 @@ def test_short_calls_on_single_alerts_are_not_taken_for_a_hang_and_a_hang_among_
         assert running.restarts == 1
 
 
-def test_failures_count_in_a_row_over_batches_and_a_success_ends_the_row(tmp_path: Path) -> None:
+def test_failures_in_a_row_are_counted_over_batches_until_a_success(tmp_path: Path) -> None:
     odd = "KEPT.append(1)\nreturn 1 / (len(KEPT) % 2) == 1"
     always = "return 1 / 0"
     with Sandbox([write(tmp_path, "odd", odd), write(tmp_path, "always", always)]) as running:
@@ -117,7 +117,7 @@ def test_failures_count_in_a_row_over_batches_and_a_success_ends_the_row(tmp_pat
         assert len(first["odd"].failed) + len(second["odd"].failed) == (half + len(ALERTS)) // 2
 
 
-def test_an_alert_that_a_filter_keeps_stays_what_it_was(tmp_path: Path) -> None:
+def test_an_alert_that_a_filter_keeps_does_not_change(tmp_path: Path) -> None:
     body = (
         "KEPT.append(alert)\nfirst = KEPT[0]\n"
         "return {'first': first['candid'], 'late': len(first['prv_candidates'] or ()) if len(KEPT) > 1 else -1}"
@@ -133,7 +133,7 @@ def test_an_alert_that_a_filter_keeps_stays_what_it_was(tmp_path: Path) -> None:
     assert json.loads(verdicts["keeps"].passed[0]) == {"first": packets[0].candid, "late": len(history)}
 
 
-def test_what_filters_say_may_be_more_than_the_shared_memory_holds(tmp_path: Path) -> None:
+def test_results_may_be_larger_than_the_shared_memory(tmp_path: Path) -> None:
     body = "KEPT.append(1)\nreturn {'a': 'x' * 4000, 'call': len(KEPT)}"
     specs = [write(tmp_path, f"wordy{number}", body) for number in range(10)]
     alerts = [min(ALERTS, key=len)] * 500
@@ -145,7 +145,7 @@ def test_what_filters_say_may_be_more_than_the_shared_memory_holds(tmp_path: Pat
         assert calls == list(range(1, len(alerts) + 1)), "each alert once"
 
 
-def test_results_are_there_once_they_are_complete_and_refused_where_there_is_no_room() -> None:
+def test_a_result_is_visible_when_complete_and_refused_if_it_does_not_fit() -> None:
     words, area = memoryview(bytearray(shared_memory.PAGE)).cast("I"), memoryview(bytearray(100))
     results = shared_memory.Results(words, area)
     assert results.copied() == b"[]"
@@ -160,7 +160,7 @@ def test_results_are_there_once_they_are_complete_and_refused_where_there_is_no_
         results.copied()
 
 
-def test_filters_of_one_selection_share_columns_and_another_selection_has_its_own(tmp_path: Path) -> None:
+def test_filters_with_the_same_selection_share_columns(tmp_path: Path) -> None:
     path = tmp_path / "counts.py"
     path.write_text(
         "import numpy as np\nfrom zads.filters import Filter\nKEPT = []\nclass Counts(Filter):\n    'Doc.'\n"
@@ -179,7 +179,7 @@ def test_filters_of_one_selection_share_columns_and_another_selection_has_its_ow
     assert told["a"] == told["b"], "the same column, made once"
 
 
-def test_a_file_that_cannot_be_loaded_stops_only_itself(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_loaded_stops_no_other_filter(tmp_path: Path) -> None:
     broken, endless = tmp_path / "broken.py", tmp_path / "exits.py"
     broken.write_text("x = (\n")
     endless.write_text("import os\nos._exit(1)\n")
@@ -191,7 +191,7 @@ def test_a_file_that_cannot_be_loaded_stops_only_itself(tmp_path: Path) -> None:
     assert verdicts["exits"].skipped == len(ALERTS)
 
 
-def test_a_sandbox_can_be_closed_twice_and_closes_nothing_of_others(tmp_path: Path) -> None:
+def test_a_second_close_of_a_sandbox_closes_no_descriptor_of_others(tmp_path: Path) -> None:
     running = Sandbox([write(tmp_path, "good", GOOD)])
     running.close()
     opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]  # they get the numbers that the sandbox had
@@ -200,16 +200,14 @@ def test_a_sandbox_can_be_closed_twice_and_closes_nothing_of_others(tmp_path: Pa
         os.close(descriptor)  # raises if the second call has closed it
 
 
-def test_bytes_that_are_no_packet_are_told_and_the_rest_is_judged(tmp_path: Path) -> None:
+def test_bytes_that_are_not_a_packet_are_reported_and_the_rest_is_judged(tmp_path: Path) -> None:
     with Sandbox([write(tmp_path, "good", GOOD)]) as running:
         verdicts, undecodable = running.run([ALERTS[0], b"no packet", ALERTS[1]])
     assert list(undecodable) == [1]
     assert sorted(verdicts["good"].passed) == [0, 2]
 
 
-def test_a_batch_larger_than_the_shared_memory_is_done_in_pieces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_larger_than_the_shared_memory_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_memory, "PACKETS_BYTES", 3 * max(map(len, ALERTS)))
     pieces = sandbox._pieces(ALERTS)
     assert len(pieces) >= 3

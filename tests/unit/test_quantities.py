@@ -1,4 +1,4 @@
-"""Quantities are what their names say, in the units that they say."""
+"""Quantities are what their names say, in the units that their docstrings give."""
 
 from __future__ import annotations
 

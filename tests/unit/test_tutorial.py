@@ -1,4 +1,4 @@
-"""The tutorial's steps without Kafka do what it says, and what it shows is what there is."""
+"""The tutorial's steps that need no Kafka do what it says, and its filters are those that the commands write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zads.filters.rehearsal import run
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A directory in which the commands of the page find the project's own."""
+    """A directory in which the page's commands find this project's programs."""
     place = tmp_path / ".venv" / "bin"
     place.mkdir(parents=True)
     for name, module in {"zads": "zads.cli", "pytest": "pytest"}.items():
@@ -23,7 +23,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_filter_is_begun_and_tried_as_the_tutorial_says(checkout: Path) -> None:
+def test_a_filter_is_written_and_rehearsed_as_the_tutorial_says(checkout: Path) -> None:
     begin, look, compare, sample = (tutorial.run(block, checkout, 120) for block in tutorial.commands(1, 2))
     assert "wrote inventories/local/filters/bright_novae.py" in begin
     assert "3 passed" in begin
@@ -38,7 +38,7 @@ def test_a_filter_is_begun_and_tried_as_the_tutorial_says(checkout: Path) -> Non
 
 
 def test_the_night_of_the_going_live_has_an_alert_that_passes(checkout: Path) -> None:
-    """Whoever reads the filter's topic would wait in vain for the first one."""
+    """Otherwise the step that reads the filter's topic would wait in vain."""
     tutorial.run(tutorial.commands(1)[0], checkout, 60)
     simulate = next(
         line
@@ -52,7 +52,7 @@ def test_the_night_of_the_going_live_has_an_alert_that_passes(checkout: Path) ->
 
 
 @pytest.mark.parametrize("number", range(len(tutorial.python())))
-def test_every_filter_that_is_shown_can_be_loaded(number: int, tmp_path: Path) -> None:
+def test_every_filter_on_the_page_can_be_loaded(number: int, tmp_path: Path) -> None:
     path = tmp_path / "shown.py"
     path.write_text(tutorial.python()[number])
     assert load(path).fields

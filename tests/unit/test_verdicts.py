@@ -1,4 +1,4 @@
-"""What comes back from a process of filters is believed only when it is an answer to what was asked."""
+"""An answer from a process of filters is believed only if it has its form and answers the question."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def asked() -> dict[int, Asked]:
     return {3: Asked(frozenset({0, 1, 2, 5}), frozenset({5})), 4: Asked(frozenset(range(6)))}
 
 
-def test_an_answer_to_what_was_asked_is_taken_once() -> None:
+def test_a_result_is_taken_once() -> None:
     about = asked()
     verdicts.check(result(), about)
     assert about[3].answered
@@ -49,7 +49,7 @@ def test_an_answer_to_what_was_asked_is_taken_once() -> None:
         ({"passed": [[0, '{"é":1}']]}, "not a JSON object"),
     ],
 )
-def test_what_was_not_asked_is_refused(changed: dict[str, object], why: str) -> None:
+def test_a_result_beyond_the_question_is_refused(changed: dict[str, object], why: str) -> None:
     with pytest.raises(wire.Broken, match=why):
         verdicts.check(result(**changed), asked())
 
@@ -68,7 +68,7 @@ def test_what_was_not_asked_is_refused(changed: dict[str, object], why: str) -> 
         b'{"filter":"0","alert":0}', b"[" * 1_000_000, b'{"filter":' * 100_000, b"\xff\xfe", b'{"filter":0}',
     ],
 )  # fmt: skip
-def test_a_frame_of_no_known_form_is_broken_and_nothing_worse(text: bytes) -> None:
+def test_an_answer_without_a_known_form_is_broken_and_nothing_worse(text: bytes) -> None:
     with pytest.raises(wire.Broken):
         verdicts.running(text)
 
@@ -78,7 +78,7 @@ def test_a_frame_of_no_known_form_is_broken_and_nothing_worse(text: bytes) -> No
         st.binary(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
     )
 )
-def test_any_bytes_are_a_frame_or_broken(text: bytes) -> None:
+def test_any_bytes_are_an_answer_or_broken(text: bytes) -> None:
     for read in (verdicts.ready, verdicts.loading, verdicts.running, verdicts.results):
         try:
             read(text)
@@ -86,5 +86,5 @@ def test_any_bytes_are_a_frame_or_broken(text: bytes) -> None:
             continue
 
 
-def test_a_filters_words_move_nobodys_cursor() -> None:
+def test_a_filters_texts_cannot_move_a_cursor() -> None:
     assert verdicts.printable("a\x1b[2J\x07\u202eb\n\tc") == "a?[2J??b\n\tc"

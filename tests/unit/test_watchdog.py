@@ -22,13 +22,13 @@ def run(body: str, *, call: float = 1.0, turn: float = 2.0) -> subprocess.Comple
 
 
 @pytest.mark.parametrize("what", CALLS)
-def test_what_hangs_is_ended(what: str) -> None:
+def test_a_worker_that_hangs_is_ended(what: str) -> None:
     body, why = CALLS[what]
     ended = run(body)
     assert ended.returncode == 1
     assert why in ended.stderr
 
 
-def test_what_comes_round_goes_on() -> None:
+def test_a_worker_that_beats_goes_on() -> None:
     ended = run("for _ in range(8): dog.beat(); time.sleep(0.4)\ndog.rest(); time.sleep(2.6)")
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -21,7 +21,6 @@ from zads.errors import ZadsError
 Floats = npt.NDArray[np.float64]
 Record = Mapping[str, Any]
 
-NO_MATCH = -999.0  # how ZTF writes "there is none" in ssdistnr, ssmagnr, sgscore and others
 BANDS = {1: "g", 2: "r", 3: "i"}  # fid
 # Equatorial J2000 direction of the north galactic pole, degrees (IAU 1958 in J2000, as astropy and Hipparcos use it).
 _POLE_RA, _POLE_DEC = 192.8594812065348, 27.12825118085622
@@ -42,7 +41,7 @@ def is_positive(record: Record) -> bool:
 
 
 def real_bogus(alert: Record) -> float:
-    """The random forest's score, 0 bogus to 1 real; 0 where there is none. Reads candidate.rb."""
+    """The random forest's score, 0 bogus to 1 real; 0 if the packet has none. Reads candidate.rb."""
     score = alert["candidate"]["rb"]
     return 0.0 if score is None else float(score)
 
@@ -61,7 +60,7 @@ def detections(alert: Record, *, days: float = math.inf, band: int | None = None
 
 
 def detections_since(alert: Record, days: float) -> int:
-    """How many detections the last `days` have, this one included. Reads candidate.jd and prv_candidates.jd .magpsf."""
+    """Number of detections in the last `days`, this one included. Reads candidate.jd and prv_candidates.jd .magpsf."""
     now = alert["candidate"]["jd"]
     earlier = (point for point in alert["prv_candidates"] or () if point["magpsf"] is not None)
     return 1 + len([point for point in earlier if now - point["jd"] <= days])
@@ -213,7 +212,7 @@ def separation_arcsec(ra1_deg: Any, dec1_deg: Any, ra2_deg: Any, dec2_deg: Any) 
 
 
 class Match(NamedTuple):
-    """An entry of a catalogue and how far it is."""
+    """An entry of a catalogue and its distance."""
 
     name: str
     distance_arcsec: float
@@ -229,7 +228,7 @@ class Catalogue:
         self._names = [names[index] for index in order]
 
     def __len__(self) -> int:
-        """How many entries there are."""
+        """Number of entries."""
         return len(self._names)
 
     @classmethod
@@ -243,7 +242,7 @@ class Catalogue:
         return cls([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
 
     def cross_match(self, ra_deg: float, dec_deg: float, within_arcsec: float) -> Match | None:
-        """The nearest entry in a cone; None if there is none."""
+        """The nearest entry within a cone; None if the cone is empty."""
         radius = within_arcsec / 3600.0
         first, last = np.searchsorted(self._dec, (dec_deg - radius, dec_deg + radius * (1 + 1e-9)))
         if first == last:
