@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from zads.avro.fields import union
 from zads.commands import filter as command
 from zads.errors import ZadsError
 from zads.filters import Columns, FilterError, UndeclaredField, View, load, recorded_night, rehearsal
 from zads.filters.alert import MissingField
 from zads.filters.counts import REMEMBERED_NIGHTS, Counts
-from zads.filters.fields import union
 from zads.filters.loading import builtin_names
 from zads.filters.recorded_night import RecordedAlert, sample
 from zads.filters.rehearsal_report import page as rehearsal_page

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
+from zads.avro.fields import Wanted, tree
 from zads.errors import ZadsError
-from zads.filters.fields import Tree, tree
+
+#: Top-level fields that are decoded with the packet; all others are decoded when a filter first reads them.
+EAGER = ("schemavsn", "publisher", "objectId", "candid", "candidate")
 
 
 class UndeclaredField(ZadsError):
@@ -150,7 +153,7 @@ class View:
 
 
 def _maker(
-    declared: Tree,
+    declared: Wanted,
     path: str,
     base: type[Record],
     read: Callable[[str], None] | None,

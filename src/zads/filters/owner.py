@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from zads.errors import ZadsError
 from zads.filters import shared_memory, verdicts, wire
+from zads.filters.alert import EAGER
 from zads.filters.circuit import Account, Circuit
-from zads.filters.fields import EAGER
 from zads.filters.launcher import Launcher
 from zads.filters.process import BATCH_SECONDS, OWNER_SECONDS, Gone, Process, Steps
 from zads.filters.verdicts import Asked, Verdicts

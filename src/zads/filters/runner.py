@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from zads.avro.fields import union
 from zads.errors import ZadsError
 from zads.filters import fence, loading, shared_memory, wire
-from zads.filters.alert import View
+from zads.filters.alert import EAGER, View
 from zads.filters.batch import Batch, DecodedAlert
-from zads.filters.fields import EAGER, union
 from zads.filters.interface import Filter
 from zads.filters.judging import Judging
 from zads.filters.limits import TICK_SECONDS, Clock, PrintedText, shortened
