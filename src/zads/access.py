@@ -98,7 +98,6 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    survey: str = Field(default="ztf", pattern=r"^[a-z][a-z0-9]*$")
     topics_night: NightTopics
     programmes: dict[int, Programme]
     users: tuple[User, ...] = ()
@@ -212,7 +211,7 @@ def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topi
     """
     shape = policy.topics_night
     return [
-        _kept(policy, topics.topic(night, programme, policy.survey), shape.partitions, shape.retention_days)
+        _kept(policy, topics.topic(night, programme), shape.partitions, shape.retention_days)
         for night in sorted({topics.check_night(night) for night in nights} - {topics.CANARY_NIGHT})
         for programme in sorted(policy.allowed(site))
     ]
@@ -221,7 +220,7 @@ def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topi
 def canary_topic(policy: Policy) -> str | None:
     """The topic of the canaries: one that the mirror takes to the public site; None if nothing goes there."""
     public = policy.allowed("public")
-    return topics.topic(topics.CANARY_NIGHT, min(public), policy.survey) if public else None
+    return topics.topic(topics.CANARY_NIGHT, min(public)) if public else None
 
 
 def _canaries(policy: Policy) -> list[Topic]:
@@ -364,14 +363,14 @@ def known_nights(
     """
     allowed = policy.allowed(site)
     asked = {(topics.check_night(night), programme) for night in nights for programme in allowed}
-    canaries = {parts} if (name := canary_topic(policy)) and (parts := topics.parse(name, policy.survey)) else set()
-    there = {parts for name in present if (parts := topics.parse(name, policy.survey)) and parts[1] in allowed}
+    canaries = {parts} if (name := canary_topic(policy)) and (parts := topics.parse(name)) else set()
+    there = {parts for name in present if (parts := topics.parse(name)) and parts[1] in allowed}
     return sorted({pair for pair in asked | there if pair[0] != topics.CANARY_NIGHT} | canaries)
 
 
 def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]]) -> list[Acl]:
     """Every grant of a site, for the (night, programme) pairs of :func:`known_nights`."""
-    grants = _Grants(policy.survey, nights)
+    grants = _Grants(nights)
     for user in policy.users:
         if user.site == site:
             _grant_user(grants, policy, user)
@@ -388,9 +387,8 @@ def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]])
 class _Grants:
     """Grants being written down."""
 
-    def __init__(self, survey: str, nights: Collection[tuple[str, int]]) -> None:
+    def __init__(self, nights: Collection[tuple[str, int]]) -> None:
         self.acls: set[Acl] = set()
-        self._survey = survey
         self._nights = nights
 
     def allow(self, user: str, operations: str, resource: str, name: str, *, prefix: bool = False) -> None:
@@ -405,7 +403,7 @@ class _Grants:
         """
         for night, programme in self._nights:
             if programme in programmes and (night != topics.CANARY_NIGHT or user == principals.MIRROR):
-                self.allow(user, operations, "topic", topics.topic(night, programme, self._survey))
+                self.allow(user, operations, "topic", topics.topic(night, programme))
 
     def transactions(self, user: str) -> None:
         """A program's transactional producers: ``ACCOUNT.WHICH``."""

@@ -46,7 +46,6 @@ class Kit:
     certificate: str
     programmes: tuple[int, ...] = ()
     filters: tuple[str, ...] = ()
-    survey: str = topics.SURVEY
 
     @classmethod
     def of(cls, policy: Policy, user: str, password: str, brokers: list[str], certificate: str) -> Kit:
@@ -54,15 +53,13 @@ class Kit:
         entry = next(one for one in policy.users if one.name == user)
         filters = tuple(topics.filter_topic(one.name) for one in policy.filters if one.owner == user)
         check_password(user, password)
-        return cls(
-            user, entry.site, password, fitting(brokers), certificate, tuple(sorted(entry.programmes)), filters,
-            policy.survey,
-        )  # fmt: skip
+        programmes = tuple(sorted(entry.programmes))
+        return cls(user, entry.site, password, fitting(brokers), certificate, programmes, filters)
 
     @property
     def nights(self) -> str:
         """A pattern for every night's topics of the user's programmes; empty if they have none."""
-        return topics.pattern(self.programmes, self.survey) if self.programmes else ""
+        return topics.pattern(self.programmes) if self.programmes else ""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -90,8 +87,7 @@ class Kit:
         environment.filters.update({"java": java, "jaas": jaas, "toml": toml})
         return environment.get_template(template.name).render(
             user=self.user, site=self.site, password=self.password, brokers=self.brokers, certificate=self.certificate,
-            programmes=self.programmes, filters=self.filters, nights=self.nights, topics=self.topics,
-            survey=self.survey, ca=ca,
+            programmes=self.programmes, filters=self.filters, nights=self.nights, topics=self.topics, ca=ca,
         )  # fmt: skip
 
 

@@ -37,11 +37,11 @@ class Tail:
     arrived: float
 
 
-def newest_topics(names: Iterable[str], survey: str) -> list[str]:
+def newest_topics(names: Iterable[str]) -> list[str]:
     """The topics of the newest nights of each programme; canaries' are none. Tonight's may be empty yet: of two."""
     nights: dict[int, list[tuple[str, str]]] = {}
     for name in names:
-        parsed = topics.parse(name, survey)
+        parsed = topics.parse(name)
         if parsed and parsed[0] != topics.CANARY_NIGHT:
             nights.setdefault(parsed[1], []).append((parsed[0], name))
     return sorted(name for found in nights.values() for _, name in sorted(found)[-_NIGHTS:])
@@ -158,8 +158,8 @@ def problems(
         there = kafka.admin(origin).list_topics(timeout=_ANSWER).topics
         names = [
             name
-            for name in newest_topics(there, policy.survey)
-            if (parsed := topics.parse(name, policy.survey)) and parsed[1] in policy.allowed("public")
+            for name in newest_topics(there)
+            if (parsed := topics.parse(name)) and parsed[1] in policy.allowed("public")
         ]
         at_origin = tails(origin, names)
         conf = public
@@ -170,7 +170,7 @@ def problems(
             mine = {
                 where: tail
                 for where, tail in at_public.items()
-                if (parsed := topics.parse(where[0], policy.survey)) and parsed[1] in reads
+                if (parsed := topics.parse(where[0])) and parsed[1] in reads
             }
             committed = kafka.committed(public, principals.filters(group), mine) if mine else {}
             found += not_filtered(group, mine, committed, time.time(), under_way)

@@ -25,7 +25,7 @@ FILTER_COUNTS = "zads_filter_counts"
 CANARY_NIGHT = "20000101"
 #: The survey's first light was in 2017; nobody has planned what comes after the last. An inventory may narrow them.
 FIRST_NIGHT, LAST_NIGHT = "20170101", "20491231"
-_FILTER_PREFIX = "ztf_filter_"
+_FILTER_PREFIX = f"{SURVEY}_filter_"
 _FILTER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _NIGHT = r"[0-9]{8}"  # not \d, which takes the digits of every script
 
@@ -83,24 +83,24 @@ def check_survey(night: str, first: str = FIRST_NIGHT, last: str = LAST_NIGHT) -
         raise ZadsError(f"the night {night} is none of this survey's, {first} to {last}")
 
 
-def topic(night: str, programme: int, survey: str = SURVEY) -> str:
+def topic(night: str, programme: int) -> str:
     """The topic of a night's alerts of one programme, e.g. ``ztf_20181129_programid1``."""
-    return f"{survey}_{night}_programid{programme}"
+    return f"{SURVEY}_{night}_programid{programme}"
 
 
-def parse(name: str, survey: str = SURVEY) -> tuple[str, int] | None:
+def parse(name: str) -> tuple[str, int] | None:
     """Night and programme of a topic; None for any other name."""
-    match = re.fullmatch(rf"{re.escape(survey)}_({_NIGHT})_programid([1-3])", name)
+    match = re.fullmatch(rf"{SURVEY}_({_NIGHT})_programid([1-3])", name)
     return (match[1], int(match[2])) if match else None
 
 
-def pattern(programmes: Iterable[int], survey: str = SURVEY) -> str:
+def pattern(programmes: Iterable[int]) -> str:
     """A regular expression (Java's, and POSIX's as librdkafka has it) for every night's topics of some programmes.
 
     Nights begin with 2001: the canaries' is left out.
     """
     choice = "|".join(str(programme) for programme in sorted(programmes))
-    return rf"^{survey}_20(0[1-9]|[1-9][0-9])[0-9]{{4}}_programid({choice})$"
+    return rf"^{SURVEY}_20(0[1-9]|[1-9][0-9])[0-9]{{4}}_programid({choice})$"
 
 
 def filter_topic(name: str) -> str:

@@ -17,7 +17,6 @@ from zads.errors import ZadsError
 ROOT = Path(__file__).resolve().parents[2]
 NIGHTS = ["20181129", "20181130"]
 DATA: dict[str, Any] = {
-    "survey": "ztf",
     "topics_night": {"partitions": 16, "replication_factor": 3, "min_insync_replicas": 2, "retention_days": 7},
     "programmes": {1: {"sites": ["origin", "public"]}, 2: {"sites": ["origin"]}, 3: {"sites": ["origin"]}},
     "users": [

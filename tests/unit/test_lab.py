@@ -30,7 +30,7 @@ def test_the_local_inventory_has_two_sites_of_three() -> None:
     inventory = Inventory.load("local", ROOT, realised=False)
     for group in ("origin_kafka", "public_kafka", "origin_zookeeper", "public_zookeeper"):
         assert len(inventory.group(group)) == 3
-    assert inventory.common("survey") == "ztf"
+    assert inventory.common("secrets_source") == "generated"
     assert {inventory.hosts[name]["site"] for name in inventory.group("public_kafka")} == {"public"}
 
 

@@ -169,7 +169,7 @@ def test_an_open_circuit_is_named():
 
 def test_the_newest_nights_of_each_programme_are_looked_at():
     names = [f"ztf_201811{day}_programid{number}" for day in (28, 29, 30) for number in (1, 2)]
-    found = progress.newest_topics([*names, "ztf_20000101_programid1", "zads_rejected"], "ztf")
+    found = progress.newest_topics([*names, "ztf_20000101_programid1", "zads_rejected"])
     assert found == sorted(name for name in names if "20181128" not in name)
 
 

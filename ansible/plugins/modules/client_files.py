@@ -18,7 +18,7 @@ options:
   site: {description: The site that they connect to, type: str, required: true, choices: [origin, public]}
   bootstrap: {description: Its brokers, type: list, elements: str, required: true}
   ca: {description: Certificate of its authority, type: path, required: true}
-  policy: {description: "topics_night, programmes, users, filters and survey", type: dict, required: true}
+  policy: {description: "topics_night, programmes, users and filters", type: dict, required: true}
   passwords: {description: "User: password. Who has none gets no kit", type: dict, required: true}
 """
 

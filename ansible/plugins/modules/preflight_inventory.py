@@ -19,7 +19,6 @@ options:
   filter_files: {description: Paths of files that filters may be in, type: list, elements: str, required: true}
   night_topics: {description: Settings of every night's topics, type: dict, required: true}
   new_schemas: {description: The producer's answer to new schemas, type: str, default: refuse}
-  survey: {description: First part of topic names, type: str, default: ztf}
   secrets_source: {description: generated or given, type: str, default: generated}
   secrets: {description: Where secrets are kept, type: path, required: true}
 """
@@ -211,7 +210,6 @@ def main() -> None:
             "filter_files": {"type": "list", "elements": "str", "required": True},
             "night_topics": {"type": "dict", "required": True},
             "new_schemas": {"type": "str", "default": "refuse"},
-            "survey": {"type": "str", "default": "ztf"},
             "secrets_source": {"type": "str", "default": "generated", "no_log": False},
             "secrets": {"type": "path", "required": True, "no_log": False},
         },

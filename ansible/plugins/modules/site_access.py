@@ -15,7 +15,7 @@ description:
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   site: {description: Which site, type: str, required: true, choices: [origin, public]}
-  policy: {description: "topics_night, programmes, users, filters and survey", type: dict, required: true}
+  policy: {description: "topics_night, programmes, users and filters", type: dict, required: true}
   nights: {description: Nights whose topics are to be made as well (YYYYMMDD), type: list, elements: str, default: []}
 """
 
@@ -86,7 +86,7 @@ def main() -> None:
                 {key: acl[key] for key in ("principal", "resource", "name", "pattern", "operation")} for acl in acls
             ],
             "nights": sorted({night for night, _ in known}),
-            "night_topics": [topic_name(night, programme, policy.survey) for night, programme in known],
+            "night_topics": [topic_name(night, programme) for night, programme in known],
         }
 
     # A site whose certificates do not exist yet has no administrator either.

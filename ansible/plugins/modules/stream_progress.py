@@ -11,7 +11,7 @@ description: Runs on the control machine and changes nothing. See zads.progress.
 options:
   origin: {description: Properties file of origin's administrator, type: path, required: true}
   public: {description: Properties file of the public site's administrator, type: path, required: true}
-  policy: {description: "topics_night, programmes, users, filters and survey", type: dict, required: true}
+  policy: {description: "topics_night, programmes, users and filters", type: dict, required: true}
 """
 
 EXAMPLES = r"""
