@@ -122,7 +122,7 @@ def _line(scratch: Path) -> Iterator[Line]:
         properties = scratch / "kafka.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in cluster.conf.items()))
         config = scratch / "filters" / "group.json"
-        entries = [{"name": spec.name, "owner": "alice", "group": "bench"} for spec in specs]
+        entries = [{"name": spec.name, "owner": "alice", "group": "bench", "state": "active"} for spec in specs]
         config.write_text(json.dumps({"group": "bench", "programmes": [1], "filters": entries}))
         spool, stats = Spool(scratch / "spool"), scratch / "stats.json"
         produce = ("produce", "--spool", spool.root, "--kafka", properties)

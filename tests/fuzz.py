@@ -299,7 +299,8 @@ class Inputs:
     def configuration(self) -> Path:
         """The configuration of a group of filters."""
         group = {
-            "group": "fuzz", "programmes": [1], "filters": [{"name": "fast_riser", "state": "active"}],
+            "group": "fuzz", "programmes": [1],
+            "filters": [{"name": "fast_riser", "owner": "alice", "group": "fuzz", "state": "active"}],
         }  # fmt: skip
         return self.document(group, lambda value: json.dumps(value))
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import jinja2
 
 from zads import topics
-from zads.access import Policy
 from zads.errors import ZadsError
+from zads.site.policy import Policy
 
 #: kcat takes no longer line: of more brokers the first ones are named, and tell a client of the others.
 LINE_BYTES = 500

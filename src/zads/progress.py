@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from zads import kafka, principals, topics
-from zads.access import Policy
 from zads.audit import end_offsets, read_topics
 from zads.errors import ZadsError
+from zads.site.policy import Policy
 
 #: Alerts that arrived less than so long ago (seconds) may be on their way.
 UNDER_WAY = 60.0

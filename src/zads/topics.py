@@ -26,7 +26,9 @@ CANARY_NIGHT = "20000101"
 #: The survey's first light was in 2017; nobody has planned what comes after the last. An inventory may narrow them.
 FIRST_NIGHT, LAST_NIGHT = "20170101", "20491231"
 _FILTER_PREFIX = f"{SURVEY}_filter_"
-_FILTER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+#: A filter's name: part of the name of its topic.
+FILTER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
+FILTER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single _, a letter first"
 _NIGHT = r"[0-9]{8}"  # not \d, which takes the digits of every script
 
 HEADER_CANDID = "candid"
@@ -105,10 +107,8 @@ def pattern(programmes: Iterable[int]) -> str:
 
 def filter_topic(name: str) -> str:
     """The topic of what a filter passes. Errors: ZadsError if the name cannot be part of a topic's."""
-    if not _FILTER_NAME.fullmatch(name):
-        raise ZadsError(
-            f"{name!r} cannot name a filter", hint="use lower case letters, digits and _, a letter first, at most 63"
-        )
+    if not re.fullmatch(FILTER_NAME, name):
+        raise ZadsError(f"{name!r} cannot name a filter", hint=f"use {FILTER_NAME_IN_WORDS}")
     return f"{_FILTER_PREFIX}{name}"
 
 

@@ -9,23 +9,26 @@ import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TopicPartition
 
 from bench.broker import Broker, await_true, running
-from zads import access, kafka
+from zads import kafka
+from zads.site.policy import SITES, Policy
+from zads.site.topics import canary_topic, fixed_topics, night_topics
 
 DAY_MS = 86_400_000
 CHECK_MS = 500
-POLICY = access.Policy.read(
+POLICY = Policy.read(
     {
-        "topics_night": {"partitions": 1, "replication_factor": 1, "min_insync_replicas": 1, "retention_days": 7},
+        "topics_night": {"partitions": 1, "replication_factor": 2, "min_insync_replicas": 1, "retention_days": 7},
         "programmes": {1: {"sites": ["origin", "public"]}},
         "users": [{"name": "alice", "site": "public", "programmes": [1]}],
+        "filter_groups": {"transients": {"workers": 1}},
         "filters": [{"name": "young", "owner": "alice", "group": "transients", "state": "active"}],
     }
 )
 TOPICS = {
     topic.name: topic
-    for site in access.SITES
-    for topic in [*access.night_topics(POLICY, site, ["20181129"]), *access.fixed_topics(POLICY, site)]
-    if topic.config["cleanup.policy"] == "delete" and topic.name != access.canary_topic(POLICY)
+    for site in SITES
+    for topic in [*night_topics(POLICY, site, ["20181129"]), *fixed_topics(POLICY, site)]
+    if topic.config["cleanup.policy"] == "delete" and topic.name != canary_topic(POLICY)
 }
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ from confluent_kafka.admin import (
 
 from kits import CopiedKit, all_there_is, environment, forget
 from local_system import ROOT, STATE, System, client
-from zads.access import Policy, User
 from zads.kit import Kit
+from zads.site.policy import Policy, User
 
 ODD = ["#a\"b'c\\d$e=f g", "ü日本\U0001f52d", "{{ x }};\"';\\n\\u0041"]
 
@@ -88,7 +89,7 @@ def odd_kit(request: pytest.FixtureRequest, system: System, kafka_home: Path, tm
 
     alter(UserScramCredentialUpsertion(user, mechanism, password.encode()))
     policy = Policy.read(system.inventory.hosts["public-1"])
-    policy = policy.model_copy(update={"users": (User(name=user, site="public", programmes=frozenset({1})),)})
+    policy = replace(policy, users=(User(name=user, site="public", programmes=frozenset({1})),))
     brokers = client("reader")["bootstrap.servers"].split(",")
     made = Kit.of(policy, user, password, brokers, (STATE / "clients/reader/ca.pem").read_text())
     copied = CopiedKit("reader", tmp_path, environment("ampel"))

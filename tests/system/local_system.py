@@ -18,9 +18,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from zads import kafka, progress
-from zads.access import Policy
 from zads.inventory import Inventory
 from zads.lab.hosts import Lab
+from zads.site.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".zads" / "local"

@@ -39,7 +39,7 @@ def settle(module: ModuleType, tmp_path: Path, clients: Path) -> Settle:
         *users: dict[str, Any], site: str = "public", check: bool = False, passwords: dict[str, str] = PASSWORDS
     ) -> dict[str, Any]:
         policy = {
-            "topics_night": {"partitions": 1, "replication_factor": 1, "min_insync_replicas": 1, "retention_days": 7},
+            "topics_night": {"partitions": 1, "replication_factor": 2, "min_insync_replicas": 1, "retention_days": 7},
             "programmes": {1: {"sites": ["origin", "public"]}},
             "users": list(users),
         }

@@ -21,10 +21,10 @@ from zads.errors import ZadsError
 from zads.filters import Columns, FilterError, UndeclaredField, View, load, recorded_night, rehearsal
 from zads.filters.alert import MissingField
 from zads.filters.counts import REMEMBERED_NIGHTS, Counts
+from zads.filters.group import Configuration
 from zads.filters.loading import builtin_names
 from zads.filters.recorded_night import RecordedAlert, sample
 from zads.filters.rehearsal_report import page as rehearsal_page
-from zads.filters.worker import Configuration
 from zads.packet import Packet
 from zads.sources.simulator import simulate
 
@@ -176,9 +176,11 @@ def test_alerts_are_counted_in_all_and_by_night():
 
 def test_a_wrong_configuration_is_refused_with_its_key(tmp_path: Path) -> None:
     path = tmp_path / "group.json"
-    path.write_text(json.dumps({"group": "a", "filters": [{"name": "asteroid", "state": "on"}]}))
-    with pytest.raises(Exception, match=r"filters\.0\.state"):
+    path.write_text(json.dumps({"group": "a-b", "filters": [{"name": "asteroid", "owner": "alice", "state": "on"}]}))
+    with pytest.raises(ZadsError) as refused:
         Configuration.read(path)
+    places = [line.removeprefix(f"{path}: ").partition(":")[0] for line in str(refused.value).splitlines()]
+    assert sorted(places) == ["filters.asteroid.group", "filters.asteroid.state", "group"]
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 
 from zads.errors import ZadsError
 from zads.filters import FilterError, load, modules, packages, rehearsal
+from zads.filters.group import Configuration
 from zads.filters.owner import Spec
 from zads.filters.recorded_night import RecordedAlert
 from zads.filters.sandbox import Sandbox
-from zads.filters.worker import Configuration
 from zads.packet import Packet
 from zads.sources.simulator import simulate
 

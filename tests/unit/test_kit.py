@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zads import kafka, kit
-from zads.access import Policy
 from zads.errors import ZadsError
 from zads.kit import Kit
+from zads.site.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "roles/access/templates/kit"
@@ -33,7 +33,7 @@ PASSWORDS = [
 
 POLICY = Policy.read(
     {
-        "topics_night": {"partitions": 1, "replication_factor": 1, "min_insync_replicas": 1, "retention_days": 7},
+        "topics_night": {"partitions": 1, "replication_factor": 2, "min_insync_replicas": 1, "retention_days": 7},
         "programmes": {1: {"sites": ["origin", "public"]}, 2: {"sites": ["origin"]}},
         "users": [
             {"name": "reader", "site": "public", "programmes": [1]},
@@ -42,6 +42,7 @@ POLICY = Policy.read(
             {"name": "partner", "site": "origin", "programmes": [2, 1]},
             {"name": "u" * 63, "site": "public", "programmes": [1]},
         ],
+        "filter_groups": {"g": {}},
         "filters": [
             {"name": "novae", "owner": "alice", "group": "g", "state": "active"},
             {"name": "tried", "owner": "alice", "group": "g", "state": "shadow"},

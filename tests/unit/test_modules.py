@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from zads.access import Topic, TopicChanges
 from zads.errors import ZadsError
+from zads.site.topics import Topic, TopicChanges
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What the modules that speak to a site's Kafka have in common.
 
 They run on the control machine with the interpreter of ansible-playbook, so that they find the package zads. Each reads
-what is there, compares it with what is wanted by a pure function of ``zads.access``, and makes the difference unless
+what is there, compares it with what is wanted by a pure function of ``zads.site``, and makes the difference unless
 Ansible only checks.
 """
 
@@ -26,9 +26,10 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from zads.access import Acl, Topic
 from zads.errors import ZadsError
 from zads.kafka import admin, read_properties
+from zads.site.access import Acl
+from zads.site.topics import Topic
 
 ANSWER = 30  # seconds that a request may take
 SPREAD = 60  # seconds until every broker knows of a new topic

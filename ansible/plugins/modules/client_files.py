@@ -18,7 +18,7 @@ options:
   site: {description: The site that they connect to, type: str, required: true, choices: [origin, public]}
   bootstrap: {description: Its brokers, type: list, elements: str, required: true}
   ca: {description: Certificate of its authority, type: path, required: true}
-  policy: {description: "topics_night, programmes, users and filters", type: dict, required: true}
+  policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
   passwords: {description: "User: password. Who has none gets no kit", type: dict, required: true}
 """
 
@@ -30,7 +30,7 @@ EXAMPLES = r"""
     site: public
     bootstrap: ["192.0.2.11:9094"]
     ca: .zads/local/secrets/public/kafka-ca.crt
-    policy: "{{ access_policy }}"
+    policy: "{{ site_policy }}"
     passwords: {reader: "{{ password }}"}
 """
 
@@ -44,9 +44,9 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.whole_file import replace
 
-from zads.access import Policy
 from zads.errors import ZadsError
 from zads.kit import File, Kit
+from zads.site.policy import Policy
 
 #: What this module has written of a kit, one a line, after the site: no other file is ever removed.
 LIST = ".files"

@@ -41,7 +41,7 @@ removed: {description: Entries removed, returned: success, type: list, elements:
 
 from ansible.module_utils.kafka_site import RESOURCES, run, shown, site_module
 
-from zads.access import Acl, acl_changes
+from zads.site.access import Acl, acl_changes
 
 OPERATIONS = (
     "read write create delete alter describe cluster_action describe_configs alter_configs idempotent_write all".split()

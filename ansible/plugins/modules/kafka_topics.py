@@ -41,8 +41,8 @@ configured: {description: Topics whose settings changed, returned: success, type
 
 from ansible.module_utils.kafka_site import run, shown, site_module
 
-from zads.access import Topic, TopicChanges, topic_changes
 from zads.errors import ZadsError
+from zads.site.topics import Topic, TopicChanges, topic_changes
 
 
 def as_text(value) -> str:

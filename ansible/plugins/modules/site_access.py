@@ -15,7 +15,7 @@ description:
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   site: {description: Which site, type: str, required: true, choices: [origin, public]}
-  policy: {description: "topics_night, programmes, users and filters", type: dict, required: true}
+  policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
   nights: {description: Nights whose topics are to be made as well (YYYYMMDD), type: list, elements: str, default: []}
 """
 
@@ -24,7 +24,7 @@ EXAMPLES = r"""
   site_access:
     client: .zads/local/clients/admin-public.properties
     site: public
-    policy: "{{ access_policy }}"
+    policy: "{{ site_policy }}"
     nights: ["20181129"]
 """
 
@@ -42,8 +42,10 @@ from dataclasses import asdict
 from ansible.module_utils.kafka_site import run, site_module
 from confluent_kafka import KafkaException
 
-from zads import access
 from zads.errors import ZadsError
+from zads.site.access import accounts, known_nights, wanted_acls
+from zads.site.policy import Policy
+from zads.site.topics import fixed_topics, night_topics
 from zads.topics import topic as topic_name
 
 
@@ -55,8 +57,8 @@ def main() -> None:
     )
     site, nights = module.params["site"], module.params["nights"]
     try:
-        policy = access.Policy.read(module.params["policy"])
-        topics = access.fixed_topics(policy, site) + access.night_topics(policy, site, nights)
+        policy = Policy.read(module.params["policy"])
+        topics = fixed_topics(policy, site) + night_topics(policy, site, nights)
     except ZadsError as error:
         module.fail_json(msg=str(error))
 
@@ -75,13 +77,13 @@ def main() -> None:
                 "nights": [],
                 "night_topics": [],
             }
-        known = access.known_nights(policy, site, present, nights)
-        acls = [asdict(acl) for acl in access.wanted_acls(policy, site, known)]
+        known = known_nights(policy, site, present, nights)
+        acls = [asdict(acl) for acl in wanted_acls(policy, site, known)]
         return {
             "changed": False,
             "reachable": True,
             "topics": [asdict(topic) for topic in topics],
-            "accounts": access.accounts(policy, site),
+            "accounts": accounts(policy, site),
             "acls": [
                 {key: acl[key] for key in ("principal", "resource", "name", "pattern", "operation")} for acl in acls
             ],

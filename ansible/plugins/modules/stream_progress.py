@@ -11,7 +11,7 @@ description: Runs on the control machine and changes nothing. See zads.progress.
 options:
   origin: {description: Properties file of origin's administrator, type: path, required: true}
   public: {description: Properties file of the public site's administrator, type: path, required: true}
-  policy: {description: "topics_night, programmes, users and filters", type: dict, required: true}
+  policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
 """
 
 EXAMPLES = r"""
@@ -19,7 +19,7 @@ EXAMPLES = r"""
   stream_progress:
     origin: .zads/local/clients/admin-origin.properties
     public: .zads/local/clients/admin-public.properties
-    policy: "{{ policy }}"
+    policy: "{{ site_policy }}"
 """
 
 RETURN = r"""
@@ -28,8 +28,9 @@ problems: {description: What is behind and what to do, returned: always, type: l
 
 from ansible.module_utils.basic import AnsibleModule
 
-from zads import access, kafka, progress
+from zads import kafka, progress
 from zads.errors import ZadsError
+from zads.site.policy import SITES, Policy
 
 
 def main() -> None:
@@ -43,8 +44,8 @@ def main() -> None:
     )
     params = module.params
     try:
-        sites = [{**kafka.read_properties(params[site]), "log_level": "0"} for site in access.SITES]
-        problems = progress.problems(sites[0], sites[1], access.Policy.read(params["policy"]))
+        sites = [{**kafka.read_properties(params[site]), "log_level": "0"} for site in SITES]
+        problems = progress.problems(sites[0], sites[1], Policy.read(params["policy"]))
     except ZadsError as error:
         problems = [str(error)]
     module.exit_json(changed=False, problems=problems)

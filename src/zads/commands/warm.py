@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from zads import access, kafka, warmup
+from zads import kafka, warmup
 from zads.inventory import Inventory, repository
+from zads.site.policy import SITES, Policy
+from zads.site.topics import canary_topic
 
 app = typer.Typer()
 
@@ -34,14 +36,14 @@ def warm(
     Example: zads warm --env local --until-seconds 0.5
     """
     inventory = Inventory.load(env, repository())
-    topic = access.canary_topic(access.Policy.read(next(iter(inventory.hosts.values()))))
+    topic = canary_topic(Policy.read(next(iter(inventory.hosts.values()))))
     if topic is None:
         typer.echo(f"the data policy of {env} puts nothing on the public site: there is nothing to warm")
         return
     if seconds is None:
         seconds = float(inventory.common("night_warm_seconds", warmup.LIMIT_SECONDS))
     clients = inventory.state / "clients"
-    origin, public = (kafka.read_properties(clients / f"admin-{site}.properties") for site in access.SITES)
+    origin, public = (kafka.read_properties(clients / f"admin-{site}.properties") for site in SITES)
     measured = warmup.warm(
         origin,
         public,

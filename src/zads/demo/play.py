@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
-from zads import access, audit, warmup
+from zads import audit, warmup
 from zads.demo.arrival import Arrival, too_few
 from zads.demo.night import Night
 from zads.demo.sites import Sites
@@ -16,6 +16,7 @@ from zads.demo.spool import Spool
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.liveview import Hop, LiveView
+from zads.site.topics import canary_topic
 from zads.subscriber import Subscriber, percentiles
 
 #: Seconds after the last visit within which the night must be at every hop; a machine may be lost in between.
@@ -86,7 +87,7 @@ class Play:
 
     def _warm(self, seconds: float, new_topics: bool) -> None:
         """Send canaries until fresh processes are quick and new topics are mirrored; none if ``seconds`` is 0."""
-        topic = access.canary_topic(self.sites.policy)
+        topic = canary_topic(self.sites.policy)
         if seconds > 0 and topic is not None:
             self._say(f"warming up with canaries until 99 % are read within {warmup.UNTIL_SECONDS:g} s")
             at_least = warmup.NEW_TOPICS_SECONDS if new_topics else 0.0

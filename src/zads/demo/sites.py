@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zads import access, audit, kafka, principals, topics
+from zads import audit, kafka, principals, topics
 from zads.demo.night import Night
 from zads.errors import ZadsError
 from zads.filters import progress
 from zads.inventory import Inventory
+from zads.site.policy import Policy
 
 #: (site, topic, partition)
 Place = tuple[str, str, int]
@@ -23,7 +24,7 @@ class Sites:
     """
 
     def __init__(self, inventory: Inventory, night: Night) -> None:
-        self.policy = access.Policy.read(next(iter(inventory.hosts.values())))
+        self.policy = Policy.read(next(iter(inventory.hosts.values())))
         clients = inventory.state / "clients"
         self.origin = kafka.read_properties(clients / "admin-origin.properties")
         self.public = kafka.read_properties(clients / "admin-public.properties")

@@ -23,21 +23,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zads import kafka, metrics, principals, topics, wholefile
 from zads.errors import ZadsError
 from zads.filters import fence
 from zads.filters.counts import Counts, Stopped, restore
+from zads.filters.group import Configuration
 from zads.filters.launcher import Nursery
-from zads.filters.owner import MEMORY_BYTES, Spec
 from zads.filters.sandbox import Sandbox
 from zads.filters.watchdog import Watchdog
 from zads.packet import Packet, PacketError
+from zads.site import policy
 
 TRANSACTION_MS = 10_000
 STUCK_SECONDS = (
@@ -61,58 +61,6 @@ _END = (
 
 _log = structlog.get_logger()
 Header = tuple[str, str | bytes | None]
-
-
-class Entry(BaseModel):
-    """One filter of the group, as the inventory has it."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    file: str = ""
-    owner: str = ""
-    group: str = ""
-    state: Literal["active", "shadow", "off"] = "active"
-    cap: int | None = Field(default=None, ge=1)
-    programmes: list[int] | None = None
-    data: list[str] = []
-    modules: list[str] = []
-    description: str = ""
-
-
-class Configuration(BaseModel):
-    """A group's file: which filters, of which programmes."""
-
-    model_config = ConfigDict(extra="forbid")
-    group: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
-    programmes: list[int] = [1]
-    filters: list[Entry] = []
-    memory_mb: int = Field(default=MEMORY_BYTES // 1_000_000, ge=64)
-
-    @classmethod
-    def read(cls, path: Path) -> Configuration:
-        """The configuration in a JSON file. Raises ZadsError naming the file and the key."""
-        try:
-            return cls.model_validate_json(wholefile.read(path))
-        except OSError as error:
-            raise ZadsError(f"cannot read the group's configuration {path}: {error.strerror}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise ZadsError(f"{path}: {where}: {first['msg']}") from error
-
-    def specs(self, directory: Path) -> list[Spec]:
-        """Where each filter is: a file beside the configuration, else a built-in one."""
-        return [
-            Spec(entry.name, _place(entry, directory), entry.owner) for entry in self.filters if entry.state != "off"
-        ]
-
-
-def _place(entry: Entry, directory: Path) -> str:
-    named, colon, kind = (entry.file or f"{entry.name}.py").partition(":")
-    file = directory / named
-    if file.is_file():
-        return f"{file}{colon}{kind}"
-    return f"{Path(named).stem}{colon}{kind}"
 
 
 @dataclass(frozen=True)
@@ -183,12 +131,10 @@ class Lineup:
             if declared.error:
                 _log.error("filter cannot be loaded", filter=name, reason=declared.error)
 
-    def _programmes(self, entry: Entry) -> frozenset[int]:
+    def _programmes(self, entry: policy.Filter) -> frozenset[int]:
         declared = self.sandbox.declared[entry.name]
-        wanted = frozenset([1] if declared.error else declared.programmes)
-        if entry.programmes is not None:
-            wanted &= frozenset(entry.programmes)
-        return wanted & frozenset(self.config.programmes)
+        wanted = frozenset([1] if declared.error else declared.programmes) & self.config.programmes
+        return wanted if entry.programmes is None else wanted & entry.programmes
 
     def eligible(self, batch: Sequence[Taken]) -> dict[str, list[int]]:
         """Which alerts of a batch each filter may see; filters of the same programmes have the very same list."""

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zads import access, audit, topics
+from zads import audit, topics
 from zads.alert_card import OBJECT_PAGE
 from zads.demo.night import Night
 from zads.filters.progress import COUNTED
 from zads.inventory import Inventory
+from zads.site.policy import Policy
 
 #: Seconds within which 99 % of the alerts are to be read, when visits come at the telescope's pace (docs/bench.md).
 TARGET_SECONDS = 2.0
@@ -71,7 +72,7 @@ def figures(
     }
 
 
-def filter_rows(policy: access.Policy, counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, Any]]:
+def filter_rows(policy: Policy, counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, Any]]:
     """What each filter that is not off did (`progress.counts`), with its state and owner."""
     nothing = dict.fromkeys(COUNTED, 0)
     return {

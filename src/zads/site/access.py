@@ -1,0 +1,179 @@
+"""The accounts and grants that a site must have, and what differs from the grants that it has.
+
+Brokers deny whatever is not granted. A grant on a night names one topic: the programme stands after the date in a
+topic's name, so that a prefix would open every programme of the night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from zads import principals, topics
+from zads.site.policy import Policy, Site, User
+from zads.site.topics import canary_topic
+
+# MirrorMaker's topics for the flow origin -> public; the first one's name goes on with a hash of its settings.
+_CONNECT_CONFIGS = "mm2-configs.origin."
+_CONNECT_TOPICS = ("mm2-offsets.origin.internal", "mm2-status.origin.internal")
+
+
+def accounts(policy: Policy, site: Site) -> list[str]:
+    """Everybody who has a password at a site: its users, and the programs that work there."""
+    people = [user.name for user in policy.users if user.site == site]
+    if site == "origin":
+        return sorted([*people, principals.PRODUCER, principals.MIRROR])
+    return sorted([*people, principals.MIRROR, *map(principals.filters, policy.groups())])
+
+
+@dataclass(frozen=True, order=True)
+class Acl:
+    """One access control entry in the words of ``kafka-acls``; only present ones can be other than allow from ``*``."""
+
+    principal: str
+    resource: str
+    name: str
+    pattern: str
+    operation: str
+    permission: str = "allow"
+    host: str = "*"
+
+    def __str__(self) -> str:
+        name = f"{self.name}*" if self.pattern == "prefixed" else self.name
+        where = "" if self.host == "*" else f" from {self.host}"
+        return f"{self.permission} {self.principal} {self.operation} {self.resource} {name}{where}"
+
+
+@dataclass(frozen=True)
+class AclChanges:
+    """Grants to add and to remove."""
+
+    add: list[Acl]
+    remove: list[Acl]
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.remove)
+
+
+def acl_changes(wanted: Collection[Acl], present: Collection[Acl]) -> AclChanges:
+    """The wanted grants are the whole truth: all others go."""
+    return AclChanges(sorted(set(wanted) - set(present)), sorted(set(present) - set(wanted)))
+
+
+def known_nights(
+    policy: Policy, site: Site, present: Iterable[str], nights: Iterable[str] = ()
+) -> list[tuple[str, int]]:
+    """(night, programme) of every topic that grants at a site may name.
+
+    ``present``: names of the cluster's topics; ``nights``: those that are being made. A programme that the policy does
+    not put at the site is left out even where its topic exists: grants on it are withdrawn.
+    """
+    allowed = policy.allowed(site)
+    asked = {(topics.check_night(night), programme) for night in nights for programme in allowed}
+    canaries = {parts} if (name := canary_topic(policy)) and (parts := topics.parse(name)) else set()
+    there = {parts for name in present if (parts := topics.parse(name)) and parts[1] in allowed}
+    return sorted({pair for pair in asked | there if pair[0] != topics.CANARY_NIGHT} | canaries)
+
+
+def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]]) -> list[Acl]:
+    """Every grant of a site, for the (night, programme) pairs of :func:`known_nights`."""
+    grants = _Grants(nights)
+    for user in policy.users:
+        if user.site == site:
+            _grant_user(grants, policy, user)
+    if site == "origin":
+        _grant_producer(grants)
+        _grant_mirror_at_origin(grants, policy)
+    else:
+        _grant_mirror_at_public(grants, policy)
+        for group in policy.groups():
+            _grant_filters(grants, policy, group)
+    return sorted(grants.acls)
+
+
+class _Grants:
+    """Grants being written down."""
+
+    def __init__(self, nights: Collection[tuple[str, int]]) -> None:
+        self.acls: set[Acl] = set()
+        self._nights = nights
+
+    def allow(self, user: str, operations: str, resource: str, name: str, *, prefix: bool = False) -> None:
+        """Allow a user some operations (their names, separated by spaces) on one resource or on a prefix of names."""
+        pattern = "prefixed" if prefix else "literal"
+        self.acls |= {Acl(f"User:{user}", resource, name, pattern, operation) for operation in operations.split()}
+
+    def nights(self, user: str, operations: str, programmes: Collection[int]) -> None:
+        """Allow a user some operations on the topics of these programmes, night by night.
+
+        Only the mirror has a right on the canaries': whoever reads every night by a pattern does not see them.
+        """
+        for night, programme in self._nights:
+            if programme in programmes and (night != topics.CANARY_NIGHT or user == principals.MIRROR):
+                self.allow(user, operations, "topic", topics.topic(night, programme))
+
+    def transactions(self, user: str) -> None:
+        """A program's transactional producers: ``ACCOUNT.WHICH``."""
+        self.allow(user, "write", "transactional_id", f"{user}.", prefix=True)
+
+
+# Kafka's own rule: who may read or write may describe, who may write in a transaction needs no right to be idempotent.
+
+
+def _grant_user(grants: _Grants, policy: Policy, user: User) -> None:
+    # Many clients ask for a topic's settings before they read it.
+    grants.nights(user.name, "read describe_configs", user.programmes)
+    for entry in policy.filters:
+        if entry.owner == user.name:
+            grants.allow(user.name, "read describe_configs", "topic", topics.filter_topic(entry.name))
+    # Their consumer groups: the one named as they are, and all that begin with their name and a hyphen.
+    grants.allow(user.name, "read delete", "group", user.name)
+    grants.allow(user.name, "read delete", "group", f"{user.name}-", prefix=True)
+
+
+def _grant_producer(grants: _Grants) -> None:
+    grants.nights(principals.PRODUCER, "write", topics.PROGRAMMES)
+    grants.allow(principals.PRODUCER, "write", "topic", topics.REJECTED)
+    # It reads its ledger back to know what it has acknowledged, and commits no offset.
+    grants.allow(principals.PRODUCER, "read write", "topic", topics.LEDGER)
+    grants.allow(principals.PRODUCER, "describe", "group", principals.LEDGER_GROUP)
+    grants.transactions(principals.PRODUCER)
+
+
+def _grant_mirror_at_origin(grants: _Grants, policy: Policy) -> None:
+    # What it may not describe it does not see: topics of other programmes do not exist for it.
+    grants.nights(principals.MIRROR, "read", policy.allowed("public"))
+
+
+def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
+    """What MirrorMaker 2 asks of its target with exactly-once on.
+
+    Source: KIP-618 (transactional ids, the group) and the Kafka documentation's list of what a Connect worker needs
+    (its group, and three internal topics that it creates and whose cleanup policy it checks). Nights' topics are made
+    by the deployment, so that it needs no create on them, and their settings are not its concern.
+    """
+    grants.nights(principals.MIRROR, "write", policy.allowed("public"))
+    internal = "create read write describe_configs"
+    grants.allow(principals.MIRROR, internal, "topic", _CONNECT_CONFIGS, prefix=True)
+    for name in _CONNECT_TOPICS:
+        grants.allow(principals.MIRROR, internal, "topic", name)
+    grants.allow(principals.MIRROR, "read", "group", principals.MIRROR)
+    # The worker's own id, and one of each task: GROUP-CONNECTOR-TASK.
+    grants.allow(principals.MIRROR, "write", "transactional_id", f"connect-cluster-{principals.MIRROR}")
+    grants.allow(principals.MIRROR, "write", "transactional_id", f"{principals.MIRROR}-", prefix=True)
+
+
+def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
+    user = principals.filters(group)
+    running = [entry for entry in policy.filters if entry.group == group and entry.state != "off"]
+    programmes = frozenset[int]().union(*(policy.reads(entry) for entry in running))
+    grants.nights(user, "read", programmes)
+    for entry in running:
+        # A filter in shadow runs and is counted: the broker, too, sees to it that it publishes nothing.
+        if entry.state == "active":
+            grants.allow(user, "write", "topic", topics.filter_topic(entry.name))
+    grants.allow(user, "write", "topic", topics.REJECTED)
+    # A worker goes on from the counts that its predecessor left.
+    grants.allow(user, "read write", "topic", topics.FILTER_COUNTS)
+    grants.allow(user, "read", "group", user)
+    grants.transactions(user)

@@ -1,0 +1,305 @@
+"""The inventory's data about topics and access, and the only rules that decide whether they can be used.
+
+The first play of a deployment, the modules that make topics, accounts and grants, the filter workers and the commands
+read these data here. All problems are found at once. Each names the file, the variable and what to write instead.
+A reference to an entry that is itself wrong is not a second problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from zads import topics
+from zads.errors import ZadsError
+
+Site = Literal["origin", "public"]
+SITES: tuple[Site, ...] = ("origin", "public")
+
+#: A user's name begins the names of their consumer groups.
+USER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*([_-][a-z0-9]+)*\Z"
+USER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single - or _, a letter first"
+#: A group's name ends the name of its account, and is part of its units' names.
+GROUP_NAME = r"\A(?=.{1,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
+GROUP_NAME_IN_WORDS = "1 to 63 small letters and digits, joined by single _, a letter first"
+
+#: The file of ``group_vars/all`` that holds a variable by the convention of every inventory.
+_FILES = {"users": "users.yml", "filters": "filters.yml", "filter_groups": "filters.yml"}
+_OTHERS = "main.yml"
+
+
+class Entry(BaseModel):
+    """Something that people write. The description of a field says what may be written there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, regex_engine="python-re", allow_inf_nan=False)
+
+
+_Entry = TypeVar("_Entry", bound=Entry)
+_Key = TypeVar("_Key")
+
+
+class NightTopics(Entry):
+    """How every night's topics are kept; the other topics take their replication from here."""
+
+    partitions: int = Field(ge=1, le=1000, description="a number from 1 to 1000")
+    replication_factor: int = Field(ge=2, description="a number of replicas, 2 or more")
+    min_insync_replicas: int = Field(ge=1, description="a number of replicas, 1 or more")
+    retention_days: float = Field(gt=0, description="a number of days above 0")
+
+
+class Programme(Entry):
+    """One of the survey's programmes: the sites where its alerts may be."""
+
+    sites: frozenset[Site] = Field(description="[origin] or [origin, public]")
+
+
+class User(Entry):
+    """A person or partner who connects to one site and reads these programmes there."""
+
+    name: str = Field(pattern=USER_NAME, description=USER_NAME_IN_WORDS)
+    site: Site = Field(description="origin or public")
+    programmes: frozenset[int] = Field(default=frozenset(), description="a list of programmes' numbers, such as [1]")
+
+
+class Filter(Entry):
+    """A filter: whose it is, what it reads, and where its code is."""
+
+    name: str = Field(pattern=topics.FILTER_NAME, description=topics.FILTER_NAME_IN_WORDS)
+    owner: str = Field(description="the name of a user of the public site")
+    group: str = Field(description="a group that filter_groups names")
+    state: Literal["shadow", "active", "off"] = Field(
+        description='shadow, active or "off", in quotes since YAML reads the bare word off as false'
+    )
+    cap: int | None = Field(default=None, ge=1, description="the most alerts of an exposure, 1 or more")
+    programmes: frozenset[int] | None = Field(default=None, description="a list of programmes' numbers, such as [1]")
+    file: str = Field(default="", description="FILE.py or FILE.py:CLASS")
+    modules: tuple[str, ...] = Field(default=(), description="a list of the modules that it imports, such as [NEAR.py]")
+    data: tuple[str, ...] = Field(default=(), description="a list of the files that it reads, such as [STARS.csv]")
+    description: str = Field(default="", description="a text")
+
+    @property
+    def code(self) -> str:
+        """The name of the file that its code is in."""
+        return self.file.partition(":")[0] or f"{self.name}.py"
+
+
+class FilterGroup(Entry):
+    """Filters that run together, in this many workers."""
+
+    workers: int = Field(default=1, ge=0, description="a number of workers, such as 1")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A variable, with the path of the wrong part of it, and what is wrong and can be written instead."""
+
+    variable: str
+    reason: str
+
+    @property
+    def file(self) -> str:
+        """Where the variable stands, below the inventory's directory."""
+        return f"group_vars/all/{_FILES.get(self.variable.partition('.')[0].partition('[')[0], _OTHERS)}"
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.variable}: {self.reason}"
+
+
+class PolicyError(ZadsError):
+    """Data that cannot be used: ``problems`` has all of them, the message a line for each."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The data, checked. Read them with :meth:`read`."""
+
+    topics_night: NightTopics
+    programmes: Mapping[int, Programme]
+    users: tuple[User, ...]
+    filters: tuple[Filter, ...]
+    filter_groups: Mapping[str, FilterGroup]
+
+    @classmethod
+    def read(cls, variables: Mapping[str, Any]) -> Policy:
+        """Check the variables of an inventory; others than ours are passed over. Raises PolicyError."""
+        found: list[Problem] = []
+        kept = checked(NightTopics, "topics_night", variables.get("topics_night"), found)
+        programmes = _programmes(variables.get("programmes"), found)
+        groups = _groups(variables.get("filter_groups"), found)
+        users = named(User, "users", variables.get("users"), found)
+        filters = named(Filter, "filters", variables.get("filters"), found)
+        found += _wrong_topics(kept)
+        found += _wrong_programmes(programmes)
+        found += _wrong_users(users, programmes)
+        found += _wrong_filters(filters, dict(users), programmes, groups)
+        if found or kept is None:
+            raise PolicyError(found)
+        return cls(kept, _sound(programmes), _values(users), _values(filters), _sound(groups))
+
+    def allowed(self, site: Site) -> frozenset[int]:
+        """The programmes whose alerts may be at a site."""
+        return frozenset(number for number, programme in self.programmes.items() if site in programme.sites)
+
+    def reads(self, entry: Filter) -> frozenset[int]:
+        """The programmes that a filter reads: those it names, else all of the public site."""
+        return self.allowed("public") if entry.programmes is None else entry.programmes
+
+    def groups(self) -> list[str]:
+        """The groups that have a filter to run."""
+        return sorted({entry.group for entry in self.filters if entry.state != "off"})
+
+
+def checked(kind: type[_Entry], place: str, data: Any, found: list[Problem]) -> _Entry | None:
+    """The entry that data describe; or None, and what is wrong with it is added to what was found."""
+    try:
+        return kind.model_validate({} if data is None else data)
+    except ValidationError as error:
+        paths = [[str(part) for part in one["loc"]] for one in error.errors()]
+        # One line is enough for a list with several wrong elements.
+        found += dict.fromkeys(_problem(kind, place, data, path) for path in paths)
+        return None
+
+
+def named(kind: type[_Entry], variable: str, data: Any, found: list[Problem]) -> list[tuple[str, _Entry | None]]:
+    """Every entry of a list, by its name; None for one that is wrong. Names that stand twice are problems, too."""
+    if not isinstance(data, list | tuple | None):
+        found.append(Problem(variable, f"{data!r} cannot be used: write a list of entries, each with a name"))
+        return []
+    entries = []
+    for number, one in enumerate(data or ()):
+        name = one.get("name") if isinstance(one, Mapping) else None
+        place = f"{variable}.{name}" if isinstance(name, str) and name.isprintable() else f"{variable}[{number}]"
+        entries.append(("" if name is None else str(name), checked(kind, place, one, found)))
+    names = [name for name, _ in entries if name]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    found += [Problem(f"{variable}.{name}", "is there twice: give one of them another name") for name in twice]
+    return entries
+
+
+def _problem(kind: type[Entry], place: str, data: Any, path: list[str]) -> Problem:
+    fields = kind.model_fields
+    if not path:
+        return Problem(place, f"{data!r} cannot be used: write {{{': …, '.join(fields)}: …}}")
+    key = path[0]
+    variable = f"{place}.{key}" if place else key
+    if key not in fields:
+        return Problem(variable, f"means nothing here: write one of {', '.join(fields)}")
+    wanted = f"write {fields[key].description}"
+    if not isinstance(data, Mapping) or key not in data:
+        return Problem(variable, f"is missing: {wanted}")
+    return Problem(variable, f"{data[key]!r} cannot be used: {wanted}")
+
+
+def _keyed(variable: str, data: Any, form: str, found: list[Problem]) -> Mapping[Any, Any]:
+    if data is None or isinstance(data, Mapping):
+        return data or {}
+    found.append(Problem(variable, f"{data!r} cannot be used: write {form}"))
+    return {}
+
+
+def _programmes(data: Any, found: list[Problem]) -> dict[int, Programme | None]:
+    programmes: dict[int, Programme | None] = {}
+    numbers = {str(number): number for number in topics.PROGRAMMES}
+    for key, one in _keyed("programmes", data, "a line NUMBER: {sites: […]} for each", found).items():
+        place = f"programmes.{key}"
+        if str(key) not in numbers:
+            found.append(Problem(place, f"is not a programme: write one of {', '.join(numbers)}"))
+        else:
+            programmes[numbers[str(key)]] = checked(Programme, place, one, found)
+    if not data:
+        found.append(Problem("programmes", "is empty, and no topic would be made: write 1: {sites: [origin, public]}"))
+    return programmes
+
+
+def _groups(data: Any, found: list[Problem]) -> dict[str, FilterGroup | None]:
+    groups: dict[str, FilterGroup | None] = {}
+    for key, one in _keyed("filter_groups", data, "a line NAME: {workers: NUMBER} for each", found).items():
+        name, place = str(key), f"filter_groups.{key}"
+        groups[name] = checked(FilterGroup, place, one, found)
+        if not re.fullmatch(GROUP_NAME, name):
+            found.append(Problem(place, f"cannot be a name: write {GROUP_NAME_IN_WORDS}"))
+    return groups
+
+
+def _wrong_topics(kept: NightTopics | None) -> Iterator[Problem]:
+    if kept is not None and kept.min_insync_replicas >= kept.replication_factor:
+        yield Problem(
+            "topics_night.min_insync_replicas",
+            f"{kept.min_insync_replicas} replicas must have a record, and there are {kept.replication_factor}, so that "
+            "no broker could ever be restarted: write less than replication_factor",
+        )
+
+
+def _wrong_programmes(programmes: Mapping[int, Programme | None]) -> Iterator[Problem]:
+    for number, programme in programmes.items():
+        if programme is not None and "origin" not in programme.sites:
+            yield Problem(
+                f"programmes.{number}.sites", "does not name origin, where every alert begins: write [origin, …]"
+            )
+
+
+def _wrong_users(
+    users: Iterable[tuple[str, User | None]], programmes: Mapping[int, Programme | None]
+) -> Iterator[Problem]:
+    sound = _values(users)
+    for user in sound:
+        if user.name.partition("-")[0] == "admin":
+            yield Problem(
+                f"users.{user.name}.name", "is a name of the operators, whose files are admin-SITE: write another name"
+            )
+        yield from _forbidden(f"users.{user.name}.programmes", user.programmes, user.site, programmes)
+        # Consumer groups are a user's who has their name, or begin with their name and a hyphen.
+        for other in sound:
+            if other.name.startswith(f"{user.name}-"):
+                yield Problem(
+                    f"users.{other.name}.name",
+                    f"is also a consumer group of {user.name}, who has all that begin with {user.name}-: "
+                    "write another name for one of them",
+                )
+
+
+def _wrong_filters(
+    filters: Iterable[tuple[str, Filter | None]],
+    owners: Mapping[str, User | None],
+    programmes: Mapping[int, Programme | None],
+    groups: Mapping[str, FilterGroup | None],
+) -> Iterator[Problem]:
+    for one in _values(filters):
+        place = f"filters.{one.name}"
+        owner = owners.get(one.owner)
+        if one.owner not in owners or (owner is not None and owner.site != "public"):
+            yield Problem(f"{place}.owner", f"{one.owner!r} is not a user of the public site: write the name of one")
+        if one.group not in groups:
+            yield Problem(
+                f"{place}.group",
+                f"{one.group!r} is not in filter_groups: write {' or '.join(groups) or 'it there'}, or add it there",
+            )
+        yield from _forbidden(f"{place}.programmes", one.programmes or (), "public", programmes)
+
+
+def _forbidden(
+    place: str, wanted: Iterable[int], site: Site, programmes: Mapping[int, Programme | None]
+) -> Iterator[Problem]:
+    """Programmes that somebody is to read at a site where the data policy does not allow them."""
+    allowed = [number for number, one in programmes.items() if one is None or site in one.sites]
+    for number in sorted(set(wanted) - set(allowed)):
+        yield Problem(
+            place,
+            f"programme {number} is not allowed at {site}: write only {sorted(allowed)}, or change programmes.{number}",
+        )
+
+
+def _values(entries: Iterable[tuple[str, _Entry | None]]) -> tuple[_Entry, ...]:
+    return tuple(entry for _, entry in entries if entry is not None)
+
+
+def _sound(entries: Mapping[_Key, _Entry | None]) -> dict[_Key, _Entry]:
+    return {key: entry for key, entry in entries.items() if entry is not None}
