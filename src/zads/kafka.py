@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _Client = TypeVar("_Client")
 
 NEW_TOPIC_SECONDS = 10.0  # within which the brokers of a site have learnt of a new topic, and of the right to it
-MESSAGE_MAX_BYTES = 4_194_304  # what the brokers accept: the largest packet (4 MB) with its key and headers
+#: The largest record, for brokers, topics, the mirror and clients alike. An alert is 30 to 70 KB; packets with a long
+#: history (packet.MAX_BYTES), their keys and headers need the rest.
+MESSAGE_MAX_BYTES = 4_194_304
 TRANSACTION_TIMEOUT_MS = 60_000  # after which the coordinator aborts what a dead producer left open
 
 CLIENT = {

@@ -105,6 +105,12 @@ def pattern(programmes: Iterable[int]) -> str:
     return rf"^{SURVEY}_20(0[1-9]|[1-9][0-9])[0-9]{{4}}_programid({choice})$"
 
 
+def mirrored(programmes: Iterable[int]) -> str:
+    """A regular expression (Java's, of a whole name) for every night's topics of some programmes, and the canaries'."""
+    choice = "|".join(str(programme) for programme in sorted(programmes))
+    return f"{SURVEY}_{_NIGHT}_programid({choice})"
+
+
 def filter_topic(name: str) -> str:
     """The topic of what a filter passes. Errors: ZadsError if the name cannot be part of a topic's."""
     if not re.fullmatch(FILTER_NAME, name):

@@ -32,7 +32,7 @@ def plugin() -> ModuleType:
     return module
 
 
-BOUNDS: dict[str, int] = plugin().broker_bounds(HEAP, kafka.MESSAGE_MAX_BYTES)
+BOUNDS: dict[str, int] = plugin().broker_bounds(HEAP)
 SETTINGS = {
     "socket.request.max.bytes": BOUNDS["request"],
     "queued.max.request.bytes": BOUNDS["queued"],

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 MIB = 1 << 20
-MESSAGE = 4 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def bounds(plugin):
     ],
 )
 def test_the_bounds_of_the_inventories_heaps(bounds, heap, queued, address, clients):
-    assert bounds.broker_bounds(heap, MESSAGE) == {
+    assert bounds.broker_bounds(heap) == {
         "request": 5 * MIB, "queued": queued * MIB, "address": address, "clients": clients, "brokers": 256
     }  # fmt: skip
 
@@ -40,12 +39,6 @@ def test_no_address_takes_all_and_all_together_leave_the_broker_its_heap(bounds,
     assert found["queued"] + found["request"] <= heap / 2
 
 
-def test_the_largest_packet_fits_into_a_request():
-    from zads import kafka
-
-    assert kafka.MESSAGE_MAX_BYTES == MESSAGE
-
-
 def test_a_member_takes_more_connections_than_its_brokers_have(bounds):
     assert bounds.member_connections("96m") == 192
     assert bounds.member_connections("1g") == 2048
@@ -55,7 +48,7 @@ def test_a_member_takes_more_connections_than_its_brokers_have(bounds):
 @pytest.mark.parametrize("heap", ["", "m", "4 g", "-1g", "0m", "1.5g", "much"])
 def test_what_is_no_size_is_refused(bounds, heap):
     with pytest.raises(ValueError, match="no size"):
-        bounds.broker_bounds(heap, MESSAGE)
+        bounds.broker_bounds(heap)
 
 
 def test_own_hosts_are_known_by_their_literal_addresses_only(bounds):

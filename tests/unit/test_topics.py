@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
@@ -45,6 +47,14 @@ def test_a_pattern_matches_its_programmes_alone() -> None:
     assert not pattern.search(topics.topic(topics.CANARY_NIGHT, 1))
     for other in ("ztf_20181129_programid3", "ztf_20181129_programid12", "xztf_20181129_programid1", "ztf_filter_a"):
         assert not pattern.search(other)
+
+
+def test_the_mirror_takes_the_programmes_of_the_policy_with_the_canaries(plugin: Callable[[str], ModuleType]) -> None:
+    programmes = {"1": {"sites": ["origin", "public"]}, "2": {"sites": ["origin"]}, 3: {"sites": ["public", "origin"]}}
+    taken = re.compile(plugin("filter/names.py").mirrored_topics(programmes))
+    nights = ("20181129", topics.CANARY_NIGHT)
+    assert [n for night in nights for n in topics.PROGRAMMES if taken.fullmatch(topics.topic(night, n))] == [1, 3, 1, 3]
+    assert not taken.fullmatch(topics.filter_topic("asteroid"))
 
 
 @pytest.mark.parametrize("text", ["2018112", "20181329", "tonight", "2018-11-29", "", "２０１８１１２９"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import yaml
+
 DOCUMENTATION = """
 name: bootstrap
 short_description: Addresses of brokers, as clients take them
@@ -19,12 +23,14 @@ RETURN = """
 _value: {description: "ADDRESS:PORT of each", type: list, elements: str}
 """
 
-PORTS = {"brokers": 9093, "clients": 9094}  # the role kafka's defaults
+# A host's variables are without the role's defaults as long as another host's play reads them.
+KAFKA = yaml.safe_load((Path(__file__).resolve().parents[3] / "roles/kafka/defaults/main.yml").read_text())
 
 
 def bootstrap(hosts, listener="clients"):
     """``ADDRESS:PORT`` of each host's listener."""
-    return [f"{bracketed(address(host))}:{host.get(f'kafka_{listener}_port', PORTS[listener])}" for host in hosts]
+    port = f"kafka_{listener}_port"
+    return [f"{bracketed(address(host))}:{host.get(port, KAFKA[port])}" for host in hosts]
 
 
 def bracketed(name):

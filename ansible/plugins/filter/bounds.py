@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
+from zads.kafka import MESSAGE_MAX_BYTES
+
 DOCUMENTATION = """
 name: broker_bounds
 short_description: What connections and requests a broker's heap can bear
@@ -16,11 +18,10 @@ description:
     eighth of the heap, and C(brokers) at that for brokers, which has its own network threads.
 options:
   _input: {description: "The heap as Java reads it, e.g. 4g", type: str, required: true}
-  message: {description: Largest message in bytes, type: int, required: true}
 """
 
 EXAMPLES = """
-bounds: "{{ '4g' | broker_bounds(4194304) }}"
+bounds: "{{ '4g' | broker_bounds }}"
 members: "{{ '512m' | member_connections }}"
 own: "{{ groups['all'] | map('extract', hostvars) | own_addresses }}"
 """
@@ -45,8 +46,8 @@ def size(text):
     return int(number) * unit
 
 
-def broker_bounds(heap, message):
-    """The bounds of a broker with this heap, for messages of at most so many bytes."""
+def broker_bounds(heap, message=MESSAGE_MAX_BYTES):
+    """The bounds of a broker with this heap, for messages of this size in bytes at most."""
     memory, request = size(heap), int(message) + REQUEST_ROOM
     queued = max(memory // 4, 4 * request)
     clients = max(memory // 8 // CONNECTION, 64)

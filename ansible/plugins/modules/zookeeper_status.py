@@ -18,7 +18,7 @@ options:
     required: true
   host: {description: Address of this member, type: str, required: true}
   members: {description: Addresses of all members, type: list, elements: str, required: true}
-  port: {description: Port of the secure client listener, type: int, default: 2182}
+  port: {description: Port of the secure client listener, type: int, required: true}
   certificate: {description: PEM file with key and certificate, type: path, required: true}
   authority: {description: PEM file of the ensemble's authority, type: path, required: true}
   defer_leader: {description: Answer RV(deferred) when this member leads, type: bool, default: false}
@@ -31,6 +31,7 @@ EXAMPLES = r"""
     state: serving
     host: 192.0.2.1
     members: [192.0.2.1, 192.0.2.2, 192.0.2.3]
+    port: 2182
     certificate: /etc/zookeeper/tls/keystore.pem
     authority: /etc/zookeeper/tls/ca.pem
 """
@@ -85,7 +86,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["serving", "may_stop"], "required": True},
             "host": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str", "required": True},
-            "port": {"type": "int", "default": 2182},
+            "port": {"type": "int", "required": True},
             "certificate": {"type": "path", "required": True},
             "authority": {"type": "path", "required": True},
             "defer_leader": {"type": "bool", "default": False},

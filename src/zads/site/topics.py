@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from zads import topics
+from zads.kafka import MESSAGE_MAX_BYTES
 from zads.site.policy import Policy, Site
 
 _DAY_MS = 86_400_000
@@ -16,8 +17,6 @@ _FILTER_DAYS = 7
 _REJECTED_DAYS = 30
 # Kafka deletes whole segments only: with shorter ones, "7 days" is not nearly 14 on a quiet topic.
 _SEGMENT_MS = 6 * 3_600_000
-# An alert is 30 to 70 KB; the rest is room for the packets with a long history (packet.MAX_BYTES) and their headers.
-_MAX_MESSAGE = 4_194_304
 # Canaries are of use for seconds: keep an hour and 16 MiB of each partition at most, in segments of half that.
 _CANARY_HOURS = 1
 _CANARY_BYTES = 16_777_216
@@ -93,7 +92,7 @@ def _compacted(policy: Policy, name: str) -> Topic:
 
 def _durable(policy: Policy) -> dict[str, str]:
     return {
-        "max.message.bytes": str(_MAX_MESSAGE),
+        "max.message.bytes": str(MESSAGE_MAX_BYTES),
         "min.insync.replicas": str(policy.topics_night.min_insync_replicas),
         "unclean.leader.election.enable": "false",
     }

@@ -1,12 +1,13 @@
-"""Names of the system's own programs and brokers, spelt in one place (zads.principals)."""
+"""Names of the system's own programs and brokers, and of the topics that the mirror takes."""
 
 from __future__ import annotations
 
-from zads import principals
+from zads import principals, topics
 
 DOCUMENTATION = """
 name: program
 short_description: The name of one of the system's own programs or brokers, which no user can have
+description: C(mirrored_topics), beside it, is the expression of the topics that may leave the origin, of programmes.
 options:
   _input: {description: "A program, a group of filters or a broker's host", type: str, required: true}
   kind: {description: "filter or broker; nothing for the producer, the mirror and the administrator", type: str}
@@ -15,6 +16,7 @@ options:
 EXAMPLES = """
 account: "{{ 'producer' | program }}"
 workers: "{{ filter_groups.keys() | map('program', 'filter') }}"
+mirrored: "{{ programmes | mirrored_topics }}"
 """
 
 RETURN = """
@@ -27,8 +29,13 @@ def program(name, *kind):
     return principals.program(*kind, name)
 
 
+def mirrored_topics(programmes):
+    """The expression of the topics that the data policy (``programmes``) allows at the public site."""
+    return topics.mirrored(int(number) for number, one in programmes.items() if "public" in one["sites"])
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
-        return {"program": program}
+        return {"program": program, "mirrored_topics": mirrored_topics}
