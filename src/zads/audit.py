@@ -45,7 +45,6 @@ ANSWER_SECONDS = 20.0  # for metadata
 WAIT_SECONDS = 2 * ANSWER_SECONDS  # for an answer whose own limit is ANSWER_SECONDS
 STALL_SECONDS = 60.0  # a cluster that delivers nothing for so long is not answering
 BATCH = 200
-MJD_TO_JD = 2400000.5
 
 _Integers = np.ndarray[Any, np.dtype[np.int64]]
 Identity = tuple[str, str]
@@ -290,14 +289,6 @@ def headers_of(message: Message) -> dict[str, bytes]:
     return {name: value or b"" for name, value in pairs}
 
 
-def night_of_visit(visit: str) -> str | None:
-    """The night of a visit header (a modified Julian date), or None if it is no such number."""
-    try:
-        return str(topics.night_of(float(visit) + MJD_TO_JD))
-    except (ValueError, OverflowError):
-        return None
-
-
 def audit(
     origin: Mapping[str, str],
     public: Mapping[str, str],
@@ -405,7 +396,7 @@ def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> Sit
             topic = manifest.topics[name]
             topic.add(message.key(), message.value() or b"", headers)
             topic.ends[message.partition() or 0] = (message.offset() or 0) + 1
-        elif night_of_visit(identity(headers)[1]) in nights:
+        elif topics.night_of_visit(identity(headers)[1]) in nights:
             manifest.filters[name].add(message.key(), message.value() or b"", headers)
 
     read_topics(conf, {state.topic: state.partitions for state in states}, take)

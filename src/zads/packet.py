@@ -28,7 +28,6 @@ MAX_NAME = 64
 JD_RANGE = (2_440_000.0, 2_500_000.0)
 #: Reasons can quote hostile input: they are cut at this many characters.
 MAX_REASON = 500
-_MJD_EPOCH_JD = 2_400_000.5
 _IDENTITY = (
     "schemavsn",
     "objectId",
@@ -190,8 +189,8 @@ class Packet:
 
     @property
     def visit(self) -> str:
-        """The exposure: its start as a modified Julian date with five decimals (0.9 s), the same for all its alerts."""
-        return f"{self.jd - _MJD_EPOCH_JD:.5f}"
+        """The exposure, the same for all its alerts."""
+        return topics.visit_of(self.jd)
 
     @property
     def topic(self) -> str:

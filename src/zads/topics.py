@@ -1,4 +1,4 @@
-"""Nights, programmes and the names of topics and record headers: the only place that spells them.
+"""Nights, exposures, programmes and the names of topics and record headers: the only place that spells them.
 
 A night is the UTC date on which it is observed (Palomar's nights lie within one), as ``YYYYMMDD``.
 """
@@ -52,22 +52,40 @@ HEADER_FIELD = "field"
 #: File or topic that refused input came from.
 HEADER_SOURCE = "source"
 
-#: Julian date of 1970-01-01T00:00 UTC.
-_UNIX_EPOCH_JD = 2440587.5
-_SECONDS_A_DAY = 86400.0
+#: Julian dates (days) at which modified Julian dates and Unix time begin.
+MJD_EPOCH_JD = 2_400_000.5
+UNIX_EPOCH_JD = 2_440_587.5
+SECONDS_A_DAY = 86_400.0
+
+
+def unix_seconds(jd: float) -> float:
+    """The Unix time (seconds) of a Julian date (UTC, days)."""
+    return (jd - UNIX_EPOCH_JD) * SECONDS_A_DAY
 
 
 @functools.lru_cache(maxsize=1024)  # the alerts of an exposure have one date
 def night_of(jd: float) -> str:
     """The night (``YYYYMMDD``) of a Julian date (UTC, days)."""
-    seconds = (jd - _UNIX_EPOCH_JD) * _SECONDS_A_DAY
     # A Julian date of this century resolves 40 microseconds: rounding keeps midnight itself on its own side.
-    moment = datetime.datetime.fromtimestamp(round(seconds, 3), datetime.UTC)
+    moment = datetime.datetime.fromtimestamp(round(unix_seconds(jd), 3), datetime.UTC)
     return moment.strftime("%Y%m%d")
 
 
+def visit_of(jd: float) -> str:
+    """The exposure that starts at a Julian date: its modified Julian date with five decimals (0.9 s)."""
+    return f"{jd - MJD_EPOCH_JD:.5f}"
+
+
+def night_of_visit(visit: str) -> str | None:
+    """The night of an exposure, or None if the text is not a modified Julian date."""
+    try:
+        return night_of(float(visit) + MJD_EPOCH_JD)
+    except (ValueError, OverflowError):
+        return None
+
+
 def check_night(text: str) -> str:
-    """The night itself, if it is one. Errors: ZadsError if it is not a date written YYYYMMDD."""
+    """The night itself, if it is one. Raises ZadsError if it is not a date written YYYYMMDD."""
     try:
         if re.fullmatch(_NIGHT, text):
             datetime.datetime.strptime(text, "%Y%m%d")
@@ -78,7 +96,7 @@ def check_night(text: str) -> str:
 
 
 def check_survey(night: str, first: str = FIRST_NIGHT, last: str = LAST_NIGHT) -> None:
-    """See that an alert may be of a night. Errors: ZadsError if this survey has none on it."""
+    """See that an alert may be of a night. Raises ZadsError if this survey has none on it."""
     if night == CANARY_NIGHT:
         raise ZadsError(f"{night} is the night of the canaries, not of an alert")
     if not first <= night <= last:
@@ -112,7 +130,7 @@ def mirrored(programmes: Iterable[int]) -> str:
 
 
 def filter_topic(name: str) -> str:
-    """The topic of what a filter passes. Errors: ZadsError if the name cannot be part of a topic's."""
+    """The topic of what a filter passes. Raises ZadsError if the name cannot be part of a topic's."""
     if not re.fullmatch(FILTER_NAME, name):
         raise ZadsError(f"{name!r} cannot name a filter", hint=f"use {FILTER_NAME_IN_WORDS}")
     return f"{_FILTER_PREFIX}{name}"

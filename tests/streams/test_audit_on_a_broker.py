@@ -51,7 +51,7 @@ def transactional(broker: Broker, name: str) -> Producer:
 
 def test_the_fixtures_visits_are_of_its_nights() -> None:
     for night in ("20300101", "20300128"):
-        assert audit.night_of_visit(dict(headers(night, 1))[topics.HEADER_VISIT].decode()) == night
+        assert topics.night_of_visit(dict(headers(night, 1))[topics.HEADER_VISIT].decode()) == night
 
 
 def test_what_was_committed_counts_and_what_was_aborted_does_not(broker: Broker, night: str) -> None:

@@ -200,11 +200,6 @@ def test_an_audit_is_plain_data() -> None:
     assert plain["origin"]["topics"][NAME]["digest"] == plain["public"]["topics"][NAME]["digest"]
 
 
-@pytest.mark.parametrize(("visit", "night"), [("58451.21875", "20181129"), ("", None), ("x", None), ("1e99", None)])
-def test_the_night_of_a_visit_header(visit: str, night: str | None) -> None:
-    assert audit.night_of_visit(visit) == night
-
-
 def test_headers_may_be_missing_or_strange() -> None:
     assert audit.identity({}) == ("", "")
     assert audit.identity({topics.HEADER_CANDID: b"\xff"})[0]

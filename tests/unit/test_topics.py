@@ -26,6 +26,16 @@ def test_a_night_is_the_utc_date(jd: float, night: str) -> None:
     assert topics.night_of(jd) == night
 
 
+@pytest.mark.parametrize(("visit", "night"), [("58451.21875", "20181129"), ("", None), ("x", None), ("1e99", None)])
+def test_the_night_of_a_visit_header(visit: str, night: str | None) -> None:
+    assert topics.night_of_visit(visit) == night
+
+
+def test_a_visit_leads_back_to_its_night() -> None:
+    assert topics.visit_of(2458451.71875) == "58451.21875"
+    assert topics.night_of_visit(topics.visit_of(2458451.5)) == "20181129"
+
+
 def test_names_of_topics_are_read_back() -> None:
     for programme in topics.PROGRAMMES:
         assert topics.parse(topics.topic("20181129", programme)) == ("20181129", programme)

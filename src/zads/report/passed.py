@@ -29,7 +29,7 @@ def passed_alerts(conf: Mapping[str, str], name: str, nights: Iterable[str], mos
 
     def take(message: Any) -> None:
         headers = audit.headers_of(message)
-        if audit.night_of_visit(headers.get(topics.HEADER_VISIT, b"").decode(errors="replace")) in wanted:
+        if topics.night_of_visit(headers.get(topics.HEADER_VISIT, b"").decode(errors="replace")) in wanted:
             found.count += 1
             if len(found.examples) < most:
                 note = headers.get(topics.HEADER_ANNOTATIONS, b"").decode(errors="replace")

@@ -33,7 +33,6 @@ SIDE = 63  # pixels of a cutout, of about 1 arcsecond
 SCHEMAS = {"3.2": 1.0, "3.3": 1.0, "4.01": 1.0, "4.02": 1.0}
 PROGRAMMES = {1: 0.6, 2: 0.3, 3: 0.1}
 HISTORY_DAYS = 30.0  # that a packet looks back
-_MJD_EPOCH_JD = 2400000.5
 _FIRST_NIGHT_JD = 2457754.5  # ZTF counts nights (nid) from 2017-01-01
 _MAGIC = b"Obj\x01"
 # What an upper limit says: of the image, and of no source in it.
@@ -64,7 +63,7 @@ def simulate(
         raise ZadsError(f"there is no programme {min(unknown)}", hint="programmes are 1, 2 and 3")
     writers = [_Writer(schemas.get(version)) for version in schema_mix]
     shares = _shares(schema_mix), _shares(programme_mix)
-    mjd = start.timestamp() / 86400 + 40587 + FIRST_VISIT_HOURS / 24
+    mjd = start.timestamp() / 86400 + (topics.UNIX_EPOCH_JD - topics.MJD_EPOCH_JD) + FIRST_VISIT_HOURS / 24
     # An object is seen about twice a night.
     objects = max(2 * alerts_per_visit, visits * alerts_per_visit // 2)
 
@@ -73,13 +72,13 @@ def simulate(
         drawn = np.random.default_rng(seed).random((objects, 6), np.float32)
         for number in range(visits):
             rng = np.random.default_rng([seed, int(night), number])
-            jd = mjd + number * VISIT_SECONDS / 86400 + _MJD_EPOCH_JD
+            jd = mjd + number * VISIT_SECONDS / 86400 + topics.MJD_EPOCH_JD
             chosen = rng.choice(len(writers), alerts_per_visit, p=shares[0]).tolist()
             programmes = rng.choice(list(programme_mix), alerts_per_visit, p=shares[1])
             seen = rng.choice(objects, alerts_per_visit, replace=False)
             sources = _Sources(seen, drawn[seen].astype(float), start.year)
             packets = _packets(rng, [writers[one] for one in chosen], jd, programmes, sources)
-            yield f"{jd - _MJD_EPOCH_JD:.5f}", packets
+            yield topics.visit_of(jd), packets
 
     return generate()
 
