@@ -27,6 +27,16 @@ def write(path: Path, content: str | bytes) -> Path:
     return hidden.replace(path)
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, from its first byte on, in a directory that only they enter."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.part")
+    hidden.unlink(missing_ok=True)
+    with os.fdopen(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    hidden.replace(path)
+
+
 def read(path: Path, most: int = MOST_BYTES) -> bytes:
     """All of a file, or of what a pipe says. Raises OSError, also if it is larger than ``most`` or never ends."""
     until = time.monotonic() + PIPE_SECONDS

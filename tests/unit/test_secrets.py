@@ -7,6 +7,9 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 
+from zads.site import ages, certificates
+from zads.site.certificates import Pair
+
 
 @pytest.fixture(scope="module")
 def site_secrets(plugin):
@@ -48,16 +51,16 @@ def test_check_mode_says_what_it_would_make_and_makes_nothing(settle, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_certificates_are_for_their_host_by_name_and_address(settle, site_secrets, tmp_path):
+def test_certificates_are_for_their_host_by_name_and_address(settle, tmp_path):
     settle(host("one", names=("192.0.2.1", "one.example.org")))
-    pair = site_secrets.Pair.load(tmp_path / "secrets/origin/one/kafka")
+    pair = Pair.load(tmp_path / "secrets/origin/one/kafka")
     assert pair.names() == {"one", "192.0.2.1", "one.example.org", "localhost", "127.0.0.1"}
     assert pair.certificate.subject.rfc4514_string() == "CN=one"
 
 
-def test_each_site_trusts_its_own_and_the_ensemble_another_authority(settle, site_secrets, tmp_path):
+def test_each_site_trusts_its_own_and_the_ensemble_another_authority(settle, tmp_path):
     settle(host("one"), host("two", "public"))
-    load = site_secrets.Pair.load
+    load = Pair.load
     secrets = tmp_path / "secrets"
     own, ensemble, other = (
         load(secrets / name) for name in ("origin/kafka-ca", "origin/zookeeper-ca", "public/kafka-ca")
@@ -68,46 +71,45 @@ def test_each_site_trusts_its_own_and_the_ensemble_another_authority(settle, sit
         assert leaf.wrong(stranger, "one", [], 30) == "issued by another authority"
 
 
-def test_authorities_last_ten_years_and_certificates_two(settle, site_secrets, tmp_path):
+def test_authorities_last_ten_years_and_certificates_two(settle, tmp_path):
     settle()
-    assert site_secrets.Pair.load(tmp_path / "secrets/origin/kafka-ca").days in (3649, 3650)
-    assert site_secrets.Pair.load(tmp_path / "secrets/origin/one/kafka").days in (729, 730)
+    assert Pair.load(tmp_path / "secrets/origin/kafka-ca").days in (3649, 3650)
+    assert Pair.load(tmp_path / "secrets/origin/one/kafka").days in (729, 730)
 
 
-def test_a_certificate_is_renewed_before_it_expires_and_its_authority_stays(settle, site_secrets, monkeypatch):
+def test_a_certificate_is_renewed_before_it_expires_and_its_authority_stays(settle, monkeypatch):
     settle()
-    later = site_secrets.now() + datetime.timedelta(days=705)
-    monkeypatch.setattr(site_secrets, "now", lambda: later)
+    later = certificates.now() + datetime.timedelta(days=705)
+    monkeypatch.setattr(certificates, "now", lambda: later)
     result = settle().result()
     assert sorted(result["renewed"]) == ["origin/admin", "origin/one/kafka", "origin/one/zookeeper"]
     assert result["created"] == []
     assert settle().result()["changed"] is False
 
 
-def test_no_certificate_is_made_to_outlive_its_authority(settle, site_secrets, monkeypatch):
+def test_no_certificate_is_made_to_outlive_its_authority(settle, monkeypatch):
     """Nor is one made again and again when the authority itself is what ends."""
     settle()
-    start = site_secrets.now()
+    start = certificates.now()
     for days, renewed in ((3250, 3), (3640, 0)):
-        monkeypatch.setattr(site_secrets, "now", lambda days=days: start + datetime.timedelta(days=days))
+        monkeypatch.setattr(certificates, "now", lambda days=days: start + datetime.timedelta(days=days))
         state = settle()
         assert len(state.result()["renewed"]) == renewed
-        assert {one.days for one in state.ends} == {3649 - days}
+        assert {one.days for one in state.authorities.ends} == {3649 - days}
         assert settle().result()["changed"] is False
 
 
-def test_what_nears_its_end_is_told_and_what_is_near_is_a_failure(plugin):
-    ages = plugin("module_utils/ages.py")
+def test_what_nears_its_end_is_told_and_what_is_near_is_a_failure():
     limits = ages.Limits(authority=365, certificate=30, critical=21, password=730)
-    certificates = [
-        ages.Certificate("origin/kafka-ca", 19),
-        ages.Certificate("origin/zookeeper-ca", 364),
-        ages.Certificate("public/kafka-ca", 366),
-        ages.Certificate("origin/one/kafka", 25, 19),
-        ages.Certificate("public/one/kafka", -2, 366),
-        ages.Certificate("public/admin", 31, 366),
+    ends = [
+        ages.Expiry("origin/kafka-ca", 19),
+        ages.Expiry("origin/zookeeper-ca", 364),
+        ages.Expiry("public/kafka-ca", 366),
+        ages.Expiry("origin/one/kafka", 25, 19),
+        ages.Expiry("public/one/kafka", -2, 366),
+        ages.Expiry("public/admin", 31, 366),
     ]
-    warnings, failures = ages.report(certificates, {"reader": 731, "alice": 730}, limits)
+    warnings, failures = ages.report(ends, {"reader": 731, "alice": 730}, limits)
     assert warnings == [
         "the certificate public/one/kafka has expired 2 days ago",
         "the authority origin/kafka-ca expires in 19 days",
@@ -117,22 +119,22 @@ def test_what_nears_its_end_is_told_and_what_is_near_is_a_failure(plugin):
         "the password of reader is 731 days old",
     ]
     assert failures == warnings[:2]
-    assert ages.report(certificates[2:3], {"reader": 9999}, ages.Limits(password=0)) == ([], [])
+    assert ages.report(ends[2:3], {"reader": 9999}, ages.Limits(password=0)) == ([], [])
 
 
-def test_an_authority_that_ends_soon_is_loud(settle, site_secrets, plugin, monkeypatch):
+def test_an_authority_that_ends_soon_is_loud(settle, monkeypatch):
     settle()
-    later = site_secrets.now() + datetime.timedelta(days=3650 - 19, hours=-1)
-    monkeypatch.setattr(site_secrets, "now", lambda: later)
-    warnings, failures = settle().nearing(plugin("module_utils/ages.py").Limits())
+    later = certificates.now() + datetime.timedelta(days=3650 - 19, hours=-1)
+    monkeypatch.setattr(certificates, "now", lambda: later)
+    warnings, failures = settle().nearing(ages.Limits())
     assert "the authority origin/kafka-ca expires in 19 days" in warnings
     assert "the authority origin/kafka-ca expires in 19 days" in failures
 
 
-def test_a_passwords_age_is_remembered_from_the_day_it_is_made(settle, site_secrets, tmp_path, monkeypatch):
+def test_a_passwords_age_is_remembered_from_the_day_it_is_made(settle, tmp_path, monkeypatch):
     settle(users=("reader", "alice"))
-    later = site_secrets.now() + datetime.timedelta(days=800)
-    monkeypatch.setattr(site_secrets, "now", lambda: later)
+    later = certificates.now() + datetime.timedelta(days=800)
+    monkeypatch.setattr(certificates, "now", lambda: later)
     path = tmp_path / "secrets/passwords.yml"
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "alice" not in line))
     state = settle(users=("reader", "alice"))
@@ -155,14 +157,14 @@ def test_a_host_of_the_ensemble_alone_gets_no_brokers_certificate(settle, tmp_pa
     assert (tmp_path / "secrets/origin/one/zookeeper.key").exists()
 
 
-def test_several_mirrors_trust_each_other_and_one_alone_needs_nobody(settle, site_secrets, tmp_path):
+def test_several_mirrors_trust_each_other_and_one_alone_needs_nobody(settle, tmp_path):
     mirrors = [{"name": f"mirror-{number}.example.org", "names": [f"192.0.2.{number}"]} for number in (1, 2)]
     settle(mirrors=mirrors[:1])
     assert not (tmp_path / "secrets/mirrors").exists()
     settle(mirrors=mirrors)
-    authority = site_secrets.Pair.load(tmp_path / "secrets/mirrors/ca")
+    authority = Pair.load(tmp_path / "secrets/mirrors/ca")
     for mirror in mirrors:
-        pair = site_secrets.Pair.load(tmp_path / "secrets/mirrors" / mirror["name"] / "rest")
+        pair = Pair.load(tmp_path / "secrets/mirrors" / mirror["name"] / "rest")
         assert pair.wrong(authority, mirror["name"], [mirror["name"], *mirror["names"]], 30) == ""
     assert settle(mirrors=mirrors).result()["changed"] is False
 
@@ -194,7 +196,7 @@ def test_the_administrators_configuration_names_every_broker(settle, tmp_path):
 
 def test_given_secrets_are_each_demanded_by_name_and_never_made(settle, tmp_path):
     mirrors = [{"name": name, "names": []} for name in ("m1", "m2")]
-    problems = settle(host("one"), host("two", "public", kafka=False), mirrors=mirrors, source="given").problems
+    problems = settle(host("one"), host("two", "public", kafka=False), mirrors=mirrors, source="given").changes.problems
     secrets = tmp_path / "secrets"
     missing = [
         "origin/kafka-ca", "origin/zookeeper-ca", "origin/one/kafka", "origin/one/zookeeper", "origin/admin",
@@ -240,25 +242,25 @@ def test_given_secrets_that_are_wrong_are_refused_by_file_and_reason(settle, tmp
     secrets = tmp_path / "secrets"
     spoil(secrets)
     before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
-    assert any(says in problem for problem in settle(source="given").problems)
+    assert any(says in problem for problem in settle(source="given").changes.problems)
     assert {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()} == before
 
 
-def test_given_authorities_need_no_key_and_certificates_may_say_more(settle, site_secrets, tmp_path):
+def test_given_authorities_need_no_key_and_certificates_may_say_more(settle, tmp_path):
     settle()
     secrets = tmp_path / "secrets"
-    issuer = site_secrets.Pair.load(secrets / "origin/kafka-ca")
+    issuer = Pair.load(secrets / "origin/kafka-ca")
     names = ["one", "192.0.2.1", "localhost", "127.0.0.1", "alerts.example.org"]
-    site_secrets.Pair.make(secrets / "origin/one/kafka", "one", names=names, issuer=issuer).save()
+    Pair.make(secrets / "origin/one/kafka", "one", names=names, issuer=issuer).save()
     for key in secrets.glob("origin/*-ca.key"):
         key.unlink()
-    assert settle(source="given").problems == []
+    assert settle(source="given").changes.problems == []
 
 
 def test_given_secrets_that_are_good_are_taken(settle):
     settle()
     state = settle(source="given")
-    assert state.problems == []
+    assert state.changes.problems == []
     assert state.result()["changed"] is False
 
 
@@ -266,7 +268,7 @@ def test_an_unreadable_key_is_an_error_and_is_not_replaced(settle, tmp_path):
     settle()
     key = tmp_path / "secrets/origin/kafka-ca.key"
     key.write_text("not a key\n")
-    assert "origin/kafka-ca" in settle().problems[0]
+    assert "origin/kafka-ca" in settle().changes.problems[0]
     assert key.read_text() == "not a key\n"
 
 
@@ -277,6 +279,6 @@ def test_half_an_authority_is_asked_for_and_not_made_again(settle, tmp_path, los
     (secrets / f"origin/kafka-ca.{lost}").unlink()
     (secrets / "passwords.yml").unlink()
     before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
-    problem = settle().problems[0]
+    problem = settle().changes.problems[0]
     assert problem.startswith(f"{secrets}/origin/kafka-ca.{lost} is missing, but origin/kafka-ca.{there} is there")
     assert {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()} == before

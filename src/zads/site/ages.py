@@ -1,0 +1,56 @@
+"""Which of a deployment's secrets near their end, and which are so near it that the system must not be called well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+_NAMED = 3  # names in one line; the others are counted
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Days. A certificate or an authority with fewer days left than its limit is a warning, and with fewer than
+    ``critical`` a failure. A password older than ``password`` is a warning (0: never)."""
+
+    authority: int = 365
+    certificate: int = 30
+    critical: int = 21
+    password: int = 730
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """Days until a certificate expires; ``authority``: the same of its authority, None for an authority itself."""
+
+    name: str
+    days: int
+    authority: int | None = None
+
+
+def report(ends: Iterable[Expiry], passwords: Mapping[str, int], limits: Limits) -> tuple[list[str], list[str]]:
+    """The warnings, and those of them that are failures. ``passwords``: each user's, and its age in days."""
+    warnings, failures = [], []
+    ordered = sorted(ends, key=lambda one: (one.days, one.name))
+    for one in ordered:
+        if one.days < (limits.authority if one.authority is None else limits.certificate):
+            warnings.append(_expires(one))
+            if one.days < limits.critical:
+                failures.append(warnings[-1])
+    if outliving := sorted(one.name for one in ordered if one.authority is not None and one.days > one.authority):
+        warnings.append(f"{_some(outliving)} outlive their authority, and are worth nothing after it")
+    if limits.password:
+        old = {name: days for name, days in passwords.items() if days > limits.password}
+        warnings += [f"the password of {name} is {days} days old" for name, days in sorted(old.items())]
+    return warnings, failures
+
+
+def _expires(one: Expiry) -> str:
+    kind = "authority" if one.authority is None else "certificate"
+    if one.days < 0:
+        return f"the {kind} {one.name} has expired {-one.days} days ago"
+    return f"the {kind} {one.name} expires in {one.days} days"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
