@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jinja2
 
-from zads import topics
+from zads import kafka, topics
 from zads.errors import ZadsError
 from zads.site.policy import Policy
 
@@ -87,7 +87,8 @@ class Kit:
         environment.filters.update({"java": java, "jaas": jaas, "toml": toml})
         return environment.get_template(template.name).render(
             user=self.user, site=self.site, password=self.password, brokers=self.brokers, certificate=self.certificate,
-            programmes=self.programmes, filters=self.filters, nights=self.nights, topics=self.topics, ca=ca,
+            programmes=self.programmes, filters=self.filters, nights=self.nights, topics=self.topics,
+            connection=kafka.with_password(self.brokers, ca, self.user, self.password),
         )  # fmt: skip
 
 

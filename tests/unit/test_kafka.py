@@ -107,3 +107,17 @@ def test_a_reader_without_a_group_takes_one_of_its_users_own() -> None:
     assert kafka.own_group({"sasl.username": "alice"}, "zads.replay") == "alice-replay"
     assert kafka.own_group({"sasl.username": "alice", "group.id": "alice-x"}, "zads.replay") == "alice-x"
     assert kafka.own_group({}, "zads.replay") == "zads.replay"
+
+
+def test_what_is_written_for_a_client_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "client.properties"
+    path.write_text(kafka.with_password(["a:9094", "b:9094"], "/ca.pem", "reader", "x=y#z"))
+    assert kafka.read_properties(path) == {
+        "bootstrap.servers": "a:9094,b:9094", "security.protocol": "SASL_SSL", "ssl.ca.location": "/ca.pem",
+        "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "reader", "sasl.password": "x=y#z",
+    }  # fmt: skip
+    path.write_text(kafka.with_certificate(["a:9093"], "ca.crt", "admin.crt", "admin.key"))
+    assert kafka.read_properties(path) == {
+        "bootstrap.servers": "a:9093", "security.protocol": "ssl", "ssl.ca.location": str(tmp_path / "ca.crt"),
+        "ssl.certificate.location": str(tmp_path / "admin.crt"), "ssl.key.location": str(tmp_path / "admin.key"),
+    }  # fmt: skip

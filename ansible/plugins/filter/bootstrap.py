@@ -6,10 +6,14 @@ from pathlib import Path
 
 import yaml
 
+from zads import kafka
+
 DOCUMENTATION = """
 name: bootstrap
 short_description: Addresses of brokers, as clients take them
-description: An address is the advertised one, or else Ansible's, or else the host's name.
+description:
+  - An address is the advertised one, or else Ansible's, or else the host's name.
+  - C(with_password), beside it, makes of addresses the lines of a properties file (zads.kafka.with_password).
 options:
   _input: {description: Variables of the brokers, type: list, elements: dict, required: true}
   listener: {description: Which of their listeners, type: str, choices: [clients, brokers], default: clients}
@@ -47,4 +51,4 @@ class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
-        return {"bootstrap": bootstrap, "broker_address": address}
+        return {"bootstrap": bootstrap, "broker_address": address, "with_password": kafka.with_password}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from zads import wholefile
+from zads import kafka, wholefile
 from zads.site import certificates
 from zads.site.ages import Expiry
 from zads.site.certificates import Pair, beside
@@ -163,14 +163,9 @@ def administrator(
     """Write how the operators' tools reach a site: the listener for brokers, with the administrator's certificate."""
     if not brokers:
         return
-    text = (
-        f"# Super user of the site {site}: for the operators' tools on the control machine only.\n"
-        f"bootstrap.servers={','.join(brokers)}\n"
-        "security.protocol=ssl\n"
-        f"ssl.ca.location={authorities}/kafka-ca.crt\n"
-        f"ssl.certificate.location={authorities}/admin.crt\n"
-        f"ssl.key.location={authorities}/admin.key\n"
-    )
+    files = (f"{authorities}/{name}" for name in ("kafka-ca.crt", "admin.crt", "admin.key"))
+    heading = f"# Super user of the site {site}: for the operators' tools on the control machine only.\n"
+    text = heading + kafka.with_certificate(brokers, *files)
     if not path.exists() or path.read_text() != text:
         changes.written.append(path.name)
         if not check:
