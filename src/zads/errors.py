@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ZadsError(Exception):
     """Something went wrong that the reader can act on.
@@ -16,3 +18,9 @@ class ZadsError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+def some(things: Sequence[str], most: int) -> str:
+    """The first of many things that an error is about, and how many more there are."""
+    more = len(things) - most
+    return ", ".join(things[:most]) + (f" and {more} more" if more > 0 else "")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zads.gate import Cluster, Partition, may_stop, misplaced, not_recovered, restart_order
+from zads.site.gate import Cluster, Partition, may_stop, misplaced, not_recovered
 
 
 def partition(replicas, isr, leader=0, topic="night", number=0):
@@ -73,10 +73,3 @@ def test_a_preferred_leader_in_sync_takes_its_partition_back():
     strayed = partition([1, 2, 3], [1, 2, 3], leader=2)
     assert misplaced(cluster(strayed, partition([2, 1], [2, 1], leader=2, number=1))) == [strayed]
     assert misplaced(cluster(partition([1, 2], [2], leader=2), partition([1, 2], [], leader=None))) == []
-
-
-@pytest.mark.parametrize(
-    ("controller", "order"), [(1, [2, 3, 1]), (2, [1, 3, 2]), (3, [1, 2, 3]), (None, [1, 2, 3]), (9, [1, 2, 3])]
-)
-def test_the_controller_is_restarted_last(controller, order):
-    assert restart_order([3, 1, 2], controller) == order

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: kafka_gate
 short_description: Wait until a broker may go down, or until it is wholly back
 description:
-  - Runs on the control machine, changes nothing but leaders. The decision itself is C(zads.gate).
+  - Runs on the control machine, changes nothing but leaders. The decision itself is C(zads.site.gate).
 options:
   client: {description: The administrator's client configuration, type: path, required: true}
   state:
@@ -42,9 +42,9 @@ from ansible.module_utils.basic import AnsibleModule
 from confluent_kafka import ElectionType, KafkaException, TopicPartition
 from confluent_kafka.admin import ConfigResource, ResourceType
 
-from zads import gate
 from zads.errors import ZadsError
 from zads.kafka import admin, read_properties
+from zads.site import gate
 
 PAUSE = 0.5  # seconds between looks
 ANSWER = 10  # seconds that a broker has to answer one request

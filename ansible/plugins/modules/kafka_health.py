@@ -41,7 +41,9 @@ from ansible.module_utils.kafka_site import run, site_module
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-NAMED = 3  # partitions that a reason names
+from zads.errors import some
+
+NAMED = 3  # partitions that a reason names: a broker that is down is behind in hundreds
 STRANGER = "nobody-at-all"
 CREDENTIALS = {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": STRANGER, "sasl.password": STRANGER}
 
@@ -60,13 +62,7 @@ def cluster_reasons(metadata, brokers: list[int], topics: dict[str, int]) -> lis
                 alike.setdefault(f"not in sync on broker {broker}", []).append(where)
             if name in topics and len(partition.replicas) != topics[name]:
                 alike.setdefault(f"{len(partition.replicas)} replicas, not {topics[name]}", []).append(where)
-    return reasons + [f"{what}: {some(where)}" for what, where in alike.items()]
-
-
-def some(partitions: list[str]) -> str:
-    """A broker that is down is behind in hundreds: three of them and how many more."""
-    more = len(partitions) - NAMED
-    return ", ".join(partitions[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return reasons + [f"{what}: {some(where, NAMED)}" for what, where in alike.items()]
 
 
 def attempts(conf: dict[str, str], clients: list[str]) -> dict[str, dict[str, str]]:

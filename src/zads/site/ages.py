@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from zads.errors import some
+
 _NAMED = 3  # names in one line; the others are counted
 
 
@@ -38,7 +40,7 @@ def report(ends: Iterable[Expiry], passwords: Mapping[str, int], limits: Limits)
             if one.days < limits.critical:
                 failures.append(warnings[-1])
     if outliving := sorted(one.name for one in ordered if one.authority is not None and one.days > one.authority):
-        warnings.append(f"{_some(outliving)} outlive their authority, and are worth nothing after it")
+        warnings.append(f"{some(outliving, _NAMED)} outlive their authority, and are worth nothing after it")
     if limits.password:
         old = {name: days for name, days in passwords.items() if days > limits.password}
         warnings += [f"the password of {name} is {days} days old" for name, days in sorted(old.items())]
@@ -50,7 +52,3 @@ def _expires(one: Expiry) -> str:
     if one.days < 0:
         return f"the {kind} {one.name} has expired {-one.days} days ago"
     return f"the {kind} {one.name} expires in {one.days} days"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

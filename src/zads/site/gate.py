@@ -8,7 +8,9 @@ partition that it holds keeps at least ``min.insync.replicas`` replicas in sync 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-SHOWN = 5  # partitions named in one reason; a broker holds hundreds, and five tell an operator where to look
+from zads.errors import some
+
+_NAMED = 5  # partitions named in one reason: a broker holds hundreds, and five are enough to know where to look
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ def may_stop(broker: int, cluster: Cluster, expected: Iterable[int] = ()) -> lis
         elif len(partition.replicas) > minimum and len(partition.isr - {broker}) < minimum:
             short.append(f"{partition} (in sync {_list(partition.isr)}, minimum {minimum})")
     if offline:
-        reasons.append(f"offline: {_some(offline)}")
+        reasons.append(f"offline: {some(offline, _NAMED)}")
     if short:
-        reasons.append(f"too few replicas in sync without broker {broker}: {_some(short)}")
+        reasons.append(f"too few replicas in sync without broker {broker}: {some(short, _NAMED)}")
     return reasons
 
 
@@ -78,7 +80,7 @@ def not_recovered(broker: int, cluster: Cluster) -> list[str]:
         for partition in cluster.partitions
         if not partition.isr >= set(partition.replicas)
     ]
-    return [f"replicas still behind: {_some(behind)}"] if behind else []
+    return [f"replicas still behind: {some(behind, _NAMED)}"] if behind else []
 
 
 def misplaced(cluster: Cluster) -> list[Partition]:
@@ -92,19 +94,9 @@ def misplaced(cluster: Cluster) -> list[Partition]:
     ]
 
 
-def restart_order(brokers: Iterable[int], controller: int | None) -> list[int]:
-    """The brokers in the order to restart them: the controller last, so that the role moves once and not n times."""
-    return sorted(brokers, key=lambda broker: (broker == controller, broker))
-
-
 def _brokers(numbers: list[int]) -> str:
     return ("broker " if len(numbers) == 1 else "brokers ") + _list(numbers)
 
 
 def _list(numbers: Iterable[int]) -> str:
     return ",".join(str(number) for number in sorted(numbers)) or "none"
-
-
-def _some(things: list[str]) -> str:
-    more = len(things) - SHOWN
-    return ", ".join(things[:SHOWN]) + (f" and {more} more" if more > 0 else "")
