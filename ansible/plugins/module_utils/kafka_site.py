@@ -1,8 +1,8 @@
 """What the modules that speak to a site's Kafka have in common.
 
-They run on the control machine with the interpreter of ansible-playbook, so that they find the package zads. Each reads
-what is there, compares it with what is wanted by a pure function of ``zads.site``, and makes the difference unless
-Ansible only checks.
+They run on the control machine with the interpreter of ansible-playbook, which has the package zads. Each reads what a
+site has, compares it with what is wanted (a pure function of ``zads.site``), and makes the difference, unless Ansible
+only checks.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def site_module(**arguments) -> AnsibleModule:
 
 
 def run(module: AnsibleModule, work) -> None:
-    """Do ``work(site)`` and end the module with the dictionary it returns; errors in a sentence, not a traceback.
+    """Do ``work(site)`` and end the module with the dictionary that it returns, or with one sentence for an error.
 
-    A broker or controller that goes away in the middle is no error: the work compares and makes the difference, so that
-    it is simply done again, for SPREAD seconds at most.
+    While a broker or the controller moves, the work is repeated for at most SPREAD seconds: it compares before it
+    changes anything, so that a repetition does no harm.
     """
     deadline = time.monotonic() + SPREAD
     altered = False
@@ -108,7 +108,7 @@ class Site:
         self.altered = False
 
     def metadata(self):
-        """Brokers, topics and partitions. Errors: KafkaException when no broker answers."""
+        """Brokers, topics and partitions. Raises KafkaException when no broker answers."""
         metadata = self.client.list_topics(timeout=ANSWER)
         self.answered = True
         return metadata
