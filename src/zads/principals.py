@@ -1,8 +1,8 @@
 """Names of the system's own programs, brokers and operators: none of them can be a user's.
 
-Each begins with ``zads.``. A user's name has no dot (``access.User``), and what belongs to a user (consumer groups) is
-called NAME or NAME-…: so no name of a user, and no prefix made of one, meets a name made here.
-Parts are joined by dots, and a group of filters has no dot either: the prefix ``zads.filter.a.`` is of one group alone.
+Each begins with ``zads.``. The name of a user has no dot (``zads.site.policy``), and their consumer groups are NAME and
+NAME-…: no name of a user, and no prefix made of one, can be a name made here. Parts are joined by dots, and the name
+of a group of filters has no dot either: the prefix ``zads.filter.a.`` belongs to one group alone.
 """
 
 from __future__ import annotations
