@@ -23,8 +23,7 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from bench.usage import Parts, Usage, between
-from zads import kafka, principals, topics
-from zads.audit import headers_of
+from zads import kafka, principals, reading, topics
 from zads.errors import ZadsError
 from zads.filters import progress
 from zads.inventory import Inventory
@@ -132,7 +131,7 @@ class Reader(threading.Thread):
                     if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
                         raise ZadsError(f"the subscriber cannot read: {error.str()}")
                     continue
-                self.produced.append(float(headers_of(message).get(topics.HEADER_PRODUCED, b"nan")))
+                self.produced.append(float(reading.headers(message).get(topics.HEADER_PRODUCED, b"nan")))
                 self.read.append(time.time())
                 partition, offset = message.partition(), message.offset()
                 assert partition is not None

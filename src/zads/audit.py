@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from array import array
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -24,27 +23,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names that its stubs forget to export
-    ConfigResource,
-    OffsetSpec,
-    ResourceType,
-)
+from confluent_kafka import KafkaError, KafkaException
 
-from zads import kafka, principals, topics
+from zads import kafka, reading, topics
 from zads.errors import ZadsError
+from zads.reading import StalledError
+from zads.replication import TopicState, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from confluent_kafka import Message
+    from collections.abc import Iterable, Mapping, Sequence
 
 DIGESTED_HEADERS = topics.ALERT_HEADERS
 MODULUS = 1 << 256
-ANSWER_SECONDS = 20.0  # for metadata
-WAIT_SECONDS = 2 * ANSWER_SECONDS  # for an answer whose own limit is ANSWER_SECONDS
-STALL_SECONDS = 60.0  # a cluster that delivers nothing for so long is not answering
-BATCH = 200
 
 _Integers = np.ndarray[Any, np.dtype[np.int64]]
 Identity = tuple[str, str]
@@ -187,18 +177,6 @@ class Rejection:
     source: str
 
 
-@dataclass(frozen=True)
-class TopicState:
-    """How a topic is replicated: ``under_replicated`` counts partitions with fewer in-sync replicas than replicas."""
-
-    topic: str
-    partitions: int
-    replication_factor: int
-    min_insync_replicas: int
-    under_replicated: int
-    leaderless: int
-
-
 @dataclass
 class SiteManifest:
     """One site's part of an audit."""
@@ -283,12 +261,6 @@ def identity(headers: Mapping[str, bytes]) -> Identity:
     return candid.decode(errors="replace"), visit.decode(errors="replace")
 
 
-def headers_of(message: Message) -> dict[str, bytes]:
-    """A record's headers by name; the last one counts where a name is given twice."""
-    pairs: Any = message.headers() or []
-    return {name: value or b"" for name, value in pairs}
-
-
 def audit(
     origin: Mapping[str, str],
     public: Mapping[str, str],
@@ -365,13 +337,18 @@ def _replication(site: SiteManifest) -> list[str]:
 
 
 def read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> SiteManifest:
-    """One site's manifest of the given nights: night topics, filtered topics, rejections and replication."""
+    """One site's manifest of the given nights: night topics, filtered topics, rejections and replication.
+
+    Raises AuditError if the site does not answer or stops delivering.
+    """
     try:
         return _read_site(site, conf, nights)
     except (KafkaException, TimeoutError) as error:
         reason = error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._TIMED_OUT)
         failed = kafka.failure(conf, reason)
         raise AuditError(f"{site} cannot be read: {failed.message}", hint=failed.hint) from error
+    except StalledError as error:
+        raise AuditError(f"{site} cannot be read: {error.message}", hint=error.hint) from error
 
 
 def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> SiteManifest:
@@ -385,8 +362,8 @@ def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> Sit
         elif name != topics.REJECTED:
             manifest.filters[name] = TopicManifest(name)
 
-    def take(message: Message) -> None:
-        name, headers = message.topic() or "", headers_of(message)
+    for message in reading.read_topics(conf, [state.topic for state in states]):
+        name, headers = message.topic() or "", reading.headers(message)
         if name == topics.REJECTED:
             texts = [headers.get(h, b"").decode(errors="replace") for h in (topics.HEADER_REASON, topics.HEADER_FIELD)]
             why = (texts[0].strip().splitlines() or ["no reason given"])[0], texts[1]
@@ -398,8 +375,6 @@ def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> Sit
             topic.ends[message.partition() or 0] = (message.offset() or 0) + 1
         elif topics.night_of_visit(identity(headers)[1]) in nights:
             manifest.filters[name].add(message.key(), message.value() or b"", headers)
-
-    read_topics(conf, {state.topic: state.partitions for state in states}, take)
     manifest.rejections = [
         Rejection(reason, where, count, sources[reason, where]) for (reason, where), count in reasons.most_common()
     ]
@@ -411,104 +386,3 @@ def _concerns(name: str, nights: Iterable[str]) -> bool:
     if parsed is not None:
         return parsed[0] in nights
     return name == topics.REJECTED or topics.filter_name(name) is not None
-
-
-def describe(conf: Mapping[str, str], wanted: Callable[[str], bool]) -> list[TopicState]:
-    """The replication of every topic whose name is `wanted`, by name.
-
-    Raises confluent_kafka.KafkaException if the cluster does not answer.
-    """
-    admin = kafka.admin(conf)
-    metadata = admin.list_topics(timeout=ANSWER_SECONDS)
-    found = {name: about for name, about in metadata.topics.items() if wanted(name) and about.error is None}
-    minimum = _min_insync(admin, sorted(found))
-    return [
-        TopicState(
-            topic=name,
-            partitions=len(about.partitions),
-            replication_factor=min((len(p.replicas) for p in about.partitions.values()), default=0),
-            min_insync_replicas=minimum.get(name, 0),
-            under_replicated=sum(len(p.isrs) < len(p.replicas) for p in about.partitions.values()),
-            leaderless=sum(p.leader < 0 for p in about.partitions.values()),
-        )
-        for name, about in sorted(found.items())
-    ]
-
-
-def _min_insync(admin: Any, names: Sequence[str]) -> dict[str, int]:
-    if not names:
-        return {}
-    asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-    answers = admin.describe_configs(asked, request_timeout=ANSWER_SECONDS)
-    return {
-        resource.name: int(answer.result(WAIT_SECONDS)["min.insync.replicas"].value)
-        for resource, answer in answers.items()
-    }
-
-
-def end_offsets(conf: Mapping[str, str], partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """The offset behind the last committed record (or transaction marker) of each (topic, partition)."""
-    latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(topic, partition): latest for topic, partition in partitions}
-    if not asked:
-        return {}
-    until = time.monotonic() + ANSWER_SECONDS
-    while True:
-        client = kafka.admin(conf)
-        answers = client.list_offsets(
-            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS
-        )
-        try:
-            return {(at.topic, at.partition): answer.result(WAIT_SECONDS).offset for at, answer in answers.items()}
-        except KafkaException as error:
-            if error.args[0].code() not in kafka.MOVED or time.monotonic() > until:
-                raise
-        kafka.forget_admin(conf)
-        time.sleep(0.2)  # an election takes a moment
-
-
-def read_topics(conf: Mapping[str, str], partitions: Mapping[str, int], take: Callable[[Message], None]) -> None:
-    """Give `take` every committed record of the topics (name -> number of partitions) that is there now.
-
-    Ends are offsets, and offsets count transaction markers, which no consumer ever sees: a partition is done when a
-    record at or behind its end arrives, or when librdkafka says that there is nothing more (partition EOF).
-    Raises AuditError when nothing arrives for a minute, confluent_kafka.KafkaException for an error of the cluster.
-    """
-    ends = end_offsets(conf, ((name, number) for name, count in partitions.items() for number in range(count)))
-    pending = {where: end for where, end in ends.items() if end > 0}
-    if not pending:
-        return
-    consumer = kafka.consumer(conf, kafka.own_group(conf, principals.AUDIT_GROUP), **{"enable.partition.eof": True})
-    try:
-        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in pending])
-        last = time.monotonic()
-        while pending:
-            for message in consumer.consume(BATCH, timeout=1.0):
-                last = time.monotonic()
-                _advance(message, pending, take)
-            if time.monotonic() - last > STALL_SECONDS:
-                topic, number = next(iter(pending))
-                raise AuditError(
-                    f"{topic} partition {number} has delivered nothing for {STALL_SECONDS:.0f} s",
-                    hint="an open transaction or a partition without leader stops readers: look at its replication",
-                )
-    finally:
-        consumer.close()
-
-
-def _advance(message: Message, pending: dict[tuple[str, int], int], take: Callable[[Message], None]) -> None:
-    where = (message.topic() or "", message.partition() or 0)
-    error = message.error()
-    if error is not None:
-        if error.code() != KafkaError._PARTITION_EOF:
-            raise KafkaException(error)
-        pending.pop(where, None)
-        return
-    end = pending.get(where)
-    if end is None:
-        return
-    offset = message.offset() or 0
-    if offset < end:
-        take(message)
-    if offset >= end - 1:
-        del pending[where]

@@ -19,6 +19,7 @@ from zads.errors import ZadsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+_Answer = TypeVar("_Answer")
 _Client = TypeVar("_Client")
 
 NEW_TOPIC_SECONDS = 10.0  # within which the brokers of a site have learnt of a new topic, and of the right to it
@@ -239,20 +240,30 @@ def committed(
     return {(one.topic, one.partition): max(one.offset, 0) for one in answer}
 
 
-def end(consumer: Consumer, topic: str, partition: int, seconds: float) -> int:
-    """The end offset of a partition. Where its leader has just changed the client finds the new one, within `seconds`.
+def when_led(ask: Callable[[], _Answer], look_again: Callable[[], object], seconds: float) -> _Answer:
+    """The answer to a question to partitions' leaders, asked for `seconds` while a partition is between two leaders.
 
-    Raises confluent_kafka.KafkaException when there is no answer by then, or it is another error.
+    `look_again` makes the client find the new leader. Raises what `ask` raises for any other reason, or by then.
     """
     until = time.monotonic() + seconds
     while True:
         try:
-            return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=seconds)[1])
+            return ask()
         except KafkaException as error:
             if error.args[0].code() not in MOVED or time.monotonic() > until:
                 raise
-        time.sleep(0.2)
-        consumer.list_topics(topic, timeout=seconds)  # asks who leads now
+        time.sleep(0.2)  # an election takes a moment
+        look_again()
+
+
+def end(consumer: Consumer, topic: str, partition: int, seconds: float) -> int:
+    """The end offset of a partition. Raises confluent_kafka.KafkaException when there is no answer in `seconds`."""
+    where = TopicPartition(topic, partition)
+    return when_led(
+        lambda: int(consumer.get_watermark_offsets(where, timeout=seconds)[1]),
+        lambda: consumer.list_topics(topic, timeout=seconds),
+        seconds,
+    )
 
 
 def ends(consumer: Consumer, topic: str, seconds: float) -> list[TopicPartition]:

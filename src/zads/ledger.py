@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zads import principals, reading, topics
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from zads.sources.files import Item
 
@@ -263,3 +265,17 @@ class Ledger:
         """All records have been noted: together their rows are sorted in ten times faster."""
         self.published.add(self._rows.values())
         self._rows.clear()
+
+
+def read(conf: Mapping[str, Any], turn: Callable[[], object]) -> Ledger:
+    """The ledger as it is now, with all that was written to its topic before, however long that takes.
+
+    `turn` is called meanwhile, and ends the reading by raising. Raises ZadsError if the topic cannot be read.
+    """
+    found = Ledger()
+    for message in reading.read_own(conf, principals.LEDGER_GROUP, topics.LEDGER, turn):
+        key = message.key()
+        if isinstance(key, bytes):
+            found.note(key.decode("utf-8", "surrogateescape"), message.value(), message.timestamp()[1] / 1000)
+    found.finish()
+    return found

@@ -5,7 +5,8 @@ An exposure is published in transactions of at most CHUNK_PACKETS packets. Each 
 published. So the packets and the knowledge that they were published become visible together or not at all:
 
 1. `init_transactions` ends whatever a predecessor of the same name left open, and fences it;
-2. the ledger is read to its end: nothing can be added to it by others from now on;
+2. the ledger is read to its end, which open transactions of other producers may hold back for a while: nothing can be
+   added to it under this name from now on;
 3. an exposure is looked through: an archive is whole, an exposure with a marker is what that lists;
 4. its files are read in their order; those that the ledger covers are only compared with its digest;
 5. each chunk is validated (while the one before it is on its way), then published with its ledger records in one
@@ -37,9 +38,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
-from zads import kafka, ledger, metrics, principals, schemas, topics
+from zads import kafka, ledger, metrics, schemas, topics
 from zads.errors import ZadsError
 from zads.ledger import Digest, Entry, Ledger, Row
 from zads.packet import Packet, PacketError
@@ -764,28 +765,10 @@ class Producer:
             metrics.PRODUCER_NEW_SCHEMAS.labels(mark).set(counts[mark])
 
     def _read_ledger(self) -> Ledger:
-        reader = kafka.consumer(
-            self._conf, principals.LEDGER_GROUP, **{"enable.partition.eof": True, "fetch.wait.max.ms": 20}
-        )
-        found = Ledger()
         try:
-            partitions = self._client.list_topics(topics.LEDGER, CALL_SECONDS).topics[topics.LEDGER].partitions
-            reader.assign([TopicPartition(topics.LEDGER, number, OFFSET_BEGINNING) for number in partitions])
-            unread = set(partitions)
-            while unread:
-                self._pause(0)
-                for message in reader.consume(500, 0.1):
-                    problem = message.error()
-                    if problem is None:
-                        _note(message, found)
-                    elif problem.code() == KafkaError._PARTITION_EOF:
-                        unread.discard(message.partition())
-                    elif not problem.retriable():
-                        _log.warning("reading the ledger", reason=problem.str())
-        finally:
-            reader.close()
-        found.finish()
-        return found
+            return ledger.read(self._conf, lambda: self._pause(0))
+        except ZadsError as error:
+            raise ProducerError(f"the producer {self.name!r} cannot go on: {error.message}", hint=error.hint) from error
 
     def _await_topics(self, names: set[str]) -> None:
         """Wait until our own topics exist: without them nothing can be settled."""
@@ -833,12 +816,6 @@ def _remedy(topic: str) -> str:
     if night is None:
         return "make deploy ENV=..."
     return f"make night ENV=... NIGHT={night[0]}"
-
-
-def _note(message: Message, found: Ledger) -> None:
-    key, value = message.key(), message.value()
-    if isinstance(key, bytes):
-        found.note(key.decode("utf-8", "surrogateescape"), value, message.timestamp()[1] / 1000)
 
 
 def _rejected(exposure: str, data: bytes, source: str, reason: str, where: str, row: Row | None = None) -> _Record:

@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message
 
-from zads import kafka, principals, topics
-from zads.audit import end_offsets, read_topics
+from zads import kafka, principals, reading, topics
 from zads.errors import ZadsError
+from zads.reading import Partition
 from zads.site.policy import Policy
 
 #: Alerts that arrived less than so long ago (seconds) may be on their way.
@@ -24,8 +24,6 @@ _ANSWER = 20.0
 # Behind a partition's last record lie the markers of its transaction and of those that were aborted.
 _MARKERS = 16
 _NIGHTS = 2
-
-Partition = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -99,49 +97,27 @@ def open_circuits(records: Iterable[Mapping[str, object]], filters: Iterable[str
 def tails(conf: Mapping[str, str], names: Iterable[str]) -> dict[Partition, Tail]:
     """The last committed record of each partition of these topics that has any.
 
-    Raises confluent_kafka.KafkaException if the cluster does not answer.
+    Raises confluent_kafka.KafkaException, TimeoutError or reading.StalledError if the cluster does not answer.
     """
-    reader = kafka.consumer(conf, principals.AUDIT_GROUP, **{"enable.partition.eof": True, "fetch.wait.max.ms": 20})
+    known = kafka.admin(conf).list_topics(timeout=_ANSWER).topics
+    partitions = [(name, number) for name in names if name in known for number in known[name].partitions]
+    ends = {where: end for where, end in reading.committed_ends(conf, partitions).items() if end > 0}
     found: dict[Partition, Tail] = {}
-    try:
-        known = reader.list_topics(timeout=_ANSWER).topics
-        partitions = [(name, number) for name in names if name in known for number in known[name].partitions]
-        ends = {where: end for where, end in end_offsets(conf, partitions).items() if end > 0}
-        back = _MARKERS
-        while ends:
-            found |= _last(reader, {where: max(0, end - back) for where, end in ends.items()})
-            ends = {where: end for where, end in ends.items() if where not in found and end > back}
-            back *= 8
-        return found
-    finally:
-        reader.close()
-
-
-def _last(reader: Consumer, starts: Mapping[Partition, int]) -> dict[Partition, Tail]:
-    reader.assign([TopicPartition(*where, offset) for where, offset in starts.items()])
-    unread, found = set(starts), dict[Partition, Tail]()
-    deadline = time.monotonic() + _ANSWER
-    while unread:
-        if time.monotonic() > deadline:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        for message in reader.consume(500, 0.2):
-            where = (message.topic() or "", message.partition() or 0)
-            error = message.error()
-            if error is None:
-                found[where] = _tail(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                unread.discard(where)
-            else:
-                raise KafkaException(error)
+    back = _MARKERS
+    while ends:
+        starts = {where: max(0, end - back) for where, end in ends.items()}
+        for message in reading.read_to_end(conf, ends, starts=starts, stall_seconds=_ANSWER):
+            found[reading.place(message)] = _tail(message)
+        ends = {where: end for where, end in ends.items() if where not in found and end > back}
+        back *= 8
     return found
 
 
 def _tail(message: Message) -> Tail:
-    headers = dict(message.headers() or [])
-    key, candid = message.key(), headers.get(topics.HEADER_CANDID)
+    key = message.key()
     return Tail(
         message.offset() or 0,
-        (key if isinstance(key, bytes) else None, candid if isinstance(candid, bytes) else None),
+        (key if isinstance(key, bytes) else None, reading.headers(message).get(topics.HEADER_CANDID)),
         message.timestamp()[1] / 1000,
     )
 
@@ -183,11 +159,6 @@ def problems(
 
 def _counts(public: Mapping[str, str]) -> list[dict[str, object]]:
     newest: dict[bytes, dict[str, object]] = {}
-
-    def take(message: Message) -> None:
+    for message in reading.read_topics(public, [topics.FILTER_COUNTS]):
         newest[bytes(message.key() or b"")] = json.loads(message.value() or b"{}")
-
-    about = kafka.admin(public).list_topics(topics.FILTER_COUNTS, timeout=_ANSWER).topics[topics.FILTER_COUNTS]
-    if about.error is None:
-        read_topics(public, {topics.FILTER_COUNTS: len(about.partitions)}, take)
     return list(newest.values())

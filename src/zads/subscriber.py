@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException
 
-from zads import audit, kafka, principals, topics
+from zads import kafka, principals, reading, topics
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Subscriber(threading.Thread):
                 if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
                     self.error = error.str()
                 continue
-            headers = audit.headers_of(message)
+            headers = reading.headers(message)
             if self._source is not None and headers.get(topics.HEADER_SOURCE) != self._source:
                 continue
             self.read[message.topic()] += 1

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from bench.broker import Broker
-from zads import audit, canary, kafka, subscriber, topics, warmup
+from zads import audit, canary, kafka, reading, replication, subscriber, topics, warmup
 from zads.filters import progress
 
 NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))
@@ -138,7 +138,7 @@ def test_refused_input_is_counted_by_reason(broker: Broker, night: str) -> None:
 
 
 def test_replication_is_described(broker: Broker, night: str) -> None:
-    states = audit.describe(broker.conf, topics.topic(night, 1).__eq__)
+    states = replication.describe(broker.conf, topics.topic(night, 1).__eq__)
     assert [vars(state) for state in states] == [
         {
             "topic": topics.topic(night, 1),
@@ -222,16 +222,16 @@ def test_a_subscriber_counts_the_records_of_its_source_from_now_on(broker: Broke
         assert client.flush(30) == 0
 
     publish(b"mine")
-    reading = subscriber.Subscriber(broker.conf, [topic], b"mine")
-    reading.start()
+    subscribed = subscriber.Subscriber(broker.conf, [topic], b"mine")
+    subscribed.start()
     publish(b"another's")
     publish(b"mine")
-    assert reading.wait_for(1, 30)
-    assert not reading.wait_for(2, 0.5)
-    reading.close()
-    assert 0 <= reading.latencies[0] < 30
-    [((name, number), end)] = reading.ends.items()
-    assert (name, end) == (topic, audit.end_offsets(broker.conf, [(topic, number)])[topic, number])
+    assert subscribed.wait_for(1, 30)
+    assert not subscribed.wait_for(2, 0.5)
+    subscribed.close()
+    assert 0 <= subscribed.latencies[0] < 30
+    [((name, number), end)] = subscribed.ends.items()
+    assert (name, end) == (topic, reading.committed_ends(broker.conf, [(topic, number)])[topic, number])
 
 
 def test_a_canary_without_a_topic_says_how_to_make_it(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +242,6 @@ def test_a_canary_without_a_topic_says_how_to_make_it(broker: Broker, monkeypatc
 
 
 def test_a_site_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(replication, "ANSWER_SECONDS", 0.5)
     with pytest.raises(audit.AuditError, match=r"origin cannot be read: 127\.0\.0\.1:1 does not answer"):
         audit.read_site("origin", {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}, ["20181129"])

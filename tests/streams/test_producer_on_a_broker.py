@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -15,12 +16,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 from prometheus_client import REGISTRY
 
 from bench.broker import Broker, await_true
 from packets import reencoded
-from zads import metrics, schemas, topics
+from zads import kafka, metrics, reading, schemas, topics
 from zads.commands.simulate import drop
+from zads.ledger import Entry
 from zads.packet import Packet
 from zads.producer import Producer, ProducerError
 from zads.sources.replay import replay
@@ -384,17 +387,41 @@ def test_a_producer_that_has_been_replaced_ends(origin, spool, night, tmp_path):
     assert not origin.published()
 
 
-def test_a_topic_can_be_replayed_from_a_moment(origin, spool, night):
+def test_a_topic_can_be_read_again_from_its_beginning_and_from_a_moment(origin, spool, night):
     drop(spool.incoming, *night[0])
     produce(origin, spool)
     moment = time.time()
     drop(spool.incoming, *night[1])
     produce(origin, spool)
+    again = Counter(message.value() for topic in origin.topics for message in replay(origin.conf, topic))
+    assert again == originals(*night[:2])
 
-    def replayed(since: float) -> Counter[bytes]:
-        return Counter(
-            message.value() for topic in origin.topics for message in replay(origin.conf, topic, since=since)
-        )
+    since = [TopicPartition(topic, number, int(moment * 1000)) for topic in origin.topics for number in range(4)]
+    with contextlib.closing(kafka.consumer(origin.conf, "test-moment")) as consumer:
+        starts = {(one.topic, one.partition): one.offset for one in consumer.offsets_for_times(since, 20)}
+    ends = reading.committed_ends(origin.conf, starts)
+    later = Counter(message.value() for message in reading.read_to_end(origin.conf, ends, starts=starts))
+    assert later == originals(night[1])
 
-    assert replayed(0) == originals(*night[:2])
-    assert replayed(moment) == originals(night[1])
+
+def test_anothers_open_transaction_does_not_hide_what_was_published(origin, spool, night):
+    """The ledger's committed records lie behind it: a producer that starts waits for them."""
+    other = kafka.producer(origin.conf, **{"transactional.id": f"other-{origin.night}"})
+    other.init_transactions(30)
+    other.begin_transaction()
+    other.produce(topics.LEDGER, Entry().record(), f"other-{origin.night}".encode())
+    assert other.flush(10) == 0
+    drop(spool.incoming, *night[0])
+    stop = threading.Event()
+    starting = threading.Thread(target=lambda: Producer(origin.conf, spool, stop=stop).run())
+    starting.start()
+    try:
+        starting.join(1)
+        assert starting.is_alive()
+        assert not origin.published(), "it waits for the end of the ledger"
+        other.abort_transaction(30)
+        await_true(lambda: origin.published() == originals(night[0]), "the exposure to be published")
+    finally:
+        stop.set()
+        starting.join(30)
+    assert not starting.is_alive()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local_system import System, await_that, client, make_night, run, streaming
-from zads import audit
+from zads import replication
 
 
 def kill(system: System, host: str, unit: str) -> None:
@@ -70,7 +70,7 @@ def settled(system: System) -> Iterator[None]:
 
 def under_replicated(site: str) -> int:
     """The number of partitions of a site, with Kafka's own, that lack a replica."""
-    return sum(topic.under_replicated for topic in audit.describe(client(f"admin-{site}"), lambda _: True))
+    return sum(topic.under_replicated for topic in replication.describe(client(f"admin-{site}"), lambda _: True))
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Mapping
-from concurrent.futures import Future
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zads import audit, kafka, topics
-from zads.audit import SiteManifest, TopicManifest, TopicState
+from zads import audit, topics
+from zads.audit import SiteManifest, TopicManifest
+from zads.replication import TopicState
 
 NAME = "ztf_20181129_programid1"
 Record = tuple[bytes, bytes, Mapping[str, bytes]]
@@ -227,30 +224,3 @@ def test_a_candid_that_is_no_number_is_an_alert_all_the_same() -> None:
     assert one.missing_in([other]) == [0, 0, 0]
     assert one.altered_in([audit.Alerts(), other]) == [0]
     assert one.altered_in([one]) == one.missing_in([one]) == []
-
-
-class Offsets:
-    """Administration clients of which the first knows the leaders of before, as librdkafka's goes on to do."""
-
-    made = 0
-
-    def __init__(self, _: dict[str, Any]) -> None:
-        Offsets.made += 1
-        self.old = Offsets.made == 1
-
-    def list_offsets(self, asked: dict[TopicPartition, Any], **_: Any) -> dict[TopicPartition, Future[Any]]:
-        answers: dict[TopicPartition, Future[Any]] = {where: Future() for where in asked}
-        for answer in answers.values():
-            if self.old:
-                answer.set_exception(KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH)))
-            else:
-                answer.set_result(SimpleNamespace(offset=7))
-        return answers
-
-
-def test_ends_are_asked_anew_after_a_partitions_leader_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka, "AdminClient", Offsets)
-    conf = {"bootstrap.servers": "nowhere:1"}
-    assert audit.end_offsets(conf, [("topic", 0), ("topic", 1)]) == {("topic", 0): 7, ("topic", 1): 7}
-    assert Offsets.made == 2
-    kafka.forget_admin(conf)

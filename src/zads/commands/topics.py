@@ -9,7 +9,7 @@ import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from zads import audit, kafka, shown, topics
+from zads import kafka, replication, shown, topics
 
 app = typer.Typer(help="List a cluster's nights and filters.")
 
@@ -27,7 +27,7 @@ def list_topics(
     wanted = topics.check_night(night) if night else None
     conf = kafka.read_properties(properties)
     try:
-        found = audit.describe(conf, lambda name: _concerns(name, wanted))
+        found = replication.describe(conf, lambda name: _concerns(name, wanted))
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zads import audit, kafka, principals, topics
+from zads import audit, kafka, principals, reading, topics
 from zads.demo.night import Night
 from zads.errors import ZadsError
 from zads.filters import progress
@@ -57,7 +57,7 @@ class Sites:
             ("origin", self.origin, self.origin_topics),
             ("public", self.public, self.public_topics),
         ):
-            ends = audit.end_offsets(conf, [(name, number) for name in names for number in numbers])
+            ends = reading.committed_ends(conf, [(name, number) for name in names for number in numbers])
             found |= {(site, *where): end for where, end in ends.items()}
         return found
 

@@ -6,27 +6,20 @@ alerts pass twice.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 
-from zads import kafka, topics
+from zads import reading, topics
 from zads.errors import ZadsError
 
 REMEMBERED_VISITS = (
     50  # whose caps are kept: exposures are 30 s apart, an alert that is later by 25 minutes starts anew
 )
 REMEMBERED_NIGHTS = 8  # whose counts are kept: a night's topics last seven days
-ANSWER_SECONDS = 20.0  # in which a broker says how a topic is
-SAID_SECONDS = 15.0  # between two lines that say what is waited for
-
-_log = structlog.get_logger()
 
 
 @dataclass
@@ -85,77 +78,18 @@ def restore(
 ) -> dict[str, Counts]:
     """The counts that a worker has committed, by filter.
 
-    All that was written before now is waited for, however long it takes: other workers' open transactions may hold back
-    what is committed behind them, and brokers may be away. `beat` is called meanwhile.
-    Raises Stopped when `stopped` says so, ZadsError if the topic cannot be read or has what no worker writes.
+    All that was written before now is waited for, however long it takes (`reading.read_own`). `beat` is called
+    meanwhile. Raises Stopped when `stopped` says so, ZadsError if the topic cannot be read or a record has no counts.
     """
-    with contextlib.closing(kafka.consumer(conf, group_id, **{"enable.partition.eof": True})) as consumer:
-        ends = _ends(conf, group_id, stopped, beat)
-        consumer.assign([TopicPartition(topics.FILTER_COUNTS, number, 0) for number in ends])
-        return _read(consumer, ends, name, stopped, beat)
 
-
-def _ends(
-    conf: Mapping[str, str], group_id: str, stopped: Callable[[], bool], beat: Callable[[], object]
-) -> dict[int, int]:
-    """The end offsets of partitions of the topic of counts, uncommitted records included."""
-    over = {"isolation.level": "read_uncommitted"}
-    with contextlib.closing(kafka.consumer(conf, group_id, **over)) as consumer:
-        while not stopped():
-            beat()
-            try:
-                known = consumer.list_topics(topics.FILTER_COUNTS, timeout=ANSWER_SECONDS).topics[topics.FILTER_COUNTS]
-                if known.error is not None:
-                    raise KafkaException(known.error)
-                return {
-                    number: kafka.end(consumer, topics.FILTER_COUNTS, number, ANSWER_SECONDS)
-                    for number in sorted(known.partitions)
-                }
-            except KafkaException as error:
-                _refuse(error.args[0])
-                _log.warning("waiting for Kafka to say where the counts end", reason=error.args[0].str())
-    raise Stopped
-
-
-_REFUSALS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION)
-
-
-def _refuse(error: KafkaError) -> None:
-    """Raise ZadsError for what waiting does not mend."""
-    if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-        raise ZadsError(f"there is no topic {topics.FILTER_COUNTS}", hint="a deployment makes it")
-    if error.fatal() or error.code() in _REFUSALS:
-        raise ZadsError(f"cannot read {topics.FILTER_COUNTS}: {error.str()}")
-
-
-def _read(
-    consumer: Consumer,
-    ends: Mapping[int, int],
-    name: str,
-    stopped: Callable[[], bool],
-    beat: Callable[[], object],
-) -> dict[str, Counts]:
-    counts: dict[str, Counts] = {}
-    waiting = {number for number, end in ends.items() if end > 0}
-    said = time.monotonic()
-    while waiting:
+    def turn() -> None:
         beat()
         if stopped():
             raise Stopped
-        if time.monotonic() - said > SAID_SECONDS:
-            said = time.monotonic()
-            _log.warning("waiting for the counts of before", topic=topics.FILTER_COUNTS, partitions=sorted(waiting))
-        message = consumer.poll(0.2)
-        if message is None:
-            continue
-        error = message.error()
-        if error is None:
-            counts.update(_of(message, name))
-        elif error.code() != KafkaError._PARTITION_EOF:
-            _refuse(error)
-            _log.warning("waiting for the counts of before", reason=error.str())
-        elif (message.offset() or 0) >= ends[message.partition() or 0]:
-            waiting.discard(message.partition() or 0)
+
+    counts: dict[str, Counts] = {}
+    for message in reading.read_own(conf, group_id, topics.FILTER_COUNTS, turn):
+        counts.update(_of(message, name))
     return counts
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zads import audit, kafka, topics
+from zads import kafka, reading, topics
 
 #: What a filter's workers count of the alerts that they were offered.
 COUNTED = ("seen", "passed", "capped", "failed")
@@ -18,13 +18,8 @@ def counts(conf: Mapping[str, str], nights: Iterable[str]) -> dict[str, dict[str
     Workers write these counts in the transaction that commits their offsets: they agree with `lag`.
     """
     newest: dict[bytes, dict[str, Any]] = {}
-    names = {topics.FILTER_COUNTS}
-
-    def take(message: Any) -> None:
-        newest[message.key()] = json.loads(message.value())
-
-    for state in audit.describe(conf, names.__contains__):
-        audit.read_topics(conf, {state.topic: state.partitions}, take)
+    for message in reading.read_topics(conf, [topics.FILTER_COUNTS]):
+        newest[bytes(message.key() or b"")] = json.loads(message.value() or b"{}")
     totals: dict[str, dict[str, int]] = {}
     wanted = set(nights)
     for record in newest.values():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from zads import audit, topics
+from zads import reading, topics
 from zads.packet import Packet
 
 
@@ -21,20 +20,15 @@ class PassedAlerts:
 def passed_alerts(conf: Mapping[str, str], name: str, nights: Iterable[str], most: int = 6) -> PassedAlerts:
     """What the filter ``name`` passed in these nights, with at most ``most`` examples.
 
-    Raises audit.AuditError or confluent_kafka.KafkaException if the topic cannot be read.
+    Raises reading.StalledError or confluent_kafka.KafkaException if the topic cannot be read.
     """
     wanted = set(nights)
     found = PassedAlerts()
-    names = {topics.filter_topic(name)}
-
-    def take(message: Any) -> None:
-        headers = audit.headers_of(message)
+    for message in reading.read_topics(conf, [topics.filter_topic(name)]):
+        headers = reading.headers(message)
         if topics.night_of_visit(headers.get(topics.HEADER_VISIT, b"").decode(errors="replace")) in wanted:
             found.count += 1
             if len(found.examples) < most:
                 note = headers.get(topics.HEADER_ANNOTATIONS, b"").decode(errors="replace")
-                found.examples.append((Packet.trusted(message.value()), "" if note == "{}" else note))
-
-    for state in audit.describe(conf, names.__contains__):
-        audit.read_topics(conf, {state.topic: state.partitions}, take)
+                found.examples.append((Packet.trusted(message.value() or b""), "" if note == "{}" else note))
     return found

@@ -1,0 +1,205 @@
+"""Reads topics to the end that they have now: committed records only, each partition in its order.
+
+No offset is committed. The end of a partition is an offset, and offsets count transaction markers, which no consumer
+ever sees: a partition is finished when the record before its end arrives, or when librdkafka reports the end of the
+partition (EOF) there. Silence is not the end: a reader raises or goes on waiting, it never returns a part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its stubs forget to export this name
+
+from zads import kafka, principals
+from zads.errors import ZadsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from confluent_kafka import Consumer, Message
+
+ANSWER_SECONDS = 20.0  # for metadata and offsets
+CALL_SECONDS = 5.0  # after which a question that is asked until it is answered returns to the loop
+STALL_SECONDS = 60.0  # a cluster that delivers nothing for that long does not answer
+LOG_SECONDS = 15.0  # between two lines that say what is waited for
+_POLL_SECONDS = 0.1
+_BATCH = 200
+# A consumer that reads to the end waits for no further records: brokers answer at once.
+_TO_END = {"enable.partition.eof": True, "fetch.wait.max.ms": 20}
+_NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
+_REFUSALS = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION}
+
+Partition = tuple[str, int]
+"""A topic's name and the number of a partition of it."""
+
+_log = structlog.get_logger("zads.reading")
+
+
+class StalledError(ZadsError):
+    """Records stopped coming before the end of a partition."""
+
+
+def headers(message: Message) -> dict[str, bytes]:
+    """A record's headers by name; the last one counts where a name is given twice."""
+    pairs: Any = message.headers() or ()
+    return {name: value.encode() if isinstance(value, str) else bytes(value or b"") for name, value in pairs}
+
+
+def place(message: Message) -> Partition:
+    """The topic and the partition that a record is in."""
+    return message.topic() or "", message.partition() or 0
+
+
+def committed_ends(conf: Mapping[str, Any], partitions: Iterable[Partition]) -> dict[Partition, int]:
+    """The offset behind the last committed record (or transaction marker) of each partition.
+
+    Raises confluent_kafka.KafkaException or TimeoutError if the cluster does not answer.
+    """
+    latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    wanted = {TopicPartition(*where): latest for where in partitions}
+    if not wanted:
+        return {}
+
+    def ask() -> dict[Partition, int]:
+        answers = kafka.admin(conf).list_offsets(
+            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS
+        )
+        # The request has a limit of its own, which comes first.
+        return {
+            (where.topic, where.partition): answer.result(2 * ANSWER_SECONDS).offset
+            for where, answer in answers.items()
+        }
+
+    return kafka.when_led(ask, lambda: kafka.forget_admin(conf), ANSWER_SECONDS)
+
+
+def read_to_end(
+    conf: Mapping[str, Any],
+    ends: Mapping[Partition, int],
+    *,
+    group: str = principals.AUDIT_GROUP,
+    starts: Mapping[Partition, int] | None = None,
+    stall_seconds: float = STALL_SECONDS,
+) -> Iterator[Message]:
+    """The committed records of partitions before their `ends` (offsets), from `starts` or else from the beginning.
+
+    `group`: the consumer group of a client whose properties do not name one.
+    Raises StalledError when nothing arrives for `stall_seconds`, confluent_kafka.KafkaException for an error of the
+    cluster.
+    """
+    if not any(ends.values()):
+        return
+
+    def check(silent_seconds: float, pending: Mapping[Partition, int]) -> None:
+        if silent_seconds > stall_seconds:
+            topic, number = min(pending)
+            raise StalledError(
+                f"{topic} partition {number} has delivered nothing for {stall_seconds:.0f} s",
+                hint="an open transaction or a partition without leader stops readers: look at its replication",
+            )
+
+    def refuse(error: KafkaError) -> None:
+        raise KafkaException(error)
+
+    with contextlib.closing(kafka.consumer(conf, kafka.own_group(conf, group), **_TO_END)) as consumer:
+        yield from _read(consumer, ends, starts or {}, check, refuse)
+
+
+def read_topics(
+    conf: Mapping[str, Any], names: Iterable[str], *, group: str = principals.AUDIT_GROUP
+) -> Iterator[Message]:
+    """The committed records of all those topics that there are, from their beginning to the end that they have now.
+
+    Raises what `committed_ends` and `read_to_end` raise.
+    """
+    known = kafka.admin(conf).list_topics(timeout=ANSWER_SECONDS).topics
+    partitions = [
+        (name, number)
+        for name in names
+        if name in known and known[name].error is None
+        for number in known[name].partitions
+    ]
+    return read_to_end(conf, committed_ends(conf, partitions), group=group)
+
+
+def read_own(conf: Mapping[str, Any], group: str, topic: str, turn: Callable[[], object]) -> Iterator[Message]:
+    """The committed records of a program's own topic: all that was written before now, however long that takes.
+
+    Open transactions of others hold back what is committed behind them, and brokers may be away. Both are waited for;
+    the log says so every LOG_SECONDS. `turn` is called all the time, and ends the reading by raising.
+    Raises ZadsError if the topic is missing or may not be read.
+    """
+
+    logged = time.monotonic()
+
+    def log(_: float, pending: Mapping[Partition, int]) -> None:
+        nonlocal logged
+        turn()
+        if time.monotonic() - logged > LOG_SECONDS:
+            logged = time.monotonic()
+            _log.warning("waiting for committed records", topic=topic, partitions=sorted(n for _, n in pending))
+
+    def tolerate(error: KafkaError) -> None:
+        _refuse(topic, error)
+        _log.warning("waiting for committed records", topic=topic, reason=error.str())
+
+    ends = _written_ends(conf, group, topic, turn)
+    with contextlib.closing(kafka.consumer(conf, group, **_TO_END)) as consumer:
+        yield from _read(consumer, ends, {}, log, tolerate)
+
+
+def _written_ends(conf: Mapping[str, Any], group: str, topic: str, turn: Callable[[], object]) -> dict[Partition, int]:
+    """Where a topic's partitions end, behind the records of open transactions."""
+    over = {"isolation.level": "read_uncommitted"}
+    with contextlib.closing(kafka.consumer(conf, group, **over)) as consumer:
+        while True:
+            turn()
+            try:
+                found = kafka.ends(consumer, topic, CALL_SECONDS)
+            except KafkaException as error:
+                _refuse(topic, error.args[0])
+                _log.warning("waiting for a topic's end offsets", topic=topic, reason=error.args[0].str())
+            else:
+                return {(end.topic, end.partition): end.offset for end in found}
+
+
+def _refuse(topic: str, error: KafkaError) -> None:
+    """Raise ZadsError for what waiting does not mend."""
+    if error.code() in _NO_TOPIC:
+        raise ZadsError(f"there is no topic {topic}", hint="a deployment makes it")
+    if error.fatal() or error.code() in _REFUSALS:
+        raise ZadsError(f"cannot read {topic}: {error.str()}")
+
+
+def _read(
+    consumer: Consumer,
+    ends: Mapping[Partition, int],
+    starts: Mapping[Partition, int],
+    check: Callable[[float, Mapping[Partition, int]], None],
+    refuse: Callable[[KafkaError], None],
+) -> Iterator[Message]:
+    """Records to the ends. `check` gets the seconds of silence and what is unfinished, `refuse` each error."""
+    pending = {where: end for where, end in ends.items() if end > 0}
+    consumer.assign([TopicPartition(*where, starts.get(where, OFFSET_BEGINNING)) for where in pending])
+    last = time.monotonic()
+    while pending:
+        messages = consumer.consume(_BATCH, _POLL_SECONDS)
+        for message in messages:
+            where, offset, error = place(message), message.offset() or 0, message.error()
+            if error is None:
+                if offset < pending.get(where, 0):
+                    yield message
+                offset += 1
+            elif error.code() != KafkaError._PARTITION_EOF:
+                refuse(error)
+                continue
+            if where in pending and offset >= pending[where]:
+                del pending[where]
+        if messages:
+            last = time.monotonic()  # not earlier: the time that the caller took for them is no silence
+        check(time.monotonic() - last, pending)
