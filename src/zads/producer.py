@@ -38,21 +38,29 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
 from zads import kafka, ledger, metrics, schemas, topics
 from zads.errors import ZadsError
 from zads.ledger import Digest, Entry, Ledger, Row
 from zads.packet import Packet, PacketError
+from zads.rejections import rejection
 from zads.sources.delivery import Delivery, UnfinishedError
 from zads.sources.files import SourceError
 from zads.sources.spool import DISK_ERRORS
+from zads.transactions import (
+    NO_TOPIC,
+    TOO_LARGE,
+    ClientLost,
+    Record,
+    TransactionAborted,
+    TransactionError,
+    Transactions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-
-    from confluent_kafka import Message
 
     from zads.sources.files import Item
     from zads.sources.spool import Exposure, Spool
@@ -64,7 +72,6 @@ _T = TypeVar("_T")
 CHUNK_PACKETS = 250
 CHUNK_BYTES = 32_000_000
 REJECTED_BYTES = 1_000_000  # of a refused file, so much goes to the topic of refused input
-SOURCE_BYTES = 4_096  # of its name
 WATCH_SECONDS = 0.2
 RETRY_SECONDS = 2.0
 CALL_SECONDS = 5.0  # a call to Kafka returns to the loop (heartbeat, stop) after so long
@@ -74,10 +81,7 @@ SWEEP_SECONDS = 60.0
 #: Nothing that the loop does takes so long: each call to Kafka ends in CALL_SECONDS, files are looked through in steps.
 HUNG_SECONDS = 120.0
 KEEP_SECONDS = 48 * 3600.0
-_FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
-# Metadata and brokers say so of a topic that is not there, or that this user may not write.
-_NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.TOPIC_AUTHORIZATION_FAILED}
-_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
+BROKERS = "waiting for the brokers"  # what the log says of it, once
 TOPIC, UNFINISHED, FAILED = "topic", "unfinished", "failed"  # why exposures are set aside
 
 _log = structlog.get_logger("zads.producer")
@@ -89,10 +93,6 @@ class ProducerError(ZadsError):
 
 class _Stopped(Exception):
     """The process was asked to end."""
-
-
-class _Again(Exception):
-    """The transaction was aborted, or the client replaced: try the chunk again if the ledger does not have it."""
 
 
 class _Unsendable(Exception):
@@ -117,15 +117,6 @@ class _Aside:
     missing: set[str] = field(default_factory=set)
     nights: set[str] = field(default_factory=set)
     times: int = 1
-
-
-@dataclass(frozen=True)
-class _Record:
-    topic: str
-    key: bytes
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-    row: Row | None = None
 
 
 class _Progress:
@@ -218,13 +209,12 @@ class Producer:
         self._aside: dict[str, _Aside] = {}
         self._held: set[str] = set()
         self._told: set[str] = set()  # what the journal has been told, once
-        self._open_transaction = False
-        self._failed_topic = ""
-        self._began = 0.0
         self._swept = 0.0
         self._beaten = time.monotonic()
         self._watchdog = watchdog
-        self._client = self._connect()
+        self._transactions = Transactions(
+            conf, name, call_seconds=CALL_SECONDS, waiting=self._wait_for_kafka, stamp=True
+        )
 
     # The loop
 
@@ -325,7 +315,7 @@ class Producer:
             _log.exception(
                 "set aside: it could not be settled", exposure=exposure.path.name, reason=repr(error), again_in=pause
             )
-            self._abort()
+            self._abandon()
         self._aside[exposure.path.name] = aside
         return False
 
@@ -383,10 +373,10 @@ class Producer:
 
     def _expire(self) -> None:
         """Forget the alerts that no topic has any more."""
-        if keys := self.published.expired()[:1000]:
-            with contextlib.suppress(_Again):  # there is a next time
-                self._attempt([_Record(topics.LEDGER, _bytes(key), None, []) for key in keys])
-                self.published.forget(keys)
+        keys = self.published.expired()[:1000]
+        # If the transaction is aborted there is a next time.
+        if keys and self._write([Record(topics.LEDGER, _bytes(key), None) for key in keys]):
+            self.published.forget(keys)
 
     # One exposure
 
@@ -486,9 +476,9 @@ class Producer:
             while (chunk := ahead.result()) is not None:
                 ahead = beside.submit(next, chunks, None)
                 self._pause(0)
-                records, entry = chunk
+                records, rows, entry = chunk
                 if records or self.ledger.get(exposure.name) != entry:
-                    self._commit(exposure.name, records, entry)
+                    self._commit(exposure.name, records, rows, entry)
                     progress.sent += len(records)
         if not progress.entry.complete:
             raise UnfinishedError(
@@ -497,12 +487,12 @@ class Producer:
 
     def _chunks(
         self, exposure: Exposure, items: Iterator[Item], progress: _Progress
-    ) -> Iterator[tuple[list[_Record], Entry]]:
-        """What goes into each transaction: the records, and what the ledger will then say."""
+    ) -> Iterator[tuple[list[Record], list[Row], Entry]]:
+        """What goes into each transaction: the records, their rows, and what the ledger will then say."""
         ahead = next(items, None)
         last = False
         while not last:
-            chunk: list[_Record] = []
+            chunk: list[tuple[Record, Row]] = []
             size = taken = 0
             while ahead is not None and taken < CHUNK_PACKETS and size < CHUNK_BYTES:
                 if (record := self._validated(exposure, ahead, progress)) is not None:
@@ -512,10 +502,10 @@ class Producer:
             last = ahead is None
             complete = last and not progress.postponed and progress.whole()
             progress.entry.digest, progress.entry.complete = progress.digest, complete
-            yield chunk, progress.entry.copy()
+            yield [record for record, _ in chunk], [row for _, row in chunk], progress.entry.copy()
 
-    def _validated(self, exposure: Exposure, item: Item, progress: _Progress) -> _Record | None:
-        """The record of one file: of its packet, or of its refusal; None if there is nothing to publish."""
+    def _validated(self, exposure: Exposure, item: Item, progress: _Progress) -> tuple[Record, Row] | None:
+        """The record of one file, of its packet or of its refusal, and its row; None if there is nothing to publish."""
         source, entry = f"{exposure.name}/{item.name}", progress.entry
         if item.passed:
             progress.take(item)
@@ -537,7 +527,8 @@ class Producer:
                 return None
             self._on_disk("no copy of a refused file can be kept", self.spool.keep_refused, exposure, item)
             _log.warning("refused", source=source, reason=error.reason, field=error.field)
-            return _rejected(exposure.name, item.data, source, error.reason, error.field, row)
+            key, data = _bytes(exposure.name), item.data[:REJECTED_BYTES]
+            return rejection(key, data, source=source, reason=error.reason, field=error.field), row
         topic, published, digest = packet.topic, entry.published, progress.take(item)
         row = Row.of_alert(exposure.name, packet.night, packet.candid, digest)
         before = self.published.before(row)
@@ -559,7 +550,7 @@ class Producer:
         if before.contents:
             progress.versions += 1
             headers.append((topics.HEADER_VERSION, str(before.contents + 1).encode()))
-        return _Record(topic, packet.key, item.data, headers, row)
+        return Record(topic, packet.key, item.data, headers), row
 
     def _note_new(self, new: schemas.NewSchema, source: str, entry: Entry) -> None:
         """Count a packet of a new schema that was accepted; the first of each is told in the journal."""
@@ -591,131 +582,97 @@ class Producer:
         key, entry = f"{exposure.name}/refused", Entry(digest=state, refused=1, complete=True)
         if self.ledger.get(key) != entry:
             _log.error("exposure refused", name=exposure.path.name, reason=reason)
-            self._commit(key, [_rejected(exposure.name, b"", exposure.path.name, reason, "")], entry)
+            refused = rejection(_bytes(exposure.name), b"", source=exposure.path.name, reason=reason)
+            self._commit(key, [refused], [], entry)
         receipt = {"exposure": exposure.name, "refused": reason, "finished": round(time.time(), 3)}
         self._on_disk("no receipt can be written", self.spool.refuse, exposure, receipt, seen)
 
     # Transactions
 
-    def _commit(self, key: str, records: list[_Record], entry: Entry) -> None:
+    def _commit(self, key: str, records: list[Record], rows: list[Row], entry: Entry) -> None:
         """Publish records and their records in the ledger together, however often it takes. Raises _Missing."""
-        together = [*records, _Record(topics.LEDGER, _bytes(key), entry.record(), [])]
-        rows = [one.row for one in records if one.row is not None]
+        together = [*records, Record(topics.LEDGER, _bytes(key), entry.record())]
         if rows:
             rows_key, packed, value = ledger.rows_record(key, rows)
-            together.append(_Record(topics.LEDGER, _bytes(rows_key), value, []))
+            together.append(Record(topics.LEDGER, _bytes(rows_key), value))
         before = Entry()
         while True:
             self._await_topics({topics.LEDGER, topics.REJECTED} & {one.topic for one in together})
             self._need_topics({one.topic for one in records} - {topics.REJECTED})
-            try:
-                self._attempt(together)
-            except _Again:
-                # After a lost answer the new client's ledger tells whether the transaction had been committed.
-                if self.ledger.get(key) == entry:
-                    before = entry
-                    break
-                continue
-            before = self.ledger.get(key, before)
-            self.ledger[key] = entry
-            if rows:
-                self.published.add([(rows_key, packed, time.time())])
-            break
+            if self._write(together):
+                before = self.ledger.get(key, before)
+                self.ledger[key] = entry
+                if rows:
+                    self.published.add([(rows_key, packed, time.time())])
+                break
+            # After a lost answer the new client's ledger tells whether the transaction had been committed.
+            if self.ledger.get(key) == entry:
+                before = entry
+                break
         self._count(records)
         for mark, number in entry.new_schemas.items():
             metrics.PRODUCER_NEW_SCHEMAS.labels(mark).inc(number - before.new_schemas.get(mark, 0))
 
-    def _attempt(self, records: Iterable[_Record]) -> None:
-        self._began = time.monotonic()
-        self._call(self._client.begin_transaction)
-        self._open_transaction = True
-        failed: list[KafkaError] = []
+    def _write(self, records: list[Record]) -> bool:
+        """Whether records have been committed in one transaction; if not they can be tried again.
 
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            # What was thrown away because of another record's error says nothing.
-            if error is not None and (not failed or failed[0].code() == KafkaError._PURGE_QUEUE):
-                failed[:] = [error]
-                self._failed_topic = message.topic() or ""
-
-        for record in records:
-            self._produce(record, delivered)
-        self._call(self._client.commit_transaction, CALL_SECONDS, failed=failed)
-        self._open_transaction = False
-
-    def _abort(self) -> None:
-        """Leave no transaction open behind an error."""
-        if self._open_transaction:
-            with contextlib.suppress(_Again):
-                self._call(self._client.abort_transaction, CALL_SECONDS)
-            self._open_transaction = False
-
-    def _produce(self, record: _Record, delivered: Any) -> None:
-        headers = [*record.headers, (topics.HEADER_PRODUCED, f"{time.time():.6f}".encode())]
-        while True:
-            try:
-                self._client.produce(
-                    record.topic, value=record.value, key=record.key, headers=headers, on_delivery=delivered
-                )
-                self._client.poll(0)
-                return
-            except BufferError:
-                self._client.poll(0.1)
-                self._pause(0)
-            except KafkaException as error:
-                if error.args[0].code() in _TOO_LARGE:
-                    raise _Unsendable(f"{record.topic}: {error.args[0].str()}") from error
-                self._recover(error.args[0])
-
-    def _call(self, call: Any, *arguments: Any, failed: list[KafkaError] | None = None) -> None:
-        """A transactional call, resumed until it has an outcome. Raises _Again when that is an abort."""
-        while True:
-            try:
-                call(*arguments)
-                return
-            except KafkaException as error:
-                reason: KafkaError = error.args[0]
-                if reason.retriable() and not reason.fatal() and not reason.txn_requires_abort():
-                    metrics.PRODUCER_BLOCKED.set(1)
-                    self._pause(0.05)
-                    continue
-                self._recover(reason, failed[0] if failed else None)
-
-    def _recover(self, reason: KafkaError, cause: KafkaError | None = None) -> None:
-        """Bring the client to a state in which the chunk can be tried again, then raise _Again.
-
-        Raises ProducerError if another producer has taken over, or if trying again cannot help.
+        Raises _Missing or _Unsendable if trying again cannot help now, ProducerError if it never can.
         """
-        metrics.PRODUCER_BLOCKED.set(1)
-        why = (cause or reason).str()
-        if reason.fatal():
-            limit = int(self._conf.get("transaction.timeout.ms", kafka.TRANSACTION_TIMEOUT_MS)) / 1000
-            # A coordinator that waited too long for us fences us just as a successor does.
-            if reason.code() in _FENCED and time.monotonic() - self._began < limit:
-                raise ProducerError(
-                    f"another producer has taken over as {self.name!r}: {why}",
-                    hint="run one producer of each name; what this one had not committed, the other publishes",
-                )
-            _log.warning("client replaced", reason=why)
-            self._client.purge()
-            self._client = self._connect()
-            self._open_transaction = False
-            self._open()
-            raise _Again
-        if not reason.txn_requires_abort():
-            raise ProducerError(f"Kafka refuses the transaction of producer {self.name!r}: {why}")
-        metrics.PRODUCER_ABORTED.inc()
-        _log.warning("transaction aborted, trying again", reason=why)
-        self._known_topics.clear()
-        self._call(self._client.abort_transaction, CALL_SECONDS)
-        self._open_transaction = False
-        if cause is not None and cause.code() in _TOO_LARGE:
-            raise _Unsendable(why)
-        if cause is not None and cause.code() in _NO_TOPIC and topics.parse(self._failed_topic):
-            raise _Missing({self._failed_topic: why})
-        self._pause(0.2)
-        raise _Again
+        try:
+            self._transactions.write(records)
+            self._told.discard(BROKERS)
+            return True
+        except ClientLost as error:
+            self._replace_client(error)
+        except TransactionError as error:
+            raise ProducerError(error.message) from error
+        except TransactionAborted as error:
+            self._check_aborted(error)
+            self._pause(0.2)
+        return False
 
-    def _count(self, records: list[_Record]) -> None:
+    def _check_aborted(self, error: TransactionAborted) -> None:
+        """See that a transaction that was aborted can be tried again."""
+        metrics.PRODUCER_BLOCKED.set(1)
+        metrics.PRODUCER_ABORTED.inc()
+        why = error.reason.str()
+        _log.warning("transaction aborted", reason=why, topic=error.topic)
+        self._known_topics.clear()
+        if error.reason.code() in TOO_LARGE:
+            raise _Unsendable(f"{error.topic}: {why}")
+        if not error.demanded:
+            raise ProducerError(f"Kafka refuses the transaction of producer {self.name!r}: {why}")
+        if error.reason.code() in NO_TOPIC and topics.parse(error.topic):
+            raise _Missing({error.topic: why})
+
+    def _replace_client(self, error: ClientLost) -> None:
+        """Go on with a new client, and with the ledger as that finds it. Raises ProducerError if it was fenced."""
+        metrics.PRODUCER_BLOCKED.set(1)
+        if error.fenced:
+            raise ProducerError(
+                f"another producer has taken over as {self.name!r}: {error}",
+                hint="run one producer of each name; what this one had not committed, the other publishes",
+            ) from error
+        _log.warning("client replaced", reason=str(error))
+        self._transactions.replace()
+        self._open()
+
+    def _abandon(self) -> None:
+        """Leave no transaction open behind an error."""
+        try:
+            self._transactions.abandon()
+        except ClientLost as error:
+            self._replace_client(error)
+        except TransactionError as error:
+            raise ProducerError(error.message) from error
+
+    def _wait_for_kafka(self, reason: str, seconds: float = 0.05) -> None:
+        """Wait before a call to Kafka is resumed."""
+        metrics.PRODUCER_BLOCKED.set(1)
+        self._say_once(BROKERS, reason=reason)
+        self._pause(seconds)
+
+    def _count(self, records: list[Record]) -> None:
         metrics.PRODUCER_BLOCKED.set(0)
         by_topic = Counter(record.topic for record in records)
         metrics.PRODUCER_REFUSED.inc(by_topic.pop(topics.REJECTED, 0))
@@ -725,28 +682,16 @@ class Producer:
 
     # The cluster
 
-    def _connect(self) -> Any:
-        return kafka.producer(self._conf, **{"transactional.id": self.name})
-
     def _open(self) -> None:
         """Fence predecessors, then read the ledger: steps 1 and 2."""
-        self._began = time.monotonic()
-        said = False
-        while True:
-            try:
-                self._client.init_transactions(CALL_SECONDS)
-                break
-            except KafkaException as error:
-                reason: KafkaError = error.args[0]
-                if reason.fatal() or not reason.retriable():
-                    raise ProducerError(
-                        f"the cluster does not accept the producer {self.name!r}: {reason.str()}",
-                        hint="its user needs Write on the transactional id of its name",
-                    ) from error
-                if not said:
-                    _log.warning("waiting for the brokers", reason=reason.str())
-                said = True
-                self._pause(RETRY_SECONDS / 10)
+        try:
+            self._transactions.open()
+        except KafkaException as error:
+            raise ProducerError(
+                f"the cluster does not accept the producer {self.name!r}: {error.args[0].str()}",
+                hint="its user needs Write on the transactional id of its name",
+            ) from error
+        self._told.discard(BROKERS)
         self._known_topics.clear()
         self._await_topics({topics.LEDGER})
         found = self._read_ledger()
@@ -794,13 +739,11 @@ class Producer:
         """Why a topic cannot be written; None if it can. Waits while no broker answers."""
         while True:
             try:
-                answer = self._client.list_topics(name, CALL_SECONDS).topics[name]
+                answer = self._transactions.describe(name, CALL_SECONDS)
             except KafkaException as error:
-                metrics.PRODUCER_BLOCKED.set(1)
-                self._say_once("waiting for the brokers", reason=error.args[0].str())
-                self._pause(RETRY_SECONDS / 10)
+                self._wait_for_kafka(error.args[0].str(), RETRY_SECONDS / 10)
                 continue
-            self._told.discard("waiting for the brokers")
+            self._told.discard(BROKERS)
             if answer.error is not None and answer.error.code() in kafka.MOVED:
                 self._pause(RETRY_SECONDS / 10)
                 continue
@@ -816,15 +759,6 @@ def _remedy(topic: str) -> str:
     if night is None:
         return "make deploy ENV=..."
     return f"make night ENV=... NIGHT={night[0]}"
-
-
-def _rejected(exposure: str, data: bytes, source: str, reason: str, where: str, row: Row | None = None) -> _Record:
-    headers = [
-        (topics.HEADER_REASON, reason.encode("utf-8", "replace")),
-        (topics.HEADER_FIELD, where.encode("utf-8", "replace")),
-        (topics.HEADER_SOURCE, _bytes(source)[:SOURCE_BYTES]),
-    ]
-    return _Record(topics.REJECTED, _bytes(exposure), data[:REJECTED_BYTES], headers, row)
 
 
 def _refusal(reason: str, where: str = "") -> PacketError:

@@ -17,21 +17,20 @@ import itertools
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 
-from zads import kafka, principals, topics
+from zads import principals, topics
 from zads.canary import NOT_THERE, CanaryError
 from zads.errors import ZadsError
 from zads.packet import Packet
 from zads.sources import simulator
 from zads.subscriber import Subscriber, percentiles
+from zads.transactions import ClientLost, Record, TransactionAborted, TransactionError, Transactions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from confluent_kafka import KafkaError, Producer
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROUND_SECONDS = 4.0
 #: Packets of so long are sent at once and committed together, as those of an exposure are.
@@ -93,12 +92,12 @@ def warm(
         return not rounds or (spent < seconds and (rounds[-1]["p99"] > until_seconds or spent < at_least))
 
     try:
-        flock = _Flock(origin, topic, mark)
+        canaries = _Canaries(origin, topic, mark)
         while cold():
             before = len(subscriber.latencies)
-            flock.send(max(1, round(rate * ROUND_SECONDS)), rate)
-            if not subscriber.wait_for(flock.sent, ARRIVAL_SECONDS):
-                raise _lost(topic, flock.sent - len(subscriber.latencies), subscriber.error)
+            canaries.send(max(1, round(rate * ROUND_SECONDS)), rate)
+            if not subscriber.wait_for(canaries.sent, ARRIVAL_SECONDS):
+                raise _lost(topic, canaries.sent - len(subscriber.latencies), subscriber.error)
             measured = percentiles(subscriber.latencies[before:])
             assert measured is not None
             rounds.append(measured)
@@ -106,51 +105,54 @@ def warm(
     finally:
         subscriber.close()
     spent = time.monotonic() - started
-    return Warmth(flock.sent, spent, rounds[0], rounds[-1], rounds[-1]["p99"] <= until_seconds)
+    return Warmth(canaries.sent, spent, rounds[0], rounds[-1], rounds[-1]["p99"] <= until_seconds)
 
 
-class _Flock:
-    """Canaries on their way to origin, in transactions as the producer's packets are; `sent` counts them."""
+class _Canaries:
+    """Canaries to origin, in transactions as the producer's packets are; `sent` counts them. Raises CanaryError."""
 
     def __init__(self, origin: Mapping[str, str], topic: str, mark: bytes) -> None:
         self._topic, self._mark = topic, mark
-        self._client: Producer = kafka.producer(origin, **{"transactional.id": f"{principals.WARM_UP}.{uuid.uuid4()}"})
         self._packets: Iterator[Packet] = itertools.cycle(_packets())
+        self._until = time.monotonic() + ARRIVAL_SECONDS
         self.sent = 0
-        self._tell(self._client.init_transactions, ARRIVAL_SECONDS)
+        self._transactions = Transactions(
+            origin,
+            f"{principals.WARM_UP}.{uuid.uuid4()}",
+            call_seconds=ARRIVAL_SECONDS,
+            waiting=self._wait,
+            stamp=True,
+        )
+        try:
+            self._transactions.open()
+        except KafkaException as error:
+            raise self._not_accepted(error.args[0].str()) from error
 
     def send(self, count: int, rate: float) -> None:
-        """So many at that pace, all acknowledged. Raises CanaryError if origin does not take one."""
+        """Send `count` canaries, `rate` a second, all acknowledged. Raises CanaryError if origin does not take one."""
         started = time.monotonic()
         exposure = max(1, round(rate * EXPOSURE_SECONDS))
         for first in range(0, count, exposure):
             time.sleep(max(0.0, started + first / rate - time.monotonic()))
-            self._tell(self._client.begin_transaction)
-            for packet in itertools.islice(self._packets, min(exposure, count - first)):
-                self._produce(packet)
-            self._tell(self._client.commit_transaction, ARRIVAL_SECONDS)
+            self._write(list(itertools.islice(self._packets, min(exposure, count - first))))
 
-    def _produce(self, packet: Packet) -> None:
-        headers: list[tuple[str, str | bytes | None]] = [
-            (topics.HEADER_SOURCE, self._mark),
-            (topics.HEADER_PRODUCED, f"{time.time():.6f}".encode()),
-        ]
-        self._client.produce(self._topic, packet.data, packet.object_id.encode(), headers=headers)
-        self.sent += 1
+    def _write(self, packets: Sequence[Packet]) -> None:
+        self._until = time.monotonic() + ARRIVAL_SECONDS
+        headers = [(topics.HEADER_SOURCE, self._mark)]
+        try:
+            self._transactions.write([Record(self._topic, one.key, one.data, headers) for one in packets])
+        except (TransactionAborted, ClientLost, TransactionError) as error:
+            raise self._not_accepted(str(error)) from error
+        self.sent += len(packets)
 
-    def _tell(self, call: Callable[..., Any], *arguments: Any) -> None:
-        """A transactional call; one that origin needs longer for is resumed, until the time for arriving is over."""
-        until = time.monotonic() + ARRIVAL_SECONDS
-        while True:
-            try:
-                call(*arguments)
-                return
-            except KafkaException as error:
-                reason: KafkaError = error.args[0]
-                if not reason.retriable() or time.monotonic() > until:
-                    why = f"origin did not take the canaries for {self._topic}: {reason.str()}"
-                    raise CanaryError(why, hop="origin") from error
-            time.sleep(0.05)
+    def _wait(self, reason: str) -> None:
+        """A call that origin needs longer for is resumed, until the time for arriving is over."""
+        if time.monotonic() > self._until:
+            raise self._not_accepted(reason)
+        time.sleep(0.05)
+
+    def _not_accepted(self, reason: str) -> CanaryError:
+        return CanaryError(f"origin did not take the canaries for {self._topic}: {reason}", hop="origin")
 
 
 def _packets() -> list[Packet]:

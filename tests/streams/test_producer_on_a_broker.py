@@ -161,7 +161,7 @@ def test_a_receipt_says_what_became_of_an_exposure(origin, spool, night):
 KILL = """
 import os, sys
 from pathlib import Path
-from zads import kafka, producer
+from zads import kafka, producer, transactions
 from zads.sources.spool import Spool
 
 producer.CHUNK_PACKETS = 8
@@ -172,15 +172,15 @@ def killed(*_, **__):
     os.kill(os.getpid(), 9)
 
 if at.isdigit():
-    produce = producer.Producer._produce
-    def counted(self, record, delivered):
+    produce = transactions.Transactions._produce
+    def counted(self, record):
         global count
         count += 1
         if count == int(at):
             self._client.flush(10)   # the broker has the records of the open transaction
             killed()
-        produce(self, record, delivered)
-    producer.Producer._produce = counted
+        produce(self, record)
+    transactions.Transactions._produce = counted
 elif at == "receipt":
     Spool.finish = killed
 elif at == "committed":

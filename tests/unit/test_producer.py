@@ -55,8 +55,8 @@ def test_each_transaction_says_what_was_settled_up_to_it_though_the_next_is_vali
     one = producer.Producer({"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path))
     items = iter([Item(name, data, number) for number, (name, data) in enumerate(made)])
     chunks = list(one._chunks(Exposure("a", tmp_path), items, _Progress()))
-    assert [len(records) for records, _ in chunks] == [8, 8, 4]
-    assert [(entry.read, sum(entry.published.values()), entry.complete) for _, entry in chunks] == [
+    assert [len(records) for records, _, _ in chunks] == [8, 8, 4]
+    assert [(entry.read, sum(entry.published.values()), entry.complete) for _, _, entry in chunks] == [
         (8, 8, False), (16, 16, False), (20, 20, True),
     ]  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_packets_of_a_new_schema_are_counted_by_its_mark_in_ledger_and_metric(tm
             {"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path), admission=schemas.Admission(accepts=accepts)
         )
         progress = _Progress(one._admission)
-        ((_, entry),) = one._chunks(exposure, iter([Item("a.avro", data, len(data))]), progress)
+        ((_, _, entry),) = one._chunks(exposure, iter([Item("a.avro", data, len(data))]), progress)
         assert entry.refused == refused
         assert entry.new_schemas == ({mark: 1} if accepts else {})
         assert Entry(**json.loads(entry.record())) == entry

@@ -32,7 +32,7 @@ def test_a_site_that_does_not_answer_is_the_hop_that_is_named(monkeypatch: pytes
 def test_canaries_that_origin_does_not_take_are_lost_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warmup, "ARRIVAL_SECONDS", 0.3)
     with pytest.raises(CanaryError, match="origin did not take the canaries") as caught:
-        warmup._Flock(NOBODY, "ztf_20000101_programid1", b"mark")
+        warmup._Canaries(NOBODY, "ztf_20000101_programid1", b"mark")
     assert caught.value.hop == "origin"
 
 

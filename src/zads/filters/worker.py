@@ -37,7 +37,9 @@ from zads.filters.launcher import Nursery
 from zads.filters.sandbox import Sandbox
 from zads.filters.watchdog import Watchdog
 from zads.packet import Packet, PacketError
+from zads.rejections import rejection
 from zads.site import policy
+from zads.transactions import NO_TOPIC, ClientLost, Header, Record, TransactionAborted, Transactions
 
 TRANSACTION_MS = 10_000
 STUCK_SECONDS = (
@@ -60,7 +62,6 @@ _END = (
 )
 
 _log = structlog.get_logger()
-Header = tuple[str, str | bytes | None]
 
 
 @dataclass(frozen=True)
@@ -99,20 +100,6 @@ def _headers(message: Message) -> Iterator[tuple[str, bytes]]:
     pairs: Any = message.headers() or ()
     for name, value in pairs:
         yield name, value.encode() if isinstance(value, str) else bytes(value or b"")
-
-
-@dataclass
-class Output:
-    """One record to be written."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: list[Header]
-
-
-class Aborted(Exception):
-    """The transaction came to nothing; the batch is read again."""
 
 
 class Lineup:
@@ -170,7 +157,6 @@ class Worker:
         self._counts: dict[str, Counts] = {}
         self._letters: dict[tuple[str, str], int] = {}
         self._stop = self._reload = False
-        self._refused: KafkaError | None = None
         self._gathered: list[Taken] = []
         self._states: dict[str, str] = {}
 
@@ -184,14 +170,14 @@ class Worker:
 
     def run(self) -> None:
         """Work until told to stop. Raises ZadsError when it cannot go on: then it is to be started again."""
-        self._producer = kafka.producer(
+        self._transactions = Transactions(
             self._conf,
-            **{
-                "transactional.id": f"{self._group_id}.{self._name}", "transaction.timeout.ms": TRANSACTION_MS,
-                "linger.ms": 5,
-            },
-        )  # fmt: skip
-        self._initialise()
+            f"{self._group_id}.{self._name}",
+            call_seconds=STUCK_SECONDS,
+            waiting=lambda _: None,  # the watchdog bounds it
+            properties={"transaction.timeout.ms": TRANSACTION_MS, "linger.ms": 5},
+        )
+        self._open()
         try:
             self._counts = restore(
                 self._conf, self._group_id, self._name, stopped=lambda: self._stop, beat=self._watchdog.beat
@@ -222,18 +208,19 @@ class Worker:
                 self._consumer.close()
         _log.info("worker stopped", group=self._group_id, worker=self._name)
 
-    def _initialise(self) -> None:
+    def _open(self) -> None:
         """End what a predecessor left open, and fence it; a coordinator that is not there yet is waited for."""
-        while True:
-            self._watchdog.beat()
-            try:
-                self._producer.init_transactions(STUCK_SECONDS)
-                return
-            except KafkaException as error:
-                reason = error.args[0]
-                if reason.fatal() or not reason.retriable() or self._stop:
-                    raise ZadsError(f"Kafka does not let the worker {self._name} begin: {reason}") from error
-                _log.warning("waiting for Kafka", reason=str(reason))
+        self._watchdog.beat()
+        try:
+            self._transactions.open(self._wait_to_open)
+        except KafkaException as error:
+            raise ZadsError(f"Kafka does not let the worker {self._name} begin: {error.args[0]}") from error
+
+    def _wait_to_open(self, reason: str) -> None:
+        self._watchdog.beat()
+        if self._stop:
+            raise ZadsError(f"Kafka does not let the worker {self._name} begin: {reason}")
+        _log.warning("waiting for Kafka", reason=reason)
 
     def _subscribe(self) -> None:
         programmes = sorted(self._lineup.config.programmes)
@@ -262,7 +249,7 @@ class Worker:
         try:
             with self._watchdog.limits():
                 self._publish(batch, outputs)
-        except Aborted as reason:
+        except TransactionAborted as reason:
             _log.warning("transaction aborted, reading the batch again", reason=str(reason))
             with self._watchdog.limits():
                 self._rewind(batch)
@@ -312,7 +299,7 @@ class Worker:
         _log.warning("consumer", reason=error.str())
         return False
 
-    def _judge(self, batch: Sequence[Taken]) -> tuple[list[Output], dict[str, Counts]]:
+    def _judge(self, batch: Sequence[Taken]) -> tuple[list[Record], dict[str, Counts]]:
         """Run the filters; what is to be written, and the counts as they will then be."""
         lineup = self._lineup
         eligible = lineup.eligible(batch)
@@ -344,69 +331,30 @@ class Worker:
             del self._letters[next(iter(self._letters))]
         return number <= LETTERS_A_VISIT
 
-    def _record(self, name: str, counts: Counts) -> Output:
+    def _record(self, name: str, counts: Counts) -> Record:
         value = {
             "filter": name, "worker": self._name, "group": self._lineup.config.group,
             "state": self._lineup.entries[name].state, "circuit": self._lineup.sandbox.circuits[name].state,
             **counts.summary(), "visits": counts.visits, "nights": counts.nights,
         }  # fmt: skip
-        return Output(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode(), [])
+        return Record(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode())
 
-    def _publish(self, batch: Sequence[Taken], outputs: Sequence[Output]) -> None:
-        """Steps 3 and 4. Raises Aborted, or ZadsError if this process cannot go on."""
-        self._refused = None
+    def _publish(self, batch: Sequence[Taken], records: Sequence[Record]) -> None:
+        """Steps 3 and 4. Raises TransactionAborted, or ZadsError if this process cannot go on."""
         offsets = [TopicPartition(topic, number, last + 1) for (topic, number), (_, last) in _ranges(batch).items()]
         try:
-            self._call(self._producer.begin_transaction)
-            for output in outputs:
-                self._write(output)
-            position = self._consumer.consumer_group_metadata()
-            self._call(lambda: self._producer.send_offsets_to_transaction(offsets, position, STUCK_SECONDS))
-            self._call(lambda: self._producer.commit_transaction(STUCK_SECONDS))
-        except KafkaException as error:
-            self._abort(error.args[0])
-
-    def _abort(self, reason: KafkaError) -> None:
-        why = (self._refused or reason).str()
-        if reason.fatal() or (self._refused is not None and self._refused.fatal()):
-            raise ZadsError(f"the worker {self._name} cannot go on: {why}", hint="its service starts it again")
-        try:
-            self._call(lambda: self._producer.abort_transaction(STUCK_SECONDS))
-        except KafkaException as error:
-            raise ZadsError(f"the worker {self._name} cannot abort: {error.args[0].str()} (after {why})") from error
-        refusals = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-        if (self._refused or reason).code() in refusals:
+            self._transactions.write(records, offsets, self._consumer)
+        except ClientLost as error:
             raise ZadsError(
-                f"the worker {self._name} cannot write: {why}",
-                hint="a deployment makes the topics and the grants of every filter in the inventory",
-            )
-        raise Aborted(why)
-
-    @staticmethod
-    def _call(call: Callable[[], object]) -> None:
-        """A transactional call, again while it says that it may be tried again; the watchdog bounds it."""
-        while True:
-            try:
-                call()
-                return
-            except KafkaException as error:
-                reason = error.args[0]
-                if reason.fatal() or reason.txn_requires_abort() or not reason.retriable():
-                    raise
-
-    def _write(self, output: Output) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    output.topic, output.value, output.key, headers=output.headers, on_delivery=self._delivered
-                )
-                return
-            except BufferError:
-                self._producer.poll(0.1)
-
-    def _delivered(self, error: KafkaError | None, _: Message) -> None:
-        if error is not None and self._refused is None and error.code() != KafkaError._PURGE_QUEUE:
-            self._refused = error
+                f"the worker {self._name} cannot go on: {error}", hint="its service starts it again"
+            ) from error
+        except TransactionAborted as error:
+            if error.reason.code() in NO_TOPIC:
+                raise ZadsError(
+                    f"the worker {self._name} cannot write: {error}",
+                    hint="a deployment makes the topics and the grants of every filter in the inventory",
+                ) from error
+            raise
 
     def _rewind(self, batch: Sequence[Taken]) -> None:
         """Read the batch again, as far as its partitions are still ours."""
@@ -468,21 +416,16 @@ def _key(alert: Taken) -> bytes | None:
     return key.encode() if isinstance(key, str) else key
 
 
-def _pass(alert: Taken, name: str, annotations: str) -> Output:
+def _pass(alert: Taken, name: str, annotations: str) -> Record:
     headers = [*alert.headers, (topics.HEADER_FILTER, name.encode())]
     headers.append((topics.HEADER_ANNOTATIONS, (annotations or "{}").encode()))
-    return Output(topics.filter_topic(name), _key(alert), alert.data, headers)
+    return Record(topics.filter_topic(name), _key(alert), alert.data, headers)
 
 
-def _letter(alert: Taken, name: str, reason: str) -> Output:
+def _letter(alert: Taken, name: str, reason: str) -> Record:
     source = f"{alert.message.topic()}/{alert.message.partition()}/{alert.message.offset()}"
-    headers = [
-        *alert.headers, (topics.HEADER_REASON, reason.encode()), (topics.HEADER_FIELD, b""),
-        (topics.HEADER_SOURCE, source.encode()),
-    ]  # fmt: skip
-    if name:
-        headers.append((topics.HEADER_FILTER, name.encode()))
-    return Output(topics.REJECTED, _key(alert), alert.data, headers)
+    headers = [*alert.headers, (topics.HEADER_FILTER, name.encode())] if name else alert.headers
+    return rejection(_key(alert), alert.data, source=source, reason=reason, headers=headers)
 
 
 def main(
