@@ -1,11 +1,11 @@
 """What the producer has published, as it can be rebuilt from the topic ``zads_ledger``.
 
-Two kinds of records are kept there, each written in the transaction of the packets that it is about:
+It has two kinds of records, each written in the transaction of the packets that it is about:
 
-NAME               an exposure's `Entry`: how far it has been read, its digest and counts, as JSON
+NAME               an exposure's `LedgerEntry`: how far it has been read, its digest and counts, as JSON
 NAME/alerts/DIGEST `Row`s: candid and content of each alert that was published in one transaction, 20 bytes each
 
-The rows tell whether an alert's bytes are on their night's topic already, by whatever exposure they came, and whether
+The rows show whether an alert's bytes are on their night's topic already, whichever exposure they came in, and whether
 its candid is there with other bytes. They are needed as long as the topics keep the alerts.
 """
 
@@ -33,20 +33,20 @@ _Rows = np.ndarray[Any, np.dtype[np.void]]
 #: Knuth's multiplier: spreads numbers that follow one another over all of a table.
 _SPREAD = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
-#: Places for the alerts of a night, the survey's largest below 70 % of them; memory that is never used is never taken.
+#: Places for the alerts of a night: the survey's largest night fills less than 70 %. Unused pages take no memory.
 _PLACES = 1 << 21
 _FULL = 0.7
-REFUSALS = 0  # the "night" of what was refused, so that it is not refused again
+REFUSALS = 0  # the "night" of refused files: each is refused once
 
 
 @dataclass
-class Entry:
+class LedgerEntry:
     """What the ledger says of an exposure.
 
-    `read`: files of it that are settled; `digest`: SHA-256 (hex) over them; `published` per topic; `complete`: these
-    are all its files. `new_schemas`: how many were published by which new schema that was accepted (`Schema.mark`).
-    `already`: files whose bytes another exposure had published; `passed`: leftovers passed over.
-    `indexed`: it has rows as well, which exposures that an older release published have not.
+    `read`: how many of its files are settled; `digest`: SHA-256 (hex) over them; `published`: alerts per topic;
+    `complete`: these are all its files. `new_schemas`: alerts per accepted new schema (`Schema.mark`). `already`: files
+    whose bytes another exposure had published; `passed`: leftovers passed over. `indexed`: it has rows as well;
+    exposures that an older release published have none.
     """
 
     read: int = 0
@@ -59,9 +59,9 @@ class Entry:
     passed: int = 0
     indexed: bool = False
 
-    def copy(self) -> Entry:
+    def copy(self) -> LedgerEntry:
         """Independent of this one."""
-        return Entry(**asdict(self))
+        return LedgerEntry(**asdict(self))
 
     def record(self) -> bytes:
         """The value of the ledger's record."""
@@ -75,8 +75,8 @@ class Digest:
         self._hash = hashlib.sha256()
         self._indexed = indexed
 
-    def take(self, item: Item) -> bytes:
-        """Digest one file. Returns the SHA-256 of its bytes, which are looked at once."""
+    def add(self, item: Item) -> bytes:
+        """Digest one file. Returns the SHA-256 of its bytes, which are read once."""
         content = hashlib.sha256(item.data).digest() if self._indexed else b""
         for part in (
             item.name.encode("utf-8", "surrogateescape"),
@@ -118,7 +118,7 @@ def _content(exposure: str, digest: bytes) -> int:
     return int.from_bytes(digest[:6] + owner[:2], "big")
 
 
-class Before(NamedTuple):
+class Precedent(NamedTuple):
     """What is known of an alert before it is published.
 
     `contents`: how many there are under its candid; `same`: these very bytes are among them; `own`: by this exposure.
@@ -129,24 +129,24 @@ class Before(NamedTuple):
     own: bool
 
 
-class Published:
-    """The rows of all nights that are remembered: 16 bytes an alert, in tables that are found into by the candid."""
+class AlertIndex:
+    """The rows of the remembered nights: 16 bytes an alert, in one hash table by candid for each night."""
 
     def __init__(self) -> None:
         self._nights: dict[int, _Table] = {}
         self._keys: dict[str, float] = {}
 
-    def before(self, row: Row) -> Before:
+    def precedent(self, row: Row) -> Precedent:
         """What is known of an alert."""
         table = self._nights.get(row.night)
         if table is None:
-            return Before(0, same=False, own=False)
+            return Precedent(0, same=False, own=False)
         found = table.find(row.candid)
         digests = {content >> 16 for content in found}
-        return Before(len(digests), same=row.content >> 16 in digests, own=row.content in found)
+        return Precedent(len(digests), same=row.content >> 16 in digests, own=row.content in found)
 
     def add(self, records: Iterable[tuple[str, _Rows, float]]) -> None:
-        """Remember rows: the key under which each stands in the ledger, the rows, and since when (Unix seconds)."""
+        """Remember rows. `records`: the ledger's key of some rows, these, and when they were written (Unix seconds)."""
         records = list(records)
         self._keys |= {key: written for key, _, written in records}
         if not records:
@@ -165,7 +165,7 @@ class Published:
         return [key for key, written in self._keys.items() if written < limit]
 
     def forget(self, keys: Iterable[str], now: float | None = None) -> None:
-        """Forget these keys, and the nights to which nothing was added for so long."""
+        """Forget these keys, and the nights to which nothing was added for KEEP_SECONDS."""
         limit = (time.time() if now is None else now) - KEEP_SECONDS
         for key in keys:
             self._keys.pop(key, None)
@@ -177,7 +177,7 @@ class Published:
 
 
 class _Table:
-    """Candids and contents, each at the first free place behind the one that its candid points to."""
+    """A hash table of candids and contents with open addressing: a row is at the first free place from its own on."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -185,7 +185,7 @@ class _Table:
         self._make(_PLACES)
 
     def _make(self, places: int) -> None:
-        # The system gives these pages when they are first written.
+        # The system provides a page when it is first written.
         self._candids, self._contents = np.zeros(places, np.uint64), np.zeros(places, np.uint64)
         self._shift = 65 - places.bit_length()
         self._view = self._candids.data, self._contents.data
@@ -203,7 +203,7 @@ class _Table:
         return found
 
     def insert(self, candids: np.ndarray[Any, Any], contents: np.ndarray[Any, Any]) -> None:
-        """Add rows. All that are still without a place try the next one together."""
+        """Add rows. Those that have no place yet try the next one, all together."""
         if self.count + len(candids) > _FULL * len(self._candids):
             self._grow(self.count + len(candids))
         self.count += len(candids)
@@ -211,7 +211,7 @@ class _Table:
         places = candids * np.uint64(_SPREAD) >> np.uint64(self._shift)
         while len(candids):
             free = self._candids[places] == 0
-            # Of several that want the same place the first has it.
+            # If several want one place the first gets it.
             _, first = np.unique(places, return_index=True)
             won = np.zeros(len(places), bool)
             won[first] = True
@@ -219,7 +219,7 @@ class _Table:
             self._contents[places[won]] = contents[won]
             self._candids[places[won]] = candids[won]
             candids, contents, places = candids[~won], contents[~won], places[~won]
-            # One that only lost a free place to another finds that taken now.
+            # The others go on: the place is taken now, too, if it was free.
             places = places + np.uint64(1) & mask
 
     def _grow(self, wanted: int) -> None:
@@ -233,6 +233,11 @@ class _Table:
         self.insert(candids, contents)
 
 
+def key_bytes(key: str) -> bytes:
+    """The key of a record of the ledger: the names of exposures may have any bytes."""
+    return key.encode("utf-8", "surrogateescape")
+
+
 def rows_record(exposure: str, rows: Iterable[Row]) -> tuple[str, _Rows, bytes]:
     """Rows as a record of the ledger: its key, the rows and its value."""
     packed = np.array([tuple(row) for row in rows], _RECORD)
@@ -241,14 +246,14 @@ def rows_record(exposure: str, rows: Iterable[Row]) -> tuple[str, _Rows, bytes]:
 
 
 class Ledger:
-    """Entries and rows, as far as the topic has been read: `note` each of its records, then `finish`."""
+    """Entries and rows, as far as the topic has been read: `add` each of its records, then `finish`."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
-        self.published = Published()
+        self.entries: dict[str, LedgerEntry] = {}
+        self.index = AlertIndex()
         self._rows: dict[str, tuple[str, _Rows, float]] = {}
 
-    def note(self, key: str, value: bytes | None, written: float) -> None:
+    def add(self, key: str, value: bytes | None, written: float) -> None:
         """Take one record into account; `written` is its time (Unix seconds)."""
         if _ROWS in key:
             self._rows.pop(key, None)
@@ -259,11 +264,13 @@ class Ledger:
         else:
             known: Mapping[str, Any] = json.loads(value)
             # What a later release may have added does not concern this one.
-            self.entries[key] = Entry(**{name: known[name] for name in Entry.__dataclass_fields__ if name in known})
+            self.entries[key] = LedgerEntry(
+                **{name: known[name] for name in LedgerEntry.__dataclass_fields__ if name in known}
+            )
 
     def finish(self) -> None:
-        """All records have been noted: together their rows are sorted in ten times faster."""
-        self.published.add(self._rows.values())
+        """All records have been added. Their rows are indexed now: that is ten times faster for all together."""
+        self.index.add(self._rows.values())
         self._rows.clear()
 
 
@@ -276,6 +283,6 @@ def read(conf: Mapping[str, Any], turn: Callable[[], object]) -> Ledger:
     for message in reading.read_own(conf, principals.LEDGER_GROUP, topics.LEDGER, turn):
         key = message.key()
         if isinstance(key, bytes):
-            found.note(key.decode("utf-8", "surrogateescape"), message.value(), message.timestamp()[1] / 1000)
+            found.add(key.decode("utf-8", "surrogateescape"), message.value(), message.timestamp()[1] / 1000)
     found.finish()
     return found

@@ -365,7 +365,7 @@ def test_an_error_of_one_exposure_leaves_it_in_the_spool_and_the_others_go_on(or
             raise RuntimeError("a fault of our own")
         return parse(data, **options)
 
-    monkeypatch.setattr(producer.Packet, "parse", fails)
+    monkeypatch.setattr(Packet, "parse", fails)
     with pytest.raises(ProducerError, match="1 exposures could not be settled"):
         produce(origin, spool)
     assert origin.published() == originals(origin.exposures[1])

@@ -23,7 +23,7 @@ from bench.broker import Broker, await_true
 from packets import reencoded
 from zads import kafka, metrics, reading, schemas, topics
 from zads.commands.simulate import drop
-from zads.ledger import Entry
+from zads.ledger import LedgerEntry
 from zads.packet import Packet
 from zads.producer import Producer, ProducerError
 from zads.sources.replay import replay
@@ -161,10 +161,11 @@ def test_a_receipt_says_what_became_of_an_exposure(origin, spool, night):
 KILL = """
 import os, sys
 from pathlib import Path
-from zads import kafka, producer, transactions
+from zads import kafka, transactions
+from zads.producer import Producer, intake, publisher
 from zads.sources.spool import Spool
 
-producer.CHUNK_PACKETS = 8
+intake.CHUNK_PACKETS = 8
 at, spool, properties = sys.argv[1:]
 count = 0
 
@@ -184,10 +185,10 @@ if at.isdigit():
 elif at == "receipt":
     Spool.finish = killed
 elif at == "committed":
-    producer.Producer._count = killed
+    publisher.Publisher._count = killed
 elif at == "move":
     Path.rename = killed
-producer.Producer(kafka.read_properties(properties), Spool(Path(spool))).run(once=True)
+Producer(kafka.read_properties(properties), Spool(Path(spool))).run(once=True)
 """
 
 
@@ -292,12 +293,13 @@ def test_members_of_an_archive_cannot_lead_out_of_it(origin, spool, night, tmp_p
 DROPPED = """
 import os, sys
 from pathlib import Path
-from zads import kafka, producer, schemas
+from zads import kafka, schemas
+from zads.producer import Producer
 from zads.sources.spool import Spool
 schemas.known()  # reads installed files, which the other user may not read
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
-made = producer.Producer(kafka.read_properties(sys.argv[2]), Spool(Path(sys.argv[1])))
+made = Producer(kafka.read_properties(sys.argv[2]), Spool(Path(sys.argv[1])))
 sys.exit(made.run(once=True) != int(sys.argv[3]))
 """
 
@@ -383,7 +385,7 @@ def test_a_producer_that_has_been_replaced_ends(origin, spool, night, tmp_path):
     second.run(once=True)
     drop(spool.incoming, *night[0])
     with pytest.raises(ProducerError, match="another producer has taken over"):
-        first._settle(spool.pending()[0])
+        first._settlement.settle(spool.pending()[0])
     assert not origin.published()
 
 
@@ -409,7 +411,7 @@ def test_anothers_open_transaction_does_not_hide_what_was_published(origin, spoo
     other = kafka.producer(origin.conf, **{"transactional.id": f"other-{origin.night}"})
     other.init_transactions(30)
     other.begin_transaction()
-    other.produce(topics.LEDGER, Entry().record(), f"other-{origin.night}".encode())
+    other.produce(topics.LEDGER, LedgerEntry().record(), f"other-{origin.night}".encode())
     assert other.flush(10) == 0
     drop(spool.incoming, *night[0])
     stop = threading.Event()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zads import ledger
-from zads.ledger import Entry, Ledger, Published, Row, rows_record
+from zads.ledger import AlertIndex, Ledger, LedgerEntry, Row, rows_record
 
 NIGHT = "20300401"
 
@@ -19,8 +19,8 @@ def row(candid: int, data: bytes = b"x", exposure: str = "a", night: str = NIGHT
     return Row.of_alert(exposure, night, candid, hashlib.sha256(data).digest())
 
 
-def remembered(*rows: Row, written: float = 1e9) -> Published:
-    found = Published()
+def remembered(*rows: Row, written: float = 1e9) -> AlertIndex:
+    found = AlertIndex()
     key, packed, _ = rows_record("a", rows)
     found.add([(key, packed, written)])
     return found
@@ -28,25 +28,25 @@ def remembered(*rows: Row, written: float = 1e9) -> Published:
 
 def test_the_same_bytes_are_known_by_whatever_exposure_they_came():
     found = remembered(row(7))
-    assert found.before(row(7)) == (1, True, True)
-    assert found.before(row(7, exposure="b")) == (1, True, False)
-    assert found.before(row(7, b"y")) == (1, False, False)
-    assert found.before(row(8)) == (0, False, False)
-    assert found.before(row(7, night="20300402")) == (0, False, False)
+    assert found.precedent(row(7)) == (1, True, True)
+    assert found.precedent(row(7, exposure="b")) == (1, True, False)
+    assert found.precedent(row(7, b"y")) == (1, False, False)
+    assert found.precedent(row(8)) == (0, False, False)
+    assert found.precedent(row(7, night="20300402")) == (0, False, False)
 
 
 def test_contents_of_one_candid_are_counted():
     found = remembered(row(7), row(7, b"y"), row(7, exposure="b"))
-    assert found.before(row(7, b"z")) == (2, False, False)
-    assert found.before(row(7, b"y")).same
+    assert found.precedent(row(7, b"z")) == (2, False, False)
+    assert found.precedent(row(7, b"y")).same
 
 
 def test_a_refusal_is_known_by_its_file_reason_and_bytes():
     digest = hashlib.sha256(b"x").digest()
     found = remembered(Row.of_refusal("a", "f", "why", digest))
-    assert found.before(Row.of_refusal("a", "f", "why", digest)).own
+    assert found.precedent(Row.of_refusal("a", "f", "why", digest)).own
     for other in (("b", "f", "why"), ("a", "g", "why"), ("a", "f", "else")):
-        assert not found.before(Row.of_refusal(*other, digest)).own
+        assert not found.precedent(Row.of_refusal(*other, digest)).own
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), max_size=200), st.integers(0, 5))
@@ -61,7 +61,7 @@ def test_a_table_knows_what_it_was_given_and_nothing_else(pairs, bits):
 
 
 def test_candids_that_follow_one_another_keep_apart_and_a_night_fits_into_16_bytes_an_alert():
-    found = Published()
+    found = AlertIndex()
     rows = np.zeros(100_000, ledger._RECORD)
     rows["night"], rows["candid"] = int(NIGHT), np.arange(1, 100_001) * 1000 + 4838125000015000000
     rows["content"] = np.arange(100_000)
@@ -75,20 +75,20 @@ def test_candids_that_follow_one_another_keep_apart_and_a_night_fits_into_16_byt
 def test_the_ledger_is_rebuilt_from_its_records():
     key, _, value = rows_record("a", [row(7)])
     built = Ledger()
-    entry = Entry(3, "abc", {"t": 2}, 1, True, indexed=True)
-    built.note("a", entry.record(), 1e9)
-    built.note(key, value, 1e9)
-    built.note("gone", entry.record(), 1e9)
-    built.note("gone", None, 1e9)
+    entry = LedgerEntry(3, "abc", {"t": 2}, 1, True, indexed=True)
+    built.add("a", entry.record(), 1e9)
+    built.add(key, value, 1e9)
+    built.add("gone", entry.record(), 1e9)
+    built.add("gone", None, 1e9)
     built.finish()
     assert built.entries == {"a": entry}
-    assert built.published.before(row(7)).own
+    assert built.index.precedent(row(7)).own
 
 
 def test_entries_of_an_older_and_of_a_newer_release_are_read():
     built = Ledger()
-    built.note("old", b'{"read": 1, "digest": "d", "published": {}, "refused": 0, "complete": true}', 0)
-    built.note("new", b'{"read": 1, "digest": "d", "published": {}, "indexed": true, "novelty": 1}', 0)
+    built.add("old", b'{"read": 1, "digest": "d", "published": {}, "refused": 0, "complete": true}', 0)
+    built.add("new", b'{"read": 1, "digest": "d", "published": {}, "indexed": true, "novelty": 1}', 0)
     assert not built.entries["old"].indexed
     assert built.entries["new"].indexed
 
@@ -101,8 +101,8 @@ def test_rows_are_forgotten_when_the_topics_have_forgotten_their_alerts():
     (old,) = found.expired(day)
     found.forget([old], day)
     assert not found.expired(day)
-    assert found.before(row(7)).contents == 0
-    assert found.before(row(8, night="20300402")).same
+    assert found.precedent(row(7)).contents == 0
+    assert found.precedent(row(8, night="20300402")).same
 
 
 def test_records_of_different_alerts_have_different_keys():
@@ -113,4 +113,4 @@ def test_records_of_different_alerts_have_different_keys():
 
 @pytest.mark.parametrize("candid", [1, (1 << 63) - 1])
 def test_any_candid_can_be_kept(candid):
-    assert remembered(row(candid)).before(row(candid)).same
+    assert remembered(row(candid)).precedent(row(candid)).same

@@ -6,25 +6,36 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
 import packets
 from test_schemas import edited
-from zads import metrics, producer, schemas
+from zads import metrics, schemas
 from zads.cli import run
-from zads.packet import Packet, PacketError
-from zads.producer import Entry, _Progress
+from zads.ledger import Digest, LedgerEntry
+from zads.packet import PacketError
+from zads.producer import intake, loop, publisher
+from zads.producer.intake import Intake, Rules
+from zads.producer.pulse import Pulse
 from zads.sources.files import Item
 from zads.sources.simulator import simulate
-from zads.sources.spool import Exposure, Spool
+
+NOBODY = {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}
 
 
 def digest(*items: Item) -> str:
-    progress = _Progress()
+    found = Digest()
     for item in items:
-        progress.take(item)
-    return progress.digest
+        found.add(item)
+    return found.hex
+
+
+def exposure(rules: Rules | None = None) -> Intake:
+    """An exposure that is read by a producer without a broker."""
+    pulse = Pulse(None, threading.Event(), 0)
+    return Intake("a", rules or Rules(), publisher.Publisher(NOBODY, "producer", pulse), pulse)
 
 
 def test_a_digest_tells_names_contents_and_order_apart():
@@ -37,49 +48,56 @@ def test_a_digest_tells_names_contents_and_order_apart():
 
 
 def test_a_ledger_entry_survives_its_record():
-    entry = Entry(3, "abc", {"ztf_20181129_programid1": 2}, 1, True)
-    assert Entry(**json.loads(entry.record())) == entry
+    entry = LedgerEntry(3, "abc", {"ztf_20181129_programid1": 2}, 1, True)
+    assert LedgerEntry(**json.loads(entry.record())) == entry
 
 
 def test_an_exposure_has_a_candid_once():
     ((_, made),) = simulate("20181129", 1, 1)
-    progress = _Progress()
-    progress.parse(Item("a", made[0][1], 0), "a")
-    with pytest.raises(PacketError, match="already in this exposure"):
-        progress.parse(Item("b", made[0][1], 0), "b")
+    one = exposure()
+    [chunk] = one.chunks(iter([Item("a", made[0][1], 0), Item("b", made[0][1], 0)]))
+    assert (len(chunk.records), chunk.entry.refused) == (2, 1)
+    assert "already in this exposure" in one.refusals[0]["reason"]
 
 
-def test_each_transaction_says_what_was_settled_up_to_it_though_the_next_is_validated_meanwhile(tmp_path, monkeypatch):
-    monkeypatch.setattr(producer, "CHUNK_PACKETS", 8)
+def test_each_transaction_says_what_was_settled_up_to_it_though_the_next_is_validated_meanwhile(monkeypatch):
+    monkeypatch.setattr(intake, "CHUNK_PACKETS", 8)
     ((_, made),) = simulate("20181129", 1, 20)
-    one = producer.Producer({"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path))
     items = iter([Item(name, data, number) for number, (name, data) in enumerate(made)])
-    chunks = list(one._chunks(Exposure("a", tmp_path), items, _Progress()))
-    assert [len(records) for records, _, _ in chunks] == [8, 8, 4]
-    assert [(entry.read, sum(entry.published.values()), entry.complete) for _, _, entry in chunks] == [
+    chunks = list(exposure().chunks(items))
+    assert [(len(chunk.records), len(chunk.rows)) for chunk in chunks] == [(8, 8), (8, 8), (4, 4)]
+    assert [(one.entry.read, sum(one.entry.published.values()), one.entry.complete) for one in chunks] == [
         (8, 8, False), (16, 16, False), (20, 20, True),
     ]  # fmt: skip
 
 
-def test_packets_of_a_new_schema_are_counted_by_its_mark_in_ledger_and_metric(tmp_path):
+def test_a_file_that_the_ledger_covers_keeps_its_candid():
+    ((_, made),) = simulate("20181129", 1, 2)
+    first, second = (Item(name, data, 0) for name, data in made)
+    known = next(exposure().chunks(iter([first]))).entry
+    again = exposure()
+    assert again.skip(iter([first]), known)
+    [chunk] = again.chunks(iter([second, first]))
+    assert chunk.entry.refused == 1
+    assert not exposure().skip(iter([second]), known)
+
+
+def test_packets_of_a_new_schema_are_counted_by_its_mark_in_ledger_and_metric():
     definition = edited("a new optional field")
     record = packets.make_record("4.02", definition=definition) | {"schemavsn": "4.03"}
     data = packets.encode(record, definition=definition)
     mark = schemas.compare(definition).schema.mark
     assert mark.startswith("4.03:")
-    exposure = Exposure("a", tmp_path)
     for accepts, refused in ((False, 1), (True, 0)):
-        one = producer.Producer(
-            {"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path), admission=schemas.Admission(accepts=accepts)
-        )
-        progress = _Progress(one._admission)
-        ((_, _, entry),) = one._chunks(exposure, iter([Item("a.avro", data, len(data))]), progress)
+        one = exposure(Rules(schemas.Admission(accepts=accepts)))
+        [(_, _, entry)] = one.chunks(iter([Item("a.avro", data, len(data))]))
         assert entry.refused == refused
         assert entry.new_schemas == ({mark: 1} if accepts else {})
-        assert Entry(**json.loads(entry.record())) == entry
-    assert Entry(read=1).new_schemas == {}, "what an earlier release wrote is read"
-    one.ledger = {"a": entry, "b": Entry(new_schemas={mark: 2, schemas.get("4.02").mark: 5})}
-    one._count_new_schemas()
+        assert LedgerEntry(**json.loads(entry.record())) == entry
+    assert LedgerEntry(read=1).new_schemas == {}, "what an earlier release wrote is read"
+    published = publisher.Publisher(NOBODY, "producer", Pulse(None, threading.Event(), 0))
+    published.entries = {"a": entry, "b": LedgerEntry(new_schemas={mark: 2, schemas.get("4.02").mark: 5})}
+    published._count_new_schemas()
     samples = metrics.PRODUCER_NEW_SCHEMAS.collect()[0].samples
     assert [(sample.labels["schema"], sample.value) for sample in samples] == [(mark, 3)]
 
@@ -114,12 +132,12 @@ def test_wrong_settings_are_named(tmp_path, capsys, text, message):
 
 
 @pytest.mark.parametrize(("night", "jd"), [("1990", 2447893.0), ("2000-01-01", 2451544.9), ("2050", 2469808.5)])
-def test_an_alert_of_a_night_that_this_survey_does_not_have_is_refused(tmp_path, night, jd):
-    one = producer.Producer({"bootstrap.servers": "127.0.0.1:1"}, Spool(tmp_path))
+def test_an_alert_of_a_night_that_this_survey_does_not_have_is_refused(night, jd):
+    rules = Rules()
     with pytest.raises(PacketError, match="night"):
-        one._check_night(Packet.parse(packets.make_packet(jd=jd)))
+        rules.check_night(rules.parse(packets.make_packet(jd=jd)))
     for allowed in (2458119.5, 2462502.5, 2466154.5):  # 2018, 2030, 2040
-        one._check_night(Packet.parse(packets.make_packet(jd=allowed)))
+        rules.check_night(rules.parse(packets.make_packet(jd=allowed)))
 
 
 def test_a_producer_that_hangs_ends_itself_and_says_where(tmp_path):
@@ -134,12 +152,12 @@ def test_a_producer_that_hangs_ends_itself_and_says_where(tmp_path):
     )
     assert ended.returncode == 1
     assert "the producer hung for 1 s" in ended.stderr
-    assert "init_transactions" in ended.stderr or "_open" in ended.stderr, "the log says what it did"
+    assert "publisher.py" in ended.stderr, "the log says what it did"
 
 
 def test_the_watchdog_is_more_patient_than_any_call():
-    assert producer.HUNG_SECONDS > 4 * producer.CALL_SECONDS
-    assert producer.HUNG_SECONDS > metrics.HEALTHY_SECONDS
+    assert loop.HUNG_SECONDS > 4 * publisher.CALL_SECONDS
+    assert loop.HUNG_SECONDS > metrics.HEALTHY_SECONDS
 
 
 def test_simulate_fills_a_spool_as_a_pipeline_does(tmp_path, capsys):

@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from zads import kafka, metrics, principals, schemas, topics, wholefile
 from zads.commands import log_to_stderr
 from zads.errors import ZadsError
-from zads.producer import HUNG_SECONDS, KEEP_SECONDS, Producer
+from zads.producer import Producer
+from zads.producer.loop import HUNG_SECONDS, KEEP_SECONDS
 from zads.sources.spool import Spool
 
 app = typer.Typer()

@@ -1,0 +1,244 @@
+"""Publishes records together with what the ledger says of them: steps 1, 2 and 5 of `zads.producer`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from confluent_kafka import KafkaException
+
+from zads import kafka, ledger, metrics, schemas, topics
+from zads.errors import ZadsError
+from zads.ledger import AlertIndex, LedgerEntry
+from zads.transactions import (
+    NO_TOPIC,
+    TOO_LARGE,
+    ClientLost,
+    Record,
+    TransactionAborted,
+    TransactionError,
+    Transactions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zads.ledger import Row
+    from zads.producer.pulse import Pulse
+
+CALL_SECONDS = 5.0  # after which a call to Kafka returns, so that the loop shows that it lives, and can be stopped
+RETRY_SECONDS = 2.0  # between two looks for a topic
+_WAITING = "waiting for the brokers"
+_EXPIRED_AT_ONCE = 1000  # ledger records that are deleted in one transaction
+
+_log = structlog.get_logger("zads.producer")
+
+
+class ProducerError(ZadsError):
+    """The producer cannot go on."""
+
+
+class Unsendable(Exception):
+    """A record that Kafka will not take, however often it is tried."""
+
+
+class TopicsMissing(Exception):
+    """Topics that an exposure needs are not there (name -> why), or its nights wait behind another exposure."""
+
+    def __init__(self, missing: dict[str, str]) -> None:
+        super().__init__(", ".join(missing))
+        self.missing = missing
+
+
+class Publisher:
+    """What has been published, and the only one that adds to it.
+
+    `entries`: what the ledger says of each exposure; `index`: the alerts that were published. Both are of the moment
+    of the last commit. `held`: nights (YYYYMMDD) that wait for a topic, of which nothing is published. `name` is the
+    transactional id: of two publishers with one name the older is fenced and ends.
+    """
+
+    def __init__(self, conf: Mapping[str, Any], name: str, pulse: Pulse) -> None:
+        self.name = name
+        self.entries: dict[str, LedgerEntry] = {}
+        self.index = AlertIndex()
+        self.held: set[str] = set()
+        self._conf, self._pulse = dict(conf), pulse
+        self._known_topics: set[str] = set()
+        self._transactions = Transactions(
+            conf, name, call_seconds=CALL_SECONDS, waiting=self._wait_for_kafka, stamp=True
+        )
+
+    def open(self) -> None:
+        """Fence predecessors, then read the ledger: steps 1 and 2. Raises ProducerError."""
+        # Step 1.
+        try:
+            self._transactions.open()
+        except KafkaException as error:
+            raise ProducerError(
+                f"the cluster does not accept the producer {self.name!r}: {error.args[0].str()}",
+                hint="its user needs Write on the transactional id of its name",
+            ) from error
+        self._pulse.forget(_WAITING)
+        self._known_topics.clear()
+        self._await_topics({topics.LEDGER})
+        # Step 2.
+        try:
+            found = ledger.read(self._conf, self._pulse.pause)
+        except ZadsError as error:
+            raise ProducerError(f"the producer {self.name!r} cannot go on: {error.message}", hint=error.hint) from error
+        self.entries, self.index = found.entries, found.index
+        self._count_new_schemas()
+        _log.info("ready", producer=self.name, ledger=len(self.entries), alerts=len(self.index))
+
+    def commit(self, key: str, records: list[Record], rows: list[Row], entry: LedgerEntry) -> None:
+        """Publish records, and with them their ledger's: `rows`, and the `entry` under `key`; however often it takes.
+
+        Raises TopicsMissing or Unsendable if that cannot help now, ProducerError if it never can.
+        """
+        together = [*records, Record(topics.LEDGER, ledger.key_bytes(key), entry.record())]
+        if rows:
+            rows_key, packed, value = ledger.rows_record(key, rows)
+            together.append(Record(topics.LEDGER, ledger.key_bytes(rows_key), value))
+        before = LedgerEntry()
+        while True:
+            self._await_topics({topics.LEDGER, topics.REJECTED} & {one.topic for one in together})
+            self._need_topics({one.topic for one in records} - {topics.REJECTED})
+            if self._write(together):
+                before = self.entries.get(key, before)
+                self.entries[key] = entry
+                if rows:
+                    self.index.add([(rows_key, packed, time.time())])
+                break
+            # After a lost answer the new client's ledger tells whether the transaction had been committed.
+            if self.entries.get(key) == entry:
+                before = entry
+                break
+        self._count(records)
+        for mark, number in entry.new_schemas.items():
+            metrics.PRODUCER_NEW_SCHEMAS.labels(mark).inc(number - before.new_schemas.get(mark, 0))
+
+    def expire(self) -> None:
+        """Forget the alerts that no topic has any more. If the transaction is aborted there is a next time."""
+        keys = self.index.expired()[:_EXPIRED_AT_ONCE]
+        if keys and self._write([Record(topics.LEDGER, ledger.key_bytes(key), None) for key in keys]):
+            self.index.forget(keys)
+
+    def abandon(self) -> None:
+        """Leave no transaction open behind an error. Raises ProducerError."""
+        try:
+            self._transactions.abandon()
+        except ClientLost as error:
+            self._replace_client(error)
+        except TransactionError as error:
+            raise ProducerError(error.message) from error
+
+    def missing(self, name: str) -> str | None:
+        """Why a topic cannot be written; None if it can. Waits while no broker answers."""
+        while True:
+            try:
+                answer = self._transactions.describe(name, CALL_SECONDS)
+            except KafkaException as error:
+                self._wait_for_kafka(error.args[0].str(), RETRY_SECONDS / 10)
+                continue
+            self._pulse.forget(_WAITING)
+            if answer.error is not None and answer.error.code() in kafka.MOVED:
+                self._pulse.pause(RETRY_SECONDS / 10)
+                continue
+            return None if answer.error is None else str(answer.error.str())
+
+    def _write(self, records: list[Record]) -> bool:
+        """Whether records have been committed in one transaction; if not they can be tried again.
+
+        Raises TopicsMissing or Unsendable if trying again cannot help now, ProducerError if it never can.
+        """
+        try:
+            self._transactions.write(records)
+            self._pulse.forget(_WAITING)
+            return True
+        except ClientLost as error:
+            self._replace_client(error)
+        except TransactionError as error:
+            raise ProducerError(error.message) from error
+        except TransactionAborted as error:
+            self._check_aborted(error)
+            self._pulse.pause(0.2)
+        return False
+
+    def _check_aborted(self, error: TransactionAborted) -> None:
+        """See that a transaction that was aborted can be tried again."""
+        metrics.PRODUCER_BLOCKED.set(1)
+        metrics.PRODUCER_ABORTED.inc()
+        why = error.reason.str()
+        _log.warning("transaction aborted", reason=why, topic=error.topic)
+        self._known_topics.clear()
+        if error.reason.code() in TOO_LARGE:
+            raise Unsendable(f"{error.topic}: {why}")
+        if not error.demanded:
+            raise ProducerError(f"Kafka refuses the transaction of producer {self.name!r}: {why}")
+        if error.reason.code() in NO_TOPIC and topics.parse(error.topic):
+            raise TopicsMissing({error.topic: why})
+
+    def _replace_client(self, error: ClientLost) -> None:
+        """Go on with a new client, and with the ledger as that finds it. Raises ProducerError if it was fenced."""
+        metrics.PRODUCER_BLOCKED.set(1)
+        if error.fenced:
+            raise ProducerError(
+                f"another producer has taken over as {self.name!r}: {error}",
+                hint="run one producer of each name; what this one had not committed, the other publishes",
+            ) from error
+        _log.warning("client replaced", reason=str(error))
+        self._transactions.replace()
+        self.open()
+
+    def _wait_for_kafka(self, reason: str, seconds: float = 0.05) -> None:
+        """Wait before a call to Kafka is resumed."""
+        metrics.PRODUCER_BLOCKED.set(1)
+        self._pulse.warn_once(_WAITING, reason=reason)
+        self._pulse.pause(seconds)
+
+    def _await_topics(self, names: set[str]) -> None:
+        """Wait until our own topics exist: without them nothing can be settled."""
+        for name in sorted(names - self._known_topics):
+            while (reason := self.missing(name)) is not None:
+                metrics.PRODUCER_BLOCKED.set(1)
+                _log.warning("waiting for a topic", topic=name, reason=reason, remedy=remedy(name))
+                self._pulse.pause(RETRY_SECONDS)
+            self._known_topics.add(name)
+
+    def _need_topics(self, names: set[str]) -> None:
+        """See that topics of nights can be written. Raises TopicsMissing if not, or if their nights wait."""
+        missing = {}
+        for name in sorted(names - self._known_topics):
+            if (why := self.missing(name)) is None:
+                self._known_topics.add(name)
+            else:
+                missing[name] = why
+        if missing or any(night[0] in self.held for name in names if (night := topics.parse(name))):
+            raise TopicsMissing(missing)
+
+    def _count(self, records: list[Record]) -> None:
+        metrics.PRODUCER_BLOCKED.set(0)
+        by_topic = Counter(record.topic for record in records)
+        metrics.PRODUCER_REFUSED.inc(by_topic.pop(topics.REJECTED, 0))
+        for topic, number in by_topic.items():
+            metrics.PRODUCER_PUBLISHED.labels(topic).inc(number)
+        metrics.PRODUCER_BYTES.inc(sum(len(one.value or b"") for one in records if one.topic != topics.REJECTED))
+
+    def _count_new_schemas(self) -> None:
+        """What was published by schemas that were accepted as new, since the ledger began; not those known by now."""
+        known = {schema.mark for schema in schemas.forms()}
+        counts: Counter[str] = Counter()
+        for entry in self.entries.values():
+            counts.update(entry.new_schemas)
+        metrics.PRODUCER_NEW_SCHEMAS.clear()
+        for mark in counts.keys() - known:
+            metrics.PRODUCER_NEW_SCHEMAS.labels(mark).set(counts[mark])
+
+
+def remedy(topic: str) -> str:
+    """What to do about a topic that is missing."""
+    night = topics.parse(topic)
+    return "make deploy ENV=..." if night is None else f"make night ENV=... NIGHT={night[0]}"
