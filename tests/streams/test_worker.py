@@ -20,7 +20,7 @@ from bench.broker import Broker, await_true
 from zads import kafka, principals, topics
 from zads.filters import progress, worker
 from zads.filters.counts import Counts, Stopped, restore
-from zads.filters.worker import LETTERS_A_VISIT
+from zads.filters.worker import REJECTIONS_A_VISIT
 from zads.packet import Packet
 from zads.sources.simulator import simulate
 
@@ -276,7 +276,7 @@ def test_bad_filters_cost_other_filters_only_bounded_time(night: Night) -> None:
     visits = len({packet.visit for packet in everything})
     for kind in BAD:
         assert circuits[f"{night.group}_{kind}"] == "open", kind
-        assert letters[f"{night.group}_{kind}"] <= LETTERS_A_VISIT * visits, kind
+        assert letters[f"{night.group}_{kind}"] <= REJECTIONS_A_VISIT * visits, kind
         row = counts[f"{night.group}_{kind}"]
         assert row["passed"] == 0
         assert row["failed"] > 0, kind
@@ -355,7 +355,7 @@ def test_partitions_that_move_while_a_batch_is_gathered_are_judged_once(
     thread = threading.Thread(target=working.run)
     thread.start()
     try:
-        await_true(lambda: working._gathered, "the beginning of a batch")
+        await_true(lambda: working._batch, "the beginning of a batch")
         other = kafka.consumer(
             night.broker.conf, principals.filters(night.group), **{"partition.assignment.strategy": "range"}
         )

@@ -20,39 +20,36 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from zads import kafka, metrics, principals, topics, wholefile
 from zads.errors import ZadsError
-from zads.filters import fence
+from zads.filters import fence, records
 from zads.filters.counts import Counts, Stopped, restore
 from zads.filters.group import Configuration
 from zads.filters.launcher import Nursery
+from zads.filters.records import AlertRecord
 from zads.filters.sandbox import Sandbox
 from zads.filters.watchdog import Watchdog
-from zads.packet import Packet, PacketError
-from zads.rejections import rejection
+from zads.packet import PacketError
 from zads.site import policy
-from zads.transactions import NO_TOPIC, ClientLost, Header, Record, TransactionAborted, Transactions
+from zads.transactions import NO_TOPIC, ClientLost, Record, TransactionAborted, Transactions
 
 TRANSACTION_MS = 10_000
-STUCK_SECONDS = (
-    2 * TRANSACTION_MS / 1000
-)  # a client that hangs so long does not come back: librdkafka issues 5456, 5511
+# A client that hangs for that long does not come back: librdkafka issues 5456, 5511.
+STUCK_SECONDS = 2 * TRANSACTION_MS / 1000
 BATCH_ALERTS = 500
 BATCH_BYTES = 40_000_000
-#: How long the first alert of a batch waits for more. A turn of a hundred filters costs 10 ms, and its transaction some
-#: thirty appends that every replica fetches, however few alerts are in it.
+# How long the first alert of a batch waits for more. A turn of a hundred filters costs 10 ms, and its transaction some
+# thirty appends that every replica fetches, however few alerts are in it.
 GATHER_SECONDS = 1.0
-LETTERS_A_VISIT = 20  # failed alerts of one filter that are kept in the topic of refused input
+REJECTIONS_A_VISIT = 20  # failed alerts of one filter that go to the topic of refused input
 
-# What a consumer does not get over: another process has taken its name, or it has no right to read.
+# Errors that end a consumer: another process has taken its name, or it has no right to read.
 _END = (
     KafkaError._FATAL,
     KafkaError._FENCED,
@@ -62,44 +59,6 @@ _END = (
 )
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Taken:
-    """One alert of a batch and what is known of it without decoding it."""
-
-    message: Message
-    data: bytes
-    night: str
-    programme: int
-    candid: str
-    visit: str
-    headers: list[Header]
-
-    @classmethod
-    def of(cls, message: Message) -> Taken:
-        """From a record. A packet without our headers is asked itself; one that cannot answer has none."""
-        data = message.value() or b""
-        known = dict(_headers(message))
-        night, programme = topics.parse(message.topic() or "") or ("", 0)
-        if topics.HEADER_CANDID not in known or topics.HEADER_VISIT not in known:
-            with contextlib.suppress(ZadsError):
-                packet = Packet.trusted(data)
-                known.setdefault(topics.HEADER_CANDID, str(packet.candid).encode())
-                known.setdefault(topics.HEADER_VISIT, packet.visit.encode())
-                known.setdefault(topics.HEADER_SCHEMA, packet.schema_version.encode())
-        names = (*topics.ALERT_HEADERS, topics.HEADER_FORMAT, topics.HEADER_VERSION)
-        return cls(
-            message, data, night, programme, known.get(topics.HEADER_CANDID, b"").decode(errors="replace"),
-            known.get(topics.HEADER_VISIT, b"").decode(errors="replace"),
-            [(name, known[name]) for name in names if name in known],
-        )  # fmt: skip
-
-
-def _headers(message: Message) -> Iterator[tuple[str, bytes]]:
-    pairs: Any = message.headers() or ()
-    for name, value in pairs:
-        yield name, value.encode() if isinstance(value, str) else bytes(value or b"")
 
 
 class Lineup:
@@ -123,7 +82,7 @@ class Lineup:
         wanted = frozenset([1] if declared.error else declared.programmes) & self.config.programmes
         return wanted if entry.programmes is None else wanted & entry.programmes
 
-    def eligible(self, batch: Sequence[Taken]) -> dict[str, list[int]]:
+    def eligible(self, batch: Sequence[AlertRecord]) -> dict[str, list[int]]:
         """Which alerts of a batch each filter may see; filters of the same programmes have the very same list."""
         chosen = {
             programmes: [index for index, alert in enumerate(batch) if alert.programme in programmes]
@@ -133,10 +92,10 @@ class Lineup:
 
 
 class Worker:
-    """One worker of a group; `run` returns when it is told to stop.
+    """One worker of a group; `run` returns after `stop`.
 
-    `name` tells it from the group's others, and must stay the same over restarts. `nursery` is the socket of the one
-    that has the filters run; without one they run as this user. Raises ZadsError.
+    `name` distinguishes it from the group's other workers, and must stay the same over restarts. `nursery` is the
+    socket of the process that runs the filters; without it they run as this user. Raises ZadsError.
     """
 
     def __init__(
@@ -155,9 +114,9 @@ class Worker:
         self._lineup = Lineup(path, nursery, self._watchdog.beat)
         self._group_id = principals.filters(self._lineup.config.group)
         self._counts: dict[str, Counts] = {}
-        self._letters: dict[tuple[str, str], int] = {}
+        self._rejections: dict[tuple[str, str], int] = {}
         self._stop = self._reload = False
-        self._gathered: list[Taken] = []
+        self._batch: list[AlertRecord] = []
         self._states: dict[str, str] = {}
 
     def stop(self, *_: object) -> None:
@@ -169,7 +128,7 @@ class Worker:
         self._reload = True
 
     def run(self) -> None:
-        """Work until told to stop. Raises ZadsError when it cannot go on: then it is to be started again."""
+        """Work until `stop`. Raises ZadsError when it cannot go on: then its service starts it again."""
         self._transactions = Transactions(
             self._conf,
             f"{self._group_id}.{self._name}",
@@ -224,25 +183,25 @@ class Worker:
 
     def _subscribe(self) -> None:
         programmes = sorted(self._lineup.config.programmes)
-        self._consumer.subscribe([topics.pattern(programmes)], on_revoke=self._forget, on_lost=self._forget)
+        self._consumer.subscribe([topics.pattern(programmes)], on_revoke=self._drop_batch, on_lost=self._drop_batch)
 
-    def _forget(self, *_: object) -> None:
-        """Partitions change hands while a batch is gathered: their owners read all anew from what was committed.
+    def _drop_batch(self, *_: object) -> None:
+        """Drop the batch that is being gathered, because partitions change hands: their next owners read it again.
 
-        No fence would catch the old batch: a transaction's offsets are checked against the group's generation, which is
-        the new one by then, and not against whose partitions they are.
+        Kafka would not refuse it. It checks a transaction's offsets against the group's generation, which is the new
+        one by then, and not against the owners of their partitions.
         """
-        self._gathered.clear()
+        self._batch.clear()
 
     def _turn(self) -> None:
         self._watchdog.beat()
         if self._reload:
             self._reload = False
-            self._load_again()
+            self._load_filters()
         with self._watchdog.limits():
             batch = self._gather()
         if not batch:
-            self._tell()
+            self._report()
             return
         outputs, counts = self._judge(batch)
         self._watchdog.beat()
@@ -254,10 +213,10 @@ class Worker:
             with self._watchdog.limits():
                 self._rewind(batch)
             return
-        self._note(batch, counts)
+        self._count(batch, counts)
 
-    def _load_again(self) -> None:
-        """Take up a changed configuration between two batches, or go on with the old one if it is no good."""
+    def _load_filters(self) -> None:
+        """Take up a changed configuration between two batches, or go on with the old one if it cannot be used."""
         try:
             lineup = Lineup(self._path, self._nursery, self._watchdog.beat)
             if lineup.config.group != self._lineup.config.group:
@@ -270,19 +229,19 @@ class Worker:
         old.sandbox.close()
         if set(old.config.programmes) != set(lineup.config.programmes):
             self._subscribe()
-        self._letters.clear()
+        self._rejections.clear()
         _log.info("reloaded", filters=sorted(lineup.entries))
-        self._tell(force=True)
+        self._report(force=True)
 
-    def _gather(self) -> list[Taken]:
-        """A batch: waits a second for its first alert, and a moment for more."""
-        batch = self._gathered = []
+    def _gather(self) -> list[AlertRecord]:
+        """A batch: waits a second for its first alert, and GATHER_SECONDS for more."""
+        batch = self._batch = []
         messages = [message] if (message := self._consumer.poll(1.0)) is not None else []
         until = time.monotonic() + GATHER_SECONDS
         while messages:
             for message in messages:
                 if self._usable(message):
-                    batch.append(Taken.of(message))
+                    batch.append(AlertRecord.of(message))
             left = until - time.monotonic()
             room = min(BATCH_ALERTS - len(batch), 50)
             if left <= 0 or room <= 0 or sum(len(alert.data) for alert in batch) >= BATCH_BYTES:
@@ -299,12 +258,12 @@ class Worker:
         _log.warning("consumer", reason=error.str())
         return False
 
-    def _judge(self, batch: Sequence[Taken]) -> tuple[list[Record], dict[str, Counts]]:
+    def _judge(self, batch: Sequence[AlertRecord]) -> tuple[list[Record], dict[str, Counts]]:
         """Run the filters; what is to be written, and the counts as they will then be."""
         lineup = self._lineup
         eligible = lineup.eligible(batch)
         verdicts, undecodable = lineup.sandbox.run([alert.data for alert in batch], eligible)
-        outputs = [_letter(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
+        outputs = [records.failed(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
         counts = {name: self._counts.get(name, Counts()).copy() for name in lineup.entries}
         nights = Counter((alert.programme, alert.night) for alert in batch)
         for name, verdict in verdicts.items():
@@ -318,18 +277,18 @@ class Worker:
             for index, text in sorted(verdict.passed.items()):
                 admitted = mine.admit(batch[index].visit, lineup.caps[name], batch[index].night)
                 if admitted and lineup.entries[name].state == "active":
-                    outputs.append(_pass(batch[index], name, text))
+                    outputs.append(records.passed(batch[index], name, text))
             for index, reason in sorted(verdict.failed.items()):
-                if self._keeps(name, batch[index].visit):
-                    outputs.append(_letter(batch[index], name, reason))
+                if self._may_reject(name, batch[index].visit):
+                    outputs.append(records.failed(batch[index], name, reason))
         outputs += [self._record(name, mine) for name, mine in counts.items() if eligible[name]]
         return outputs, counts
 
-    def _keeps(self, name: str, visit: str) -> bool:
-        number = self._letters[name, visit] = self._letters.get((name, visit), 0) + 1
-        while len(self._letters) > 10_000:
-            del self._letters[next(iter(self._letters))]
-        return number <= LETTERS_A_VISIT
+    def _may_reject(self, name: str, visit: str) -> bool:
+        number = self._rejections[name, visit] = self._rejections.get((name, visit), 0) + 1
+        while len(self._rejections) > 10_000:
+            del self._rejections[next(iter(self._rejections))]
+        return number <= REJECTIONS_A_VISIT
 
     def _record(self, name: str, counts: Counts) -> Record:
         value = {
@@ -339,11 +298,10 @@ class Worker:
         }  # fmt: skip
         return Record(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode())
 
-    def _publish(self, batch: Sequence[Taken], records: Sequence[Record]) -> None:
+    def _publish(self, batch: Sequence[AlertRecord], outputs: Sequence[Record]) -> None:
         """Steps 3 and 4. Raises TransactionAborted, or ZadsError if this process cannot go on."""
-        offsets = [TopicPartition(topic, number, last + 1) for (topic, number), (_, last) in _ranges(batch).items()]
         try:
-            self._transactions.write(records, offsets, self._consumer)
+            self._transactions.write(outputs, records.next_offsets(batch), self._consumer)
         except ClientLost as error:
             raise ZadsError(
                 f"the worker {self._name} cannot go on: {error}", hint="its service starts it again"
@@ -356,15 +314,15 @@ class Worker:
                 ) from error
             raise
 
-    def _rewind(self, batch: Sequence[Taken]) -> None:
+    def _rewind(self, batch: Sequence[AlertRecord]) -> None:
         """Read the batch again, as far as its partitions are still ours."""
-        mine = {(partition.topic, partition.partition) for partition in self._consumer.assignment()}
-        for (topic, number), (first, _) in _ranges(batch).items():
-            if (topic, number) in mine:
-                self._consumer.seek(TopicPartition(topic, number, first))
+        assigned = {(one.topic, one.partition) for one in self._consumer.assignment()}
+        for first in records.first_offsets(batch):
+            if (first.topic, first.partition) in assigned:
+                self._consumer.seek(first)
 
-    def _note(self, batch: Sequence[Taken], counts: Mapping[str, Counts]) -> None:
-        """What has been committed is now true here as well."""
+    def _count(self, batch: Sequence[AlertRecord], counts: Mapping[str, Counts]) -> None:
+        """Take over the counts of a batch that has been committed."""
         metrics.WORKER_ALERTS.inc(len(batch))
         for name, now in counts.items():
             before = self._counts.get(name, Counts())
@@ -377,10 +335,10 @@ class Worker:
             with contextlib.suppress(ValueError, KeyError):
                 produced = float(dict(alert.headers)[topics.HEADER_PRODUCED] or 0)
                 metrics.WORKER_LATENCY.observe(max(0.0, now_seconds - produced))
-        self._tell(force=True)
+        self._report(force=True)
 
-    def _tell(self, force: bool = False) -> None:
-        """Circuits to the log and to Prometheus when they change, figures to the file of statistics."""
+    def _report(self, force: bool = False) -> None:
+        """Report circuits to the log and to Prometheus when they change, and figures to the file of statistics."""
         circuits = self._lineup.sandbox.circuits
         for name, circuit in circuits.items():
             metrics.WORKER_OPEN.labels(name).set(circuit.state == "open")
@@ -398,34 +356,6 @@ class Worker:
             }  # fmt: skip
             text = json.dumps({"group": self._lineup.config.group, "worker": self._name, "filters": rows})
             wholefile.write(self._stats, text + "\n")
-
-
-def _ranges(batch: Sequence[Taken]) -> dict[tuple[str, int], tuple[int, int]]:
-    """First and last offset that a batch has of each partition."""
-    ranges: dict[tuple[str, int], tuple[int, int]] = {}
-    for alert in batch:
-        key = (str(alert.message.topic()), int(alert.message.partition() or 0))
-        offset = int(alert.message.offset() or 0)
-        first, last = ranges.get(key, (offset, offset))
-        ranges[key] = (min(first, offset), max(last, offset))
-    return ranges
-
-
-def _key(alert: Taken) -> bytes | None:
-    key = alert.message.key()
-    return key.encode() if isinstance(key, str) else key
-
-
-def _pass(alert: Taken, name: str, annotations: str) -> Record:
-    headers = [*alert.headers, (topics.HEADER_FILTER, name.encode())]
-    headers.append((topics.HEADER_ANNOTATIONS, (annotations or "{}").encode()))
-    return Record(topics.filter_topic(name), _key(alert), alert.data, headers)
-
-
-def _letter(alert: Taken, name: str, reason: str) -> Record:
-    source = f"{alert.message.topic()}/{alert.message.partition()}/{alert.message.offset()}"
-    headers = [*alert.headers, (topics.HEADER_FILTER, name.encode())] if name else alert.headers
-    return rejection(_key(alert), alert.data, source=source, reason=reason, headers=headers)
 
 
 def main(
