@@ -51,8 +51,8 @@ def not_mirrored(
     """What is at the end of origin's partitions, and not at the end of public's."""
     late: dict[str, list[float]] = {}
     for where, tail in origin.items():
-        there = public.get(where)
-        if (there is None or there.alert != tail.alert) and now - tail.arrived > under_way:
+        at_public = public.get(where)
+        if (at_public is None or at_public.alert != tail.alert) and now - tail.arrived > under_way:
             late.setdefault(where[0], []).append(now - tail.arrived)
     return [
         f"the mirror is behind: the last alerts of {len(ages)} partitions of {topic}, at origin for {min(ages):.0f} s "
@@ -131,10 +131,10 @@ def problems(
     """
     conf = origin
     try:
-        there = kafka.admin(origin).list_topics(timeout=_ANSWER).topics
+        known = kafka.admin(origin).list_topics(timeout=_ANSWER).topics
         names = [
             name
-            for name in newest_topics(there)
+            for name in newest_topics(known)
             if (parsed := topics.parse(name)) and parsed[1] in policy.allowed("public")
         ]
         at_origin = tails(origin, names)
@@ -143,13 +143,13 @@ def problems(
         found = not_mirrored(at_origin, at_public, time.time(), under_way)
         for group in policy.groups():
             reads = {number for entry in policy.filters if entry.group == group for number in policy.reads(entry)}
-            mine = {
+            read = {
                 where: tail
                 for where, tail in at_public.items()
                 if (parsed := topics.parse(where[0])) and parsed[1] in reads
             }
-            committed = kafka.committed(public, principals.filters(group), mine) if mine else {}
-            found += not_filtered(group, mine, committed, time.time(), under_way)
+            committed = kafka.committed(public, principals.filters(group), read) if read else {}
+            found += not_filtered(group, read, committed, time.time(), under_way)
         return found + open_circuits(_counts(public), [one.name for one in policy.filters if one.state != "off"])
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error

@@ -157,12 +157,12 @@ def test_a_group_is_behind_by_records_and_not_by_transaction_markers(broker: Bro
     client.begin_transaction()
     put(client, topic, night, range(40))
     client.commit_transaction(30)
-    manifest = audit.read_site("public", broker.conf, [night]).topics[topic]
-    ends = {(topic, number): end for number, end in manifest.ends.items()}
+    held = audit.read_site("public", broker.conf, [night]).topics[topic]
+    ends = {(topic, number): end for number, end in held.ends.items()}
     assert progress.lag(broker.conf, f"group-{night}", ends) == 40
     consumer = kafka.consumer(broker.conf, f"group-{night}")
     consumer.commit(
-        offsets=[TopicPartition(topic, number, end) for number, end in manifest.ends.items()], asynchronous=False
+        offsets=[TopicPartition(topic, number, end) for number, end in held.ends.items()], asynchronous=False
     )
     consumer.close()
     assert progress.lag(broker.conf, f"group-{night}", ends) == 0

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from zads import audit, kafka, shown, topics
+from zads.manifest import TopicManifest
 
 app = typer.Typer(help="Prove that both sites hold the same night.")
 
@@ -40,7 +41,7 @@ def run(
 
 def _print(found: audit.Audit) -> None:
     rows: list[tuple[str, ...]] = []
-    empty = audit.TopicManifest("")
+    empty = TopicManifest("")
     for name in sorted(found.origin.topics.keys() | found.public.topics.keys()):
         origin, public = found.origin.topics.get(name, empty), found.public.topics.get(name)
         records, digest = (str(public.records), public.digest[:16]) if public else ("not there", "")

@@ -1,0 +1,176 @@
+"""What a topic holds, counted and digested.
+
+A topic's digest does not depend on the order of its records, for a mirror keeps order within a partition only: it is
+the sum modulo 2^256 of SHA-256 over each record's key, value and the headers that ZADS gives it. A sum and not an
+exclusive or, under which a record published twice would vanish (Bellare & Micciancio 1997, AdHash; the digest guards
+against faults, not against forgers).
+
+An alert has one content, unless the others are marked as later versions of it (the header ``version``): the survey
+processed it again. The same content twice is a fault in any case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zads import topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+DIGESTED_HEADERS = topics.ALERT_HEADERS
+MODULUS = 1 << 256
+
+_Integers = np.ndarray[Any, np.dtype[np.int64]]
+Identity = tuple[str, str]
+"""One alert of one exposure: its candid and its visit, as the headers spell them."""
+
+
+class Alerts:
+    """The alerts of a topic's records in 24 bytes each: a night of a million of them fits into memory.
+
+    A row has the candid, and 64 bits of a SHA-256 of an alert's identity and of its identity with its bytes. That is
+    enough to find accidents; a topic's digest is over everything.
+    """
+
+    def __init__(self) -> None:
+        self._rows = array("q")
+
+    def add(self, alert: Identity, value: bytes) -> None:
+        """Take a record of an alert with these bytes into account."""
+        candid, visit = alert
+        name = hashlib.sha256(f"{len(candid)}:{candid}{visit}".encode()).digest()
+        content = hashlib.sha256(name + hashlib.sha256(value).digest()).digest()
+        # The candid is for people to read.
+        number = int(candid) if re.fullmatch("[0-9]{1,19}", candid) and int(candid) < 1 << 63 else 0
+        self._rows.extend((number, *(int.from_bytes(part[:8], "big", signed=True) for part in (name, content))))
+
+    @property
+    def _columns(self) -> _Integers:
+        """Candids, alerts and contents, a row each."""
+        return np.array(self._rows, np.int64).reshape(-1, 3).T
+
+    def __len__(self) -> int:
+        """How many different alerts there are."""
+        return len(np.unique(self._columns[1]))
+
+    @property
+    def candids(self) -> int:
+        """How many different candids there are."""
+        return len(np.unique(self._columns[0]))
+
+    @property
+    def contents(self) -> int:
+        """How many different contents there are."""
+        return len(np.unique(self._columns[2]))
+
+    @property
+    def duplicates(self) -> int:
+        """How many records repeat another one's alert and bytes."""
+        return len(self._rows) // 3 - self.contents
+
+    def contents_without(self, others: Alerts) -> int:
+        """How many more contents than alerts there are, without the contents that `others` have."""
+        _, alerts, contents = self._columns[:, ~_in(self._columns, [others], 2)]
+        return len(np.unique(contents)) - len(np.unique(alerts))
+
+    def missing_in(self, others: Iterable[Alerts]) -> list[int]:
+        """The candids of the alerts that none of the others has."""
+        columns = self._columns
+        return _candids(columns[:, ~_in(columns, others, 1)])
+
+    def altered_in(self, others: Sequence[Alerts]) -> list[int]:
+        """The candids of the alerts that another has, though with other bytes."""
+        columns = self._columns
+        return _candids(columns[:, _in(columns, others, 1) & ~_in(columns, others, 2)])
+
+
+def _in(columns: _Integers, others: Iterable[Alerts], row: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    found = np.zeros(columns.shape[1], bool)
+    for one in others:
+        found |= np.isin(columns[row], one._columns[row])
+    return found
+
+
+def _candids(columns: _Integers) -> list[int]:
+    _, first = np.unique(columns[1], return_index=True)
+    return sorted(columns[0, first].tolist())
+
+
+@dataclass
+class TopicManifest:
+    """What one topic holds.
+
+    ``size`` is in bytes of values; ``digest_sum`` is the digest as a number; ``marked`` are the alerts that are marked
+    as later versions; ``ends`` gives for each partition the offset behind its last record (transaction markers may
+    follow).
+    """
+
+    topic: str
+    records: int = 0
+    size: int = 0
+    digest_sum: int = 0
+    alerts: Alerts = field(default_factory=Alerts, repr=False)
+    marked: Alerts = field(default_factory=Alerts, repr=False)
+    ends: dict[int, int] = field(default_factory=dict, repr=False)
+
+    def add(self, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
+        """Take one record into account."""
+        self.records += 1
+        self.size += len(value)
+        self.digest_sum = (self.digest_sum + record_digest(key, value, headers)) % MODULUS
+        self.alerts.add(identity(headers), value)
+        if topics.HEADER_VERSION in headers:
+            self.marked.add(identity(headers), value)
+
+    @property
+    def duplicates(self) -> int:
+        """How many records repeat another one's alert and bytes."""
+        return self.alerts.duplicates
+
+    @property
+    def versions(self) -> int:
+        """How many contents are marked as a later version of their alert."""
+        return self.marked.contents
+
+    @property
+    def conflicts(self) -> int:
+        """How many contents there are of alerts that have another one, without those marked as later versions."""
+        return self.alerts.contents_without(self.marked)
+
+    @property
+    def digest(self) -> str:
+        """The topic's digest as 64 hexadecimal digits; all zero when the topic is empty."""
+        return f"{self.digest_sum:064x}"
+
+    @property
+    def candids(self) -> int:
+        """How many different candids the topic holds."""
+        return self.alerts.candids
+
+
+def record_digest(key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> int:
+    """SHA-256 over a record's key, value and ZADS headers, as a number below 2^256.
+
+    Each part is preceded by its length, so that no two different records digest the same text; a missing header
+    differs from an empty one. The header ``version`` counts where there is one.
+    """
+    digest = hashlib.sha256()
+    for part in (key, value, *(headers.get(name) for name in DIGESTED_HEADERS)):
+        digest.update(b"-" if part is None else b"%d:" % len(part))
+        digest.update(part or b"")
+    if (version := headers.get(topics.HEADER_VERSION)) is not None:
+        digest.update(b"version%d:%s" % (len(version), version))
+    return int.from_bytes(digest.digest(), "big")
+
+
+def identity(headers: Mapping[str, bytes]) -> Identity:
+    """The alert that a record is about, by its headers; empty texts where a header is missing."""
+    candid, visit = headers.get(topics.HEADER_CANDID, b""), headers.get(topics.HEADER_VISIT, b"")
+    return candid.decode(errors="replace"), visit.decode(errors="replace")
