@@ -304,16 +304,6 @@ class Inputs:
         }  # fmt: skip
         return self.document(group, lambda value: json.dumps(value))
 
-    def settings(self) -> Path:
-        """A producer's settings."""
-        sound = {"spool": f'"{self.root}/spool"', "kafka": f'"{self.properties()}"', "name": '"a"', "keep_hours": "1"}
-        return self.document(
-            sound,
-            lambda value: (
-                "\n".join(f"{key} = {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
-            ),
-        )
-
     def filter_file(self) -> Path:
         """A filter, valid or damaged."""
         text = Path(schemas.__file__).with_name("filters").joinpath("builtin/fast_riser.py").read_bytes()
@@ -356,12 +346,11 @@ def simulate(inputs: Inputs) -> list[str]:
 
 
 def produce(inputs: Inputs) -> list[str]:
-    kind = inputs.chance.randrange(3)
-    if kind == 0:
-        return ["produce", "--health", str(inputs.source())]
-    if kind == 1:
-        return ["produce", "--once", "--config", str(inputs.settings())]
-    return ["produce", "--once", "--spool", str(inputs.source()), "--kafka", str(inputs.properties())]
+    words = ["produce", "--once", "--spool", str(inputs.source()), "--kafka", str(inputs.properties())]
+    for option in ("--first-night", "--last-night", "--name"):
+        if inputs.chance.random() < 0.2:
+            words += [option, inputs.text()]
+    return words
 
 
 def worker(inputs: Inputs) -> list[str]:
@@ -435,7 +424,7 @@ def try_once(words: list[str]) -> int:
     if "Traceback" in errors or "not enough memory" in errors:
         raise Finding(errors)
     last = errors.strip("\n").split("\n")[-1]
-    if status == 1 and not out.buffer.getvalue() and "--health" not in words and not last.startswith("zads: "):  # type: ignore[attr-defined]
+    if status == 1 and not out.buffer.getvalue() and not last.startswith("zads: "):  # type: ignore[attr-defined]
         raise Finding(f"exit status 1 without a word: {errors!r}")
     if status != 2 and not last.isprintable():
         raise Finding(f"it prints invisible characters: {last!r}")

@@ -1,32 +1,27 @@
-"""What the producer and the filter workers tell Prometheus, and how a container knows that they are alive."""
+"""What the producer and the filter workers report to Prometheus, and the sign of life for their containers."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from zads.errors import ZadsError
 
-HEALTHY_SECONDS = 60.0  # a loop that has not come round for so long hangs
+ADDRESS = "127.0.0.1"
 
 PRODUCER_PUBLISHED = Counter("zads_producer_published", "Packets committed to a topic.", ["topic"])
 PRODUCER_BYTES = Counter("zads_producer_bytes", "Bytes of the packets committed.")
 PRODUCER_REFUSED = Counter("zads_producer_refused", "Files committed to the topic of refused input.")
-PRODUCER_EXPOSURES = Counter(
-    "zads_producer_exposures", "Exposures settled.", ["result"]
-)  # published, duplicate, refused
+PRODUCER_EXPOSURES = Counter("zads_producer_exposures", "Exposures published, duplicate or refused.", ["result"])
 PRODUCER_NEW_SCHEMAS = Gauge(
     "zads_producer_new_schema_packets",
-    "Packets published by a schema that was not known and was accepted, as the ledger has them.",
+    "Packets published by a new schema that was accepted, as the ledger has them.",
     ["schema"],
 )
 PRODUCER_ABORTED = Counter("zads_producer_aborted", "Transactions aborted and tried again.")
 PRODUCER_PENDING = Gauge("zads_producer_pending", "Exposures that wait in the spool, those set aside among them.")
-PRODUCER_DEFERRED = Gauge(
-    "zads_producer_deferred", "Exposures set aside: for a topic, as unfinished, or for an error.", ["reason"]
-)  # topic, unfinished, failed
+PRODUCER_DEFERRED = Gauge("zads_producer_deferred", "Exposures set aside: topic, unfinished or failed.", ["reason"])
 PRODUCER_ALREADY = Counter("zads_producer_already", "Files whose bytes another exposure had published.")
 PRODUCER_BLOCKED = Gauge("zads_producer_blocked", "1 while the producer waits for a topic or a broker.")
 PRODUCER_LAST = Gauge("zads_producer_last_exposure_seconds", "Unix time at which an exposure was last settled.")
@@ -41,38 +36,30 @@ WORKER_PASSED = Counter("zads_worker_passed", "Alerts that a filter passed.", ["
 WORKER_CAPPED = Counter("zads_worker_capped", "Alerts that passed beyond a filter's cap.", ["filter"])
 WORKER_FAILED = Counter("zads_worker_failed", "Alerts on which a filter failed.", ["filter"])
 WORKER_OPEN = Gauge("zads_worker_circuit_open", "1 while a filter is not run because it failed too often.", ["filter"])
-WORKER_LAG = Gauge("zads_worker_lag", "Records that a group has yet to read.")
 WORKER_LATENCY = Histogram(
     "zads_worker_latency_seconds",
-    "From the producer's hand to the filter's result.",
+    "From the moment at which the producer handed an alert to Kafka to the commit of the filters' results.",
     buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160),
 )
 
 
-def serve(port: int, address: str = "127.0.0.1") -> None:
-    """Answer Prometheus on `port`, from a thread; 0 serves nothing. Raises ZadsError if the port cannot be had.
+def serve(port: int) -> None:
+    """Answer Prometheus on a port of 127.0.0.1, from a thread; 0 serves nothing. Raises ZadsError if it is in use.
 
-    Whoever reaches `address` may read: nothing there asks for a password.
+    Everyone on this host may read: nothing asks for a password.
     """
     if not port:
         return
     try:
-        start_http_server(port, address)
+        start_http_server(port, ADDRESS)
     except OSError as error:
         raise ZadsError(
-            f"cannot serve metrics on port {port}: {error.strerror}", hint="set another metrics_port, 0 for none"
+            f"cannot serve metrics on port {port}: {error.strerror}",
+            hint="choose another with --metrics-port, or 0 for none",
         ) from error
 
 
 def beat(path: Path | None) -> None:
-    """Say that the loop came round, by the time stamp of a file."""
+    """Show by a file's modification time that the loop came round; the units' health checks look at its age."""
     if path is not None:
         path.touch()
-
-
-def healthy(path: Path, seconds: float = HEALTHY_SECONDS) -> bool:
-    """Whether the loop that beats in `path` came round in the last `seconds`."""
-    try:
-        return time.time() - path.stat().st_mtime < seconds
-    except OSError:
-        return False

@@ -371,7 +371,7 @@ def test_an_exposure_waits_for_its_topic_and_keeps_its_place(broker, spool):
     ended.start()
     await_true(lambda: REGISTRY.get_sample_value("zads_producer_blocked") == 1, "the producer to wait for its topic")
     assert not origin.broker.read_all(origin.topics[1]), "an exposure is published as a whole"
-    assert metrics.healthy(heartbeat), "a producer that waits is alive"
+    assert time.time() - heartbeat.stat().st_mtime < 30, "a producer that waits is alive"
     broker.create(origin.topics[0], partitions=4)
     ended.join(60)
     assert not ended.is_alive()
