@@ -1,7 +1,7 @@
-"""A marked record through the mirror: whether it arrives at the public site unchanged, and how long that took.
+"""The canary: a marked record that goes through the mirror. Does it arrive unchanged at the public site, and how soon?
 
-It goes to a topic that MirrorMaker mirrors under the same name. That must not be a topic of a real night, which would
-then hold something that no telescope saw; `topics.CANARY_NIGHT` is before the first of the survey.
+Its topic is mirrored like every night's. It must not be a real night's, which would then hold something that no
+telescope saw; `topics.CANARY_NIGHT` is before the first of the survey.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOT_THERE = "is the site up? A deployment makes the topic on both: make deploy T
 
 
 class CanaryError(ZadsError):
-    """The canary did not come back, or came back changed; `.hop` names where it was lost."""
+    """The canary did not arrive, or arrived changed; `hop` names where it was lost: origin, mirror or public."""
 
     def __init__(self, message: str, *, hop: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -36,8 +36,8 @@ class CanaryError(ZadsError):
 
 
 @dataclass(frozen=True)
-class Flight:
-    """One canary's way: seconds until origin acknowledged it, and until a subscriber of the public site had read it."""
+class CanaryDelays:
+    """Seconds from sending a canary until origin acknowledged it, and until a subscriber of the public site read it."""
 
     topic: str
     acknowledged_seconds: float
@@ -50,7 +50,7 @@ def send(
     topic: str = topics.topic(topics.CANARY_NIGHT, 1),
     *,
     limit: float = 60.0,
-) -> Flight:
+) -> CanaryDelays:
     """Send one canary and wait for it at the public site for `limit` seconds.
 
     The clients need the right to write to the topic at origin and to read it at public. Raises CanaryError.
@@ -65,7 +65,7 @@ def send(
         read = _await(subscriber, mark, value, started, limit)
     finally:
         subscriber.close()
-    return Flight(topic, acknowledged, read)
+    return CanaryDelays(topic, acknowledged, read)
 
 
 def _assign_to_ends(subscriber: Consumer, topic: str) -> None:
@@ -103,7 +103,7 @@ def _await(subscriber: Consumer, mark: bytes, value: bytes, started: float, limi
             raise CanaryError(f"the public site cannot be read: {error.str()}", hop="public")
         if message.key() == mark:
             if message.value() != value:
-                raise CanaryError("the canary came back with other bytes", hop="mirror")
+                raise CanaryError("the canary arrived with other bytes", hop="mirror")
             return time.monotonic() - started
     raise CanaryError(
         f"origin has the canary, public has not seen it within {limit:.0f} s",

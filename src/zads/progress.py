@@ -1,7 +1,7 @@
-"""How far each hop has come: are the last alerts at origin at the public site, and have they been through the filters?
+"""How far each hop has come: are origin's last alerts at the public site, and have the filters seen them?
 
-Only the newest nights of each programme are looked at, and only the end of each of their partitions: a hop that is
-behind is behind there. Nothing is written and no offset is committed.
+Only the newest nights of each programme are read, and only the end of each of their partitions: a hop that is behind is
+behind there. Nothing is written and no offset is committed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zads.errors import ZadsError
 from zads.reading import Partition
 from zads.site.policy import Policy
 
-#: Alerts that arrived less than so long ago (seconds) may be on their way.
+# Seconds for which an alert may be on its way.
 UNDER_WAY = 60.0
 _ANSWER = 20.0
 # Behind a partition's last record lie the markers of its transaction and of those that were aborted.
@@ -36,7 +36,7 @@ class Tail:
 
 
 def newest_topics(names: Iterable[str]) -> list[str]:
-    """The topics of the newest nights of each programme; canaries' are none. Tonight's may be empty yet: of two."""
+    """The topics of each programme's two newest nights (tonight's may still be empty), without the canaries'."""
     nights: dict[int, list[tuple[str, str]]] = {}
     for name in names:
         parsed = topics.parse(name)
@@ -48,7 +48,7 @@ def newest_topics(names: Iterable[str]) -> list[str]:
 def not_mirrored(
     origin: Mapping[Partition, Tail], public: Mapping[Partition, Tail], now: float, under_way: float = UNDER_WAY
 ) -> list[str]:
-    """What is at the end of origin's partitions, and not at the end of public's."""
+    """Which topics' last alerts are at origin and not at the public site, in words; `now` in Unix seconds."""
     late: dict[str, list[float]] = {}
     for where, tail in origin.items():
         at_public = public.get(where)
@@ -68,7 +68,7 @@ def not_filtered(
     now: float,
     under_way: float = UNDER_WAY,
 ) -> list[str]:
-    """What the workers of a group have not been through, of alerts that have been at the public site for a while."""
+    """How far the workers of a group are behind the alerts that the public site has had for a while, in words."""
     late = [
         tail
         for where, tail in public.items()
@@ -84,7 +84,7 @@ def not_filtered(
 
 
 def open_circuits(records: Iterable[Mapping[str, object]], filters: Iterable[str]) -> list[str]:
-    """Filters that their worker has taken out for their failures, of the newest count of each filter and worker."""
+    """Which filters a worker does not run for their failures, in words; `records`: the newest of each and worker."""
     wanted = set(filters)
     return sorted(
         f"the circuit of the filter {record['filter']} is open at the worker {record['worker']}: it fails, and sees no "

@@ -1,4 +1,4 @@
-"""A subscriber of the public site that notes how old each record is when it is read."""
+"""A subscriber that measures how old each record is when it is read."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ BATCH = 500
 class Subscriber(threading.Thread):
     """Reads topics from now on, as a user does.
 
-    Raises ZadsError if it may not, or there is no such topic.
     ``latencies`` are seconds from the producer's stamp to the moment of reading, in the order of reading; ``read``
     counts records by topic; ``ends`` is the offset behind the last one of each (topic, partition). With a ``source``
-    only records count whose header of that name says so.
+    only records with that header ``source`` count. Raises ZadsError if a topic is missing or may not be read.
     """
 
     def __init__(self, conf: Mapping[str, str], names: Sequence[str], source: bytes | None = None) -> None:
@@ -57,11 +56,11 @@ class Subscriber(threading.Thread):
             if first is not None:
                 messages = [first, *self._consumer.consume(BATCH, 0)]
                 with self._news:
-                    self._take(messages, time.time())
+                    self._measure(messages, time.time())
                     self._news.notify_all()
         self._consumer.close()
 
-    def _take(self, messages: list[Any], now: float) -> None:
+    def _measure(self, messages: list[Any], now: float) -> None:
         for message in messages:
             if (error := message.error()) is not None:
                 if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
@@ -76,7 +75,7 @@ class Subscriber(threading.Thread):
                 self.latencies.append(now - float(produced))
 
     def wait_for(self, count: int, seconds: float) -> bool:
-        """Whether `count` records have been read in all, waiting for them so long; an error ends the wait."""
+        """Whether `count` records have been read in all within `seconds`; an error ends the wait."""
         with self._news:
             self._news.wait_for(lambda: len(self.latencies) >= count or bool(self.error), seconds)
             return len(self.latencies) >= count
@@ -89,7 +88,7 @@ class Subscriber(threading.Thread):
 
 
 def percentiles(latencies: Iterable[float]) -> dict[str, float] | None:
-    """p50, p95, p99 and the maximum, in seconds; None when nothing was read."""
+    """The latencies' p50, p95, p99 and max, in seconds; None when nothing was read."""
     values = np.sort(np.fromiter(latencies, float))
     if not values.size:
         return None

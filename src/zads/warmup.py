@@ -1,14 +1,14 @@
-"""Canaries at a steady pace until the chain is quick: fresh Java processes are slow until they have worked a while.
+"""The warm-up: canaries at a steady pace until the chain is quick.
 
-After a start the brokers and the mirror run interpreted code, and open connections, coordinators and files when these
-are first needed. The first visits of a night would pay for it, with many seconds. So packets of a night that never was
-go the whole way beforehand, origin to mirror to public to a subscriber, on the canaries' topic, which no filter reads.
+After a start the brokers and the mirror run interpreted code, and open connections, coordinators and files when they
+first need them. That would cost the first visits of a night many seconds. So packets go the whole way beforehand, from
+origin by the mirror and public to a subscriber. They are on the canaries' topic, which no filter reads.
 
-1. a round of packets, `ROUND_SECONDS` long at the given rate;
-2. the round is awaited at the public site: every packet, or the chain is broken and that is said;
-3. once 99 % of a round were read within the bound, or the time is over, the warm-up ends.
+1. A round of packets is sent, `ROUND_SECONDS` long at the given rate.
+2. Every packet of the round is awaited at the public site. If one is missing the chain is broken, which is an error.
+3. The warm-up ends once 99 % of a round were read within the bound, or when the time is over.
 
-A mirror that finds new topics begins its tasks anew, so a warm-up after these are made has to outlast that.
+A mirror that finds new topics starts its tasks again. After topics were made a warm-up has to last longer than that.
 """
 
 from __future__ import annotations
@@ -33,22 +33,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROUND_SECONDS = 4.0
-#: Packets of so long are sent at once and committed together, as those of an exposure are.
+# The packets of this time are sent at once and committed together, as those of an exposure are.
 EXPOSURE_SECONDS = 0.25
 DIFFERENT_PACKETS = 100
 _ANY_NIGHT = "20300101"
-#: Packets a second: about what the telescope makes, and less than a cold chain carries on two cores.
+# Packets a second: about what the telescope makes, and less than a cold chain carries on two cores.
 RATE = 40.0
 LIMIT_SECONDS = 60.0
 UNTIL_SECONDS = 0.5
-#: After a night's topics are made: the mirror looks for new ones every 5 s and takes some to begin with them.
+# After a night's topics are made: the mirror looks for new ones every 5 s, and needs some more to begin with them.
 NEW_TOPICS_SECONDS = 12.0
 ARRIVAL_SECONDS = 60.0  # within which a packet of a round must have arrived at the public site
 
 
 @dataclass(frozen=True)
-class Warmth:
-    """What a warm-up measured: produced to read at the public site, in seconds, of its first and its last round."""
+class WarmUpResult:
+    """What a warm-up measured.
+
+    `packets`: how many were sent, in `seconds`; `first` and `last`: the `percentiles` of the first and of the last
+    round's latencies, from producing to reading at the public site; `reached`: the chain is as quick as wanted.
+    """
 
     packets: int
     seconds: float
@@ -74,13 +78,12 @@ def warm(
     until_seconds: float = UNTIL_SECONDS,
     rate: float = RATE,
     say: Callable[[str], None],
-) -> Warmth:
-    """Send canaries until 99 % of a round are read within `until_seconds`, though for `at_least` so long.
+) -> WarmUpResult:
+    """Send canaries until 99 % of a round are read within `until_seconds`, but for `at_least` seconds.
 
-    No round begins after `seconds`, whatever was reached.
-
-    The clients need the right to write `topic` at origin, in transactions, and to read it at public. `rate`: packets a
-    second. `say` gets a line for each round. Raises CanaryError if a site does not answer or a canary does not arrive.
+    No round begins after `seconds`. The clients need the right to write `topic` at origin, in transactions, and to read
+    it at public. `rate`: packets a second. `say` gets a line for each round.
+    Raises CanaryError if a site does not answer or a canary does not arrive.
     """
     mark = f"warm-up {uuid.uuid4()}".encode()
     subscriber = _subscribe(public, topic, mark)
@@ -105,7 +108,7 @@ def warm(
     finally:
         subscriber.close()
     spent = time.monotonic() - started
-    return Warmth(canaries.sent, spent, rounds[0], rounds[-1], rounds[-1]["p99"] <= until_seconds)
+    return WarmUpResult(canaries.sent, spent, rounds[0], rounds[-1], rounds[-1]["p99"] <= until_seconds)
 
 
 class _Canaries:
@@ -146,7 +149,7 @@ class _Canaries:
         self.sent += len(packets)
 
     def _wait(self, reason: str) -> None:
-        """A call that origin needs longer for is resumed, until the time for arriving is over."""
+        """Wait before a call to origin is resumed. Raises CanaryError when ARRIVAL_SECONDS are over."""
         if time.monotonic() > self._until:
             raise self._not_accepted(reason)
         time.sleep(0.05)
@@ -156,7 +159,7 @@ class _Canaries:
 
 
 def _packets() -> list[Packet]:
-    # Their own dates do not matter, and no header tells of them: what they are is where they are.
+    # Their own dates do not matter: a canary is what is on the canaries' topic.
     [(_, made)] = simulator.simulate(_ANY_NIGHT, 1, DIFFERENT_PACKETS)
     return [Packet.trusted(data) for _, data in made]
 

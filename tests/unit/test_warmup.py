@@ -38,9 +38,9 @@ def test_canaries_that_origin_does_not_take_are_lost_there(monkeypatch: pytest.M
 
 def test_what_was_measured_is_said() -> None:
     first, last = ({"p50": 0.1, "p95": 0.2, "p99": p99, "max": 9.0} for p99 in (8.5, 0.41))
-    said = str(warmup.Warmth(640, 16.2, first, last, reached=True))
+    said = str(warmup.WarmUpResult(640, 16.2, first, last, reached=True))
     assert said == "warm after 16 s and 640 canaries: 99 % read within 0.41 s (at first 8.50 s)"
-    assert "not as quick" in str(warmup.Warmth(640, 16.2, first, first, reached=False))
+    assert "not as quick" in str(warmup.WarmUpResult(640, 16.2, first, first, reached=False))
 
 
 @pytest.mark.parametrize(("options", "seconds"), [([], 20.0), (["--seconds", "3"], 3.0)])
