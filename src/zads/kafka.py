@@ -151,7 +151,7 @@ def _lines(brokers: Iterable[str], protocol: str, authority: str, login: Mapping
 
 
 def failure(conf: Mapping[str, str], error: KafkaError) -> ZadsError:
-    """An error of the cluster in words: an answer that denies is told from no answer at all."""
+    """An error of the cluster in words, which distinguish a refusal from no answer at all."""
     where, who = conf.get("bootstrap.servers", "the cluster"), conf.get("sasl.username", "this client")
     if error.code() in DENIED:
         return ZadsError(
@@ -181,7 +181,7 @@ def producer(conf: Mapping[str, Any], **over: Any) -> Producer:
 
 
 def consumer(conf: Mapping[str, Any], group: str, **over: Any) -> Consumer:
-    """A consumer of committed records only, in `group`, that commits offsets when told to; `over` wins.
+    """A consumer of committed records only, in `group`, without automatic commits of offsets; `over` wins.
 
     Raises ZadsError if librdkafka refuses the configuration.
     """
@@ -214,7 +214,7 @@ def _key(conf: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def forget_admin(conf: Mapping[str, Any]) -> None:
-    """Let the administration client for `conf` go: one that is told of a leader's new epoch keeps to the old one."""
+    """Drop the administration client for `conf`: it keeps to a leader's old epoch although brokers name the new one."""
     _admins.pop(_key(_admin_conf(conf)), None)
 
 

@@ -127,7 +127,7 @@ def problems(
 ) -> list[str]:
     """Every hop that is behind and every open circuit, in words. Raises ZadsError if a site does not answer.
 
-    An alert may be ``under_way`` for so many seconds before a hop counts as behind.
+    An alert may be ``under_way`` for that many seconds before a hop counts as behind.
     """
     conf = origin
     try:

@@ -1,7 +1,7 @@
-"""What became of the alerts that each filter was offered, kept in a compacted topic of Kafka beside the outputs.
+"""What became of the alerts that each filter was offered: counts in a compacted topic of Kafka beside the outputs.
 
-A worker that starts reads its own counts to the end before it judges anything: caps that began anew would let a visit's
-alerts pass twice.
+A worker that starts reads its own counts to the end before it runs a filter: with caps that began at zero, too many
+alerts of a visit would pass.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from confluent_kafka import Message
 from zads import reading, topics
 from zads.errors import ZadsError
 
-REMEMBERED_VISITS = (
-    50  # whose caps are kept: exposures are 30 s apart, an alert that is later by 25 minutes starts anew
-)
+# The visits whose caps are kept. Exposures are 30 s apart: a visit that is 25 minutes old begins at zero again.
+REMEMBERED_VISITS = 50
 REMEMBERED_NIGHTS = 8  # whose counts are kept: a night's topics last seven days
 
 
@@ -40,7 +39,7 @@ class Counts:
         return Counts(self.seen, self.passed, self.capped, self.failed, self.skipped, dict(self.visits), nights)
 
     def add(self, what: Literal["seen", "passed", "capped", "failed"], night: str, number: int = 1) -> None:
-        """Count alerts of a night, for ever and for it."""
+        """Count alerts of a night, in all and for that night."""
         setattr(self, what, getattr(self, what) + number)
         row = self.nights.setdefault(night, {"seen": 0, "passed": 0, "capped": 0, "failed": 0})
         row[what] += number
@@ -65,7 +64,7 @@ class Counts:
 
 
 class Stopped(Exception):
-    """The worker was told to stop before it had read its counts."""
+    """The worker was asked to stop before it had read its counts."""
 
 
 def restore(

@@ -4,13 +4,13 @@ A turn of the loop:
 
 1. read a batch of alerts, committed ones only;
 2. run the group's filters over it, in processes of their own (`zads.filters.sandbox`);
-3. begin a transaction; write what passed (original bytes, headers), what failed (to the topic of refused input), and
-   each filter's counts with the visits that its cap still has to remember;
-4. add the consumer's offsets to the transaction and commit it; only then do the counts in memory change.
+3. write in one transaction what passed (original bytes, headers), what failed (to the topic of refused input), each
+   filter's counts with the visits that its cap still has to remember, and the consumer's offsets;
+4. only when that is committed take over the counts.
 
 Whatever dies, everything of a batch becomes visible or nothing, and a restarted worker goes on from offsets, counts and
-caps that belong together. The cap is exact for one worker; each of N workers of a group keeps its own, so that at most
-N times the cap pass in a visit.
+caps that belong together. The cap is exact for one worker. Each of N workers of a group has its own: at most N times
+the cap pass in a visit.
 """
 
 from __future__ import annotations
@@ -194,16 +194,20 @@ class Worker:
         self._batch.clear()
 
     def _turn(self) -> None:
+        """Read a batch, run the filters over it, and write what became of it: steps 1 to 4."""
         self._watchdog.beat()
         if self._reload:
             self._reload = False
             self._load_filters()
+        # Step 1.
         with self._watchdog.limits():
             batch = self._gather()
         if not batch:
             self._report()
             return
+        # Step 2.
         outputs, counts = self._judge(batch)
+        # Step 3.
         self._watchdog.beat()
         try:
             with self._watchdog.limits():
@@ -213,6 +217,7 @@ class Worker:
             with self._watchdog.limits():
                 self._rewind(batch)
             return
+        # Step 4.
         self._count(batch, counts)
 
     def _load_filters(self) -> None:
@@ -259,7 +264,7 @@ class Worker:
         return False
 
     def _judge(self, batch: Sequence[AlertRecord]) -> tuple[list[Record], dict[str, Counts]]:
-        """Run the filters; what is to be written, and the counts as they will then be."""
+        """Run the filters. Returns what is to be written, and each filter's counts as they are once it is committed."""
         lineup = self._lineup
         eligible = lineup.eligible(batch)
         verdicts, undecodable = lineup.sandbox.run([alert.data for alert in batch], eligible)
@@ -267,21 +272,21 @@ class Worker:
         counts = {name: self._counts.get(name, Counts()).copy() for name in lineup.entries}
         nights = Counter((alert.programme, alert.night) for alert in batch)
         for name, verdict in verdicts.items():
-            mine = counts[name]
+            count = counts[name]
             for (programme, night), number in nights.items():
                 if programme in lineup.programmes[name]:
-                    mine.add("seen", night, number)
+                    count.add("seen", night, number)
             for index in verdict.failed:
-                mine.add("failed", batch[index].night)
-            mine.skipped += verdict.skipped
+                count.add("failed", batch[index].night)
+            count.skipped += verdict.skipped
             for index, text in sorted(verdict.passed.items()):
-                admitted = mine.admit(batch[index].visit, lineup.caps[name], batch[index].night)
+                admitted = count.admit(batch[index].visit, lineup.caps[name], batch[index].night)
                 if admitted and lineup.entries[name].state == "active":
                     outputs.append(records.passed(batch[index], name, text))
             for index, reason in sorted(verdict.failed.items()):
                 if self._may_reject(name, batch[index].visit):
                     outputs.append(records.failed(batch[index], name, reason))
-        outputs += [self._record(name, mine) for name, mine in counts.items() if eligible[name]]
+        outputs += [self._record(name, count) for name, count in counts.items() if eligible[name]]
         return outputs, counts
 
     def _may_reject(self, name: str, visit: str) -> bool:
@@ -299,7 +304,7 @@ class Worker:
         return Record(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode())
 
     def _publish(self, batch: Sequence[AlertRecord], outputs: Sequence[Record]) -> None:
-        """Steps 3 and 4. Raises TransactionAborted, or ZadsError if this process cannot go on."""
+        """Write `outputs` and the batch's offsets. Raises TransactionAborted, or ZadsError if the worker has to end."""
         try:
             self._transactions.write(outputs, records.next_offsets(batch), self._consumer)
         except ClientLost as error:

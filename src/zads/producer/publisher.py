@@ -112,7 +112,7 @@ class Publisher:
                 if rows:
                     self.index.add([(rows_key, packed, time.time())])
                 break
-            # After a lost answer the new client's ledger tells whether the transaction had been committed.
+            # After a lost answer the new client's ledger shows whether the transaction had been committed.
             if self.entries.get(key) == entry:
                 before = entry
                 break

@@ -1,8 +1,8 @@
 """One delivery of an exposure: what lies there now, and whether it is all there yet.
 
-Whoever can rename drops an exposure whole. For those who cannot (rsync, scp, NFS) there is a marker: the exposure NAME
-is written as .NAME, then a file NAME.ready is put beside it, empty or with the exposure's checksums in the format of
-`sha256sum`. And whatever is copied straight into its place is watched: it is not finished while it changes.
+A pipeline that can rename drops an exposure whole. Others (rsync, scp, NFS) use a marker: they write the exposure NAME
+as .NAME, then put a file NAME.ready beside it, empty or with the exposure's checksums in the format of `sha256sum`.
+What is copied straight into its place is watched: it is not finished while it changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 READY = ".ready"
-#: What cannot be read is not refused before it has been left alone for so long: somebody may be writing it.
+#: What cannot be read is refused only when it has not changed for that long: until then somebody may be writing it.
 QUIET_SECONDS = 5.0
 MAX_MARKER_BYTES = 64_000_000  # the checksums of half a million files
 _LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)")
@@ -47,7 +47,7 @@ class Exposure:
 
     @property
     def state(self) -> str:
-        """Changes whenever the exposure is dropped anew or its permissions change; "gone" if it is not there."""
+        """Changes whenever the exposure is dropped again or its permissions change; "gone" if it is not there."""
         try:
             facts = self.path.lstat()
         except OSError:

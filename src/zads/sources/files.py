@@ -30,8 +30,8 @@ ARCHIVES = {
 }  # fmt: skip
 #: A single packet may be compressed, too.
 PACKED = (".avro.gz", ".avro.bz2", ".avro.xz", ".avro.zst")
-TAKEN = "an archive's name ends in .tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst"
-HEAD_BYTES = 1_000_000  # of a file that is too large, so much is kept as evidence
+ARCHIVES_HINT = "an archive's name ends in .tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst"
+HEAD_BYTES = 1_000_000  # of a file that is too large are kept as evidence
 #: What macOS, old tars and Windows leave among files.
 _LEFTOVER = re.compile(
     r"(.*/)?(\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)|(.*/)?(__MACOSX|PaxHeaders(\.[0-9]+)?)/.*", re.S
@@ -190,7 +190,7 @@ def _judged(item: Item) -> Item:
 
 
 class _Archive:
-    """A tar archive, compressed or not. Raises SourceError if it is none."""
+    """A tar archive, compressed or not. Raises SourceError if the file is something else."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -205,7 +205,7 @@ class _Archive:
         if why := self._unlike(head):
             self._file.close()
             kind = NoArchiveError if head else SourceError
-            raise kind(f"{path.name} is not a readable archive: {why}", hint=TAKEN)
+            raise kind(f"{path.name} is not a readable archive: {why}", hint=ARCHIVES_HINT)
 
     def _unlike(self, head: bytes) -> str:
         """Why a file with this head is not what its name says; "" if it may be."""
@@ -294,7 +294,7 @@ class _Seekable:
         return self._file.read(size)
 
     def skip(self, size: int) -> None:
-        """Pass over so many bytes. Raises DamagedError if there are fewer."""
+        """Pass over `size` bytes. Raises DamagedError if there are fewer."""
         if self._file.tell() + size > self._size:
             raise packed.DamagedError("it ends within a file")
         self._file.seek(size, os.SEEK_CUR)

@@ -44,7 +44,7 @@ _STRANGE = {
     b"SIMPLE  =": "a FITS file",
     b"Obj\x01": "one Avro file",
 }
-HEAD_BYTES = 16  # enough to tell what a file is
+HEAD_BYTES = 16  # enough to recognise what a file is
 
 
 class DamagedError(ZadsError):
@@ -59,14 +59,14 @@ class Source(Protocol):
 
 
 def kind_of(head: bytes) -> str | None:
-    """The compression of a file that begins with these bytes: GZIP, BZIP2, XZ or ZSTD; None if it is none of them."""
+    """The compression of a file that begins with these bytes: GZIP, BZIP2, XZ or ZSTD; None for anything else."""
     if head.startswith(_ZSTD_SKIPPABLE):
         return ZSTD
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def described(head: bytes) -> str:
-    """What a file is that begins with these bytes, for a sentence; "" if that cannot be told."""
+    """What a file is that begins with these bytes, for a sentence; "" if that is unknown."""
     if kind := kind_of(head):
         return f"compressed with {kind}"
     return next((what for magic, what in _STRANGE.items() if head.startswith(magic)), "")
@@ -135,7 +135,7 @@ class Unpacked:
         return found
 
     def _next_member(self) -> None:
-        """After the end of a member: begin the next, or see that there is none."""
+        """After the end of a member: begin the next one, or end."""
         zeros = self._pass_zeros() if self.kind in (GZIP, XZ) else 0
         while len(self._left) < HEAD_BYTES and (more := self._packed.read(HEAD_BYTES - len(self._left))):
             self._left += more

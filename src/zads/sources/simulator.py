@@ -264,7 +264,7 @@ def _any(rng: np.random.Generator, kind: str, count: int) -> Any:
 def _packets(
     rng: np.random.Generator, writers: list[_Writer], jd: float, programmes: _Array, sources: _Sources
 ) -> list[tuple[str, bytes]]:
-    """A visit: the packets of so many sources, each by its writer and of its programme."""
+    """A visit: one packet for each of the sources, by its writer and of its programme."""
     nid, index = int(jd - _FIRST_NIGHT_JD), np.arange(len(sources))
     pid = int(f"{nid}{int((jd - 0.5) % 1 * 1e5):05d}0015") + index % 64 * 100
     candid = pid * 1_000_000 + index

@@ -2,13 +2,13 @@
 
 incoming/NAME or NAME.tar   one exposure, dropped by renaming it into place (the pipeline writes elsewhere, or under
                             a name that begins with a dot, on the same file system)
-incoming/NAME.ready         for who cannot rename: .NAME is complete, the producer renames it
+incoming/NAME.ready         from a pipeline that cannot rename: .NAME is complete, the producer renames it
 done/NAME, done/NAME.json   what has been published, and its receipt
 done/NAME.json.sidecar      a file of the pipeline's own that lay beside an exposure
 refused/NAME/FILE           copies of refused files; refused/NAME.json when the exposure as a whole was refused
 
-Nothing is moved to stay that was not read: an exposure is first moved aside (.moving), looked at once more, and goes
-back if it has changed. Names may have any bytes and 255 of them; where something is added to one it is shortened.
+Only what was read is moved away: an exposure is first moved aside (.moving), looked at once more, and goes back if it
+has changed. Names may have up to 255 bytes of any kind; one to which something is added is shortened.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Spool:
         self.root = root
         self.incoming, self.done, self.refused = (root / part for part in ("incoming", "done", "refused"))
         self._moving = root / ".moving"  # what is on its way, looked at once more
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._recent: list[tuple[float, Path, Path]] = []  # when to look at what was moved again, it, its receipt
         try:
             for part in (self.incoming, self.done, self.refused, self._moving):
@@ -108,23 +108,23 @@ class Spool:
             except OSError as error:
                 if error.errno in DISK_ERRORS:
                     raise
-                if entry.name not in self._told:
+                if entry.name not in self._warned:
                     _log.warning("cannot be renamed", path=entry.path, reason=error.strerror)
-                    self._told.add(entry.name)
+                    self._warned.add(entry.name)
 
     def _admit(self, name: str) -> None:
         hidden, place = self.incoming / f".{name}", self.incoming / name
         if not _exists(place):
             if _exists(hidden):
                 hidden.replace(place)
-            elif name not in self._told:
+            elif name not in self._warned:
                 _log.warning("a marker without its exposure", marker=f"{name}{READY}", expected=str(hidden))
-                self._told.add(name)
-        elif _exists(hidden) and name not in self._told:
+                self._warned.add(name)
+        elif _exists(hidden) and name not in self._warned:
             _log.warning("waits until the exposure before it is settled", path=str(hidden))
-            self._told.add(name)
+            self._warned.add(name)
         else:
-            self._told.discard(name)
+            self._warned.discard(name)
 
     def pending(self) -> list[Exposure]:
         """What is to be published, by name. Raises ZadsError if the spool cannot be listed."""
@@ -186,11 +186,11 @@ class Spool:
         leaves it where it was. A producer killed within finds the exposure again, knows it from the ledger, and comes
         here again. Raises OSError of DISK_ERRORS, having changed nothing.
         """
-        return self._settle(exposure, self.done, receipt, seen)
+        return self._move(exposure, self.done, receipt, seen)
 
     def refuse(self, exposure: Exposure, receipt: dict[str, Any], seen: str = "") -> Path:
         """The same for an exposure that was refused as a whole."""
-        return self._settle(exposure, self.refused, receipt, seen)
+        return self._move(exposure, self.refused, receipt, seen)
 
     def sweep(self, keep_seconds: float) -> int:
         """Remove published originals (never receipts) that were finished longer ago. Returns how many.
@@ -203,7 +203,7 @@ class Spool:
                 continue
             receipt = Path(f"{self.done / files.exposure_name(Path(entry.name))}.json")
             try:
-                # What has no receipt is not finished; and whoever takes away what is done may do so at this moment.
+                # An exposure without a receipt is not finished. Others may remove finished ones at this moment.
                 if receipt.stat().st_mtime < time.time() - keep_seconds:
                     if self._is_late(Path(entry.path), receipt):
                         continue
@@ -212,9 +212,9 @@ class Spool:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                if entry.name not in self._told:
+                if entry.name not in self._warned:
                     _log.warning("cannot be removed", path=entry.path, reason=error.strerror)
-                    self._told.add(entry.name)
+                    self._warned.add(entry.name)
         return removed
 
     def recheck(self) -> None:
@@ -228,8 +228,8 @@ class Spool:
     def _is_late(self, path: Path, receipt: Path) -> bool:
         """Whether a settled exposure has changed since it was read; then it is put back to be read again."""
         try:
-            told = json.loads(receipt.read_bytes())
-            seen, name = told.get("listing"), told.get("file")
+            content = json.loads(receipt.read_bytes())
+            seen, name = content.get("listing"), content.get("file")
         except (ValueError, AttributeError):
             return False
         if not seen or not name or listing(path) in (seen, "gone"):
@@ -239,7 +239,7 @@ class Spool:
             path.replace(self.incoming / name)
         return True
 
-    def _settle(self, exposure: Exposure, place: Path, receipt: dict[str, Any], seen: str) -> Path:
+    def _move(self, exposure: Exposure, place: Path, receipt: dict[str, Any], seen: str) -> Path:
         suffix = exposure.path.name.removeprefix(exposure.name)
         target = _free(place, exposure.name, suffix)
         name = Path(f"{place / files.exposure_name(target)}.json")

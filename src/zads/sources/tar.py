@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BLOCK = 512
 NUL = b"\0" * BLOCK
 SKIP_BYTES = 1 << 20  # read at a time and thrown away
-#: Programs that write archives fill their last record, of 10,240 bytes as a rule. A hole of terabytes is none.
+#: Programs that write archives fill their last record with zeros, to 10,240 bytes as a rule; terabytes are a fault.
 MOST_ZEROS = 64_000_000
 #: Of an extended header: a name has at most a few thousand bytes, and headers are held in memory.
 MAX_EXTENDED = 1 << 20
@@ -72,7 +72,7 @@ class Reader:
     def read(self, size: int) -> bytes:
         """The next `size` bytes of the last member, fewer at its end alone. Raises DamagedError if the archive ends."""
         wanted = min(size, self._left)
-        found = self._take(wanted)
+        found = self._read(wanted)
         self._left -= wanted
         return found
 
@@ -116,7 +116,7 @@ class Reader:
         kind, refused = fields.kind, ""
         directory = kind in _DIRECTORY or (kind == b"\0" and name.endswith(b"/"))
         if (directory or kind in _LINKS_AND_DEVICES) and size:
-            # Some programs write so many bytes behind it, and others none: the next header could be anywhere.
+            # Some programs write that many bytes behind it, and others none: the next header could be anywhere.
             raise DamagedError(f"{_shown(name)} is no regular file and has a size of {size}")
         if kind in _LINKS_AND_DEVICES:
             refused = "a link or a device; only regular files are read"
@@ -139,7 +139,7 @@ class Reader:
     def _extended(self, size: int) -> bytes:
         if size > MAX_EXTENDED:
             raise DamagedError(f"an extended header of {size} bytes")
-        data = self._take(size)
+        data = self._read(size)
         self._zeros(-size % BLOCK)
         return data
 
@@ -154,7 +154,7 @@ class Reader:
             raise DamagedError("it ends within a header")
         return block
 
-    def _take(self, size: int) -> bytes:
+    def _read(self, size: int) -> bytes:
         found = self._stream.read(size)
         self._position += len(found)
         if len(found) < size:
@@ -162,7 +162,7 @@ class Reader:
         return found
 
     def _zeros(self, size: int) -> None:
-        if self._take(size).strip(b"\0"):
+        if self._read(size).strip(b"\0"):
             raise DamagedError("what fills a file's last block is not zeros")
 
     def _pass_member(self) -> None:
