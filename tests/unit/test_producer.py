@@ -17,13 +17,17 @@ import packets
 from test_schemas import edited
 from zads import metrics, schemas
 from zads.cli import run
-from zads.ledger import Digest, LedgerEntry
+from zads.commands.simulate import drop
+from zads.ledger import AlertIndex, Digest, LedgerEntry
 from zads.packet import PacketError
 from zads.producer import intake, loop, publisher
+from zads.producer.disk import Disk
 from zads.producer.intake import Intake, Rules
 from zads.producer.pulse import Pulse
+from zads.producer.settlement import Settlement
 from zads.sources.files import Item
 from zads.sources.simulator import simulate
+from zads.sources.spool import Spool
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}
@@ -104,6 +108,51 @@ def test_packets_of_a_new_schema_are_counted_by_its_mark_in_ledger_and_metric():
     published._count_new_schemas()
     samples = metrics.PRODUCER_NEW_SCHEMAS.collect()[0].samples
     assert [(sample.labels["schema"], sample.value) for sample in samples] == [(mark, 3)]
+
+
+class Committed:
+    """What takes the place of a publisher: it has everything at once."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, LedgerEntry] = {}
+        self.index = AlertIndex()
+
+    def commit(self, key: str, records: object, rows: object, entry: LedgerEntry) -> None:
+        self.entries[key] = entry
+
+
+def test_what_is_dropped_under_the_name_of_an_exposure_that_moves_away_is_settled_too(tmp_path, monkeypatch):
+    spool, pulse, committed = Spool(tmp_path), Pulse(None, threading.Event(), 0), Committed()
+    one = Settlement(spool, Rules(), committed, Disk(tmp_path, pulse), pulse)
+    ((name, made),) = simulate("20181129", 1, 4)
+    drop(spool.incoming, name, made[:3])
+    finish = spool.finish
+
+    def finish_and_drop(*arguments):
+        finish(*arguments)
+        drop(spool.incoming, name, made)
+
+    monkeypatch.setattr(spool, "finish", finish_and_drop)
+    [first] = spool.pending()
+    one.settle(first)
+    [second] = spool.pending()
+    assert not one.has(second)
+    monkeypatch.undo()
+    one.settle(second)
+    assert committed.entries[name].read == 4
+    assert spool.pending() == []
+
+
+def test_an_exposure_that_cannot_be_moved_is_settled_once(tmp_path, monkeypatch):
+    spool, pulse, committed = Spool(tmp_path), Pulse(None, threading.Event(), 0), Committed()
+    one = Settlement(spool, Rules(), committed, Disk(tmp_path, pulse), pulse)
+    ((name, made),) = simulate("20181129", 1, 2)
+    drop(spool.incoming, name, made)
+    monkeypatch.setattr(spool, "finish", lambda *_: None)
+    [exposure] = spool.pending()
+    assert not one.has(exposure)
+    one.settle(exposure)
+    assert one.has(exposure)
 
 
 def test_a_beat_makes_the_heartbeat_young(tmp_path):

@@ -64,8 +64,9 @@ class Settlement:
             result = "refused"
         else:
             self._finish(delivery, intake, result, started)
-        if exposure.state != "gone":
-            self._settled.add((exposure.path.name, exposure.state))
+        # One that could not be moved away. With another state it is a new delivery under the same name.
+        if exposure.state == state:
+            self._settled.add((exposure.path.name, state))
         metrics.PRODUCER_EXPOSURES.labels(result).inc()
         metrics.PRODUCER_SECONDS.observe(time.monotonic() - started)
         metrics.PRODUCER_LAST.set_to_current_time()
