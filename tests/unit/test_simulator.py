@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from zads.errors import ZadsError
 from zads.packet import Packet
-from zads.sources import simulator
+from zads.sources import encoding
 from zads.sources.simulator import MAX_VISITS, simulate
 
 
@@ -94,7 +94,7 @@ def test_a_night_without_alerts_has_its_visits():
 
 def test_integers_are_encoded_alike_alone_and_in_columns():
     numbers = [0, -1, 1, 63, 64, -64, -65, 127, 128, 10**12, 2**63 - 1, -(2**63)]
-    cells, used = simulator._varints(np.array(numbers))
+    cells, used = encoding._varints(np.array(numbers))
     assert [cells[row][used[row]].tobytes() for row in range(len(numbers))] == [_one_long(n) for n in numbers]
 
 
