@@ -13,16 +13,17 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import fastavro
 import numpy as np
@@ -85,14 +86,17 @@ def slope_mb(samples: Sequence[tuple[int, int]], alerts: int) -> float:
 class Line:
     """A spool, a producer, a broker and a worker."""
 
-    def __init__(self, spool: Spool, stats: Path, producer: subprocess.Popen[bytes], worker: subprocess.Popen[bytes]):
-        self.spool, self._stats, self._producer, self._worker = spool, stats, producer, worker
+    def __init__(
+        self, spool: Spool, logs: Path, port: int, producer: subprocess.Popen[bytes], worker: subprocess.Popen[bytes]
+    ):
+        self.spool, self._logs, self._producer, self._worker = spool, logs, producer, worker
+        self._metrics = f"http://127.0.0.1:{port}/metrics"
 
     def processes(self) -> dict[str, int]:
         """The processes whose memory counts. Raises ZadsError if one of them has ended."""
         for name, process in (("producer", self._producer), ("worker", self._worker)):
             if process.poll() is not None:
-                told = (self._stats.parent / f"{name}.log").read_text(errors="replace")
+                told = (self._logs / f"{name}.log").read_text(errors="replace")
                 raise ZadsError(f"the {name} ended: {told[-2000:]}")
         found = {"producer": self._producer.pid, "worker": self._worker.pid}
         for pid in clocks.children(self._worker.pid):  # one, except for a moment during a restart
@@ -101,10 +105,12 @@ class Line:
 
     def seen(self) -> int:
         """The number of alerts that the worker has processed."""
-        if not self._stats.exists():
-            return 0
-        filters: dict[str, Any] = json.loads(self._stats.read_text())["filters"]
-        return min(int(one["seen"]) for one in filters.values())
+        try:
+            with urllib.request.urlopen(self._metrics, timeout=5) as answer:  # noqa: S310  our own
+                found = re.search(r"^zads_worker_alerts_total (\S+)", answer.read().decode(), re.M)
+        except OSError:
+            return 0  # it is starting
+        return int(float(found[1])) if found else 0
 
 
 @contextmanager
@@ -124,12 +130,18 @@ def _line(scratch: Path) -> Iterator[Line]:
         config = scratch / "filters" / "group.json"
         entries = [{"name": spec.name, "owner": "alice", "group": "bench", "state": "active"} for spec in specs]
         config.write_text(json.dumps({"group": "bench", "programmes": [1], "filters": entries}))
-        spool, stats = Spool(scratch / "spool"), scratch / "stats.json"
+        spool, port = Spool(scratch / "spool"), _free_port()
         produce = ("produce", "--spool", spool.root, "--kafka", properties)
-        work = ("worker", "--config", config, "--kafka", properties, "--name", "1", "--stats", stats)
+        work = ("worker", "--config", config, "--kafka", properties, "--name", "1", "--metrics-port", str(port))
         worker = stack.enter_context(_process(scratch / "worker.log", work))
         producer = stack.enter_context(_process(scratch / "producer.log", produce))
-        yield Line(spool, stats, producer, worker)
+        yield Line(spool, scratch, port, producer, worker)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def allocator() -> dict[str, str]:

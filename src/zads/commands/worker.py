@@ -16,7 +16,6 @@ def run(
     config: Annotated[Path, typer.Option(help="The group's configuration, a JSON file.")],
     kafka: Annotated[Path, typer.Option(help="Kafka client properties of the group's user.")],
     name: Annotated[str, typer.Option(help="This worker's name: unique, and the same after a restart.")] = "",
-    stats: Annotated[Path | None, typer.Option(help="Write the filters' counts to this file as JSON.")] = None,
     heartbeat: Annotated[Path | None, typer.Option(help="Touch this file in each turn of the loop.")] = None,
     sandbox: Annotated[
         Path | None,
@@ -31,4 +30,4 @@ def run(
     from zads.filters import worker
 
     name = name or f"{socket.gethostname()}-1"
-    worker.main(config, kafka, name, stats=stats, heartbeat=heartbeat, port=metrics_port, nursery=sandbox)
+    worker.main(config, kafka, name, heartbeat=heartbeat, port=metrics_port, nursery=sandbox)

@@ -104,12 +104,11 @@ class Worker:
         conf: Mapping[str, str],
         name: str,
         *,
-        stats: Path | None = None,
         heartbeat: Path | None = None,
         nursery: Path | None = None,
     ) -> None:
         self._path, self._conf, self._name = path, dict(conf), name
-        self._stats, self._nursery = stats, nursery
+        self._nursery = nursery
         self._watchdog = Watchdog(STUCK_SECONDS, heartbeat=heartbeat)
         self._lineup = Lineup(path, nursery, self._watchdog.beat)
         self._group_id = principals.filters(self._lineup.config.group)
@@ -236,7 +235,7 @@ class Worker:
             self._subscribe()
         self._rejections.clear()
         _log.info("reloaded", filters=sorted(lineup.entries))
-        self._report(force=True)
+        self._report()
 
     def _gather(self) -> list[AlertRecord]:
         """A batch: waits a second for its first alert, and GATHER_SECONDS for more."""
@@ -340,27 +339,15 @@ class Worker:
             with contextlib.suppress(ValueError, KeyError):
                 produced = float(dict(alert.headers)[topics.HEADER_PRODUCED] or 0)
                 metrics.WORKER_LATENCY.observe(max(0.0, now_seconds - produced))
-        self._report(force=True)
+        self._report()
 
-    def _report(self, force: bool = False) -> None:
-        """Report circuits to the log and to Prometheus when they change, and figures to the file of statistics."""
-        circuits = self._lineup.sandbox.circuits
-        for name, circuit in circuits.items():
+    def _report(self) -> None:
+        """Report circuits to Prometheus, and to the log when they change."""
+        for name, circuit in self._lineup.sandbox.circuits.items():
             metrics.WORKER_OPEN.labels(name).set(circuit.state == "open")
             if self._states.get(name, "closed") != circuit.state:
                 _log.warning("circuit", filter=name, state=circuit.state, reason=circuit.why)
-                force = True
             self._states[name] = circuit.state
-        if force and self._stats is not None:
-            rows = {
-                name: {
-                    **self._counts.get(name, Counts()).summary(), "state": entry.state,
-                    "circuit": circuits[name].state, "why": circuits[name].why,
-                }
-                for name, entry in self._lineup.entries.items()
-            }  # fmt: skip
-            text = json.dumps({"group": self._lineup.config.group, "worker": self._name, "filters": rows})
-            wholefile.write(self._stats, text + "\n")
 
 
 def main(
@@ -368,7 +355,6 @@ def main(
     properties: Path,
     name: str,
     *,
-    stats: Path | None,
     heartbeat: Path | None,
     port: int,
     nursery: Path | None = None,
@@ -377,7 +363,7 @@ def main(
     fence.hide()
     metrics.serve(port)
     conf = kafka.read_properties(properties)
-    worker = Worker(path, conf, name, stats=stats, heartbeat=heartbeat, nursery=nursery)
+    worker = Worker(path, conf, name, heartbeat=heartbeat, nursery=nursery)
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGINT, worker.stop)
     signal.signal(signal.SIGHUP, worker.reload)
