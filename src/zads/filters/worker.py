@@ -26,7 +26,7 @@ from pathlib import Path
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from zads import kafka, metrics, principals, topics, wholefile
+from zads import kafka, metrics, principals, topics
 from zads.errors import ZadsError
 from zads.filters import fence, records
 from zads.filters.counts import Counts, Stopped, restore
