@@ -55,12 +55,12 @@ def test_apaches_archive_is_taken_only_with_the_right_digest(
 ) -> None:
     digest = hashlib.sha256(apaches.read_bytes()).hexdigest()
     named = {"kafka_version": "3.9.1", "kafka_archive": str(apaches)}
-    refused = deliver("distribution", check=False, **named, kafka_archive_sha256=NOTHING)
+    refused = deliver("kafka_distribution", check=False, **named, kafka_archive_sha256=NOTHING)
     assert f"{apaches} is {digest}, not {NOTHING}" in refused
     assert system.on(HOST, "ls /opt | grep kafka", check=False) == ""
-    deliver("distribution", **named, kafka_archive_sha256=digest)
+    deliver("kafka_distribution", **named, kafka_archive_sha256=digest)
     assert system.on(HOST, "/opt/kafka/bin/kafka-topics.sh --version").startswith("3.9.1")
-    assert "changed=0" in deliver("distribution", **named, kafka_archive_sha256=digest)
+    assert "changed=0" in deliver("kafka_distribution", **named, kafka_archive_sha256=digest)
 
 
 @pytest.fixture

@@ -105,8 +105,8 @@ COMPARED = {
 
 
 def different_clocks(hostvars, hosts, answered, bound):
-    """A line for each clock that differs, of what the module `machine` has found on these hosts."""
-    facts = {host: hostvars[host]["ansible_facts"]["machine"] for host in hosts}
+    """A line for each clock that differs, of what the module `host_facts` has found on these hosts."""
+    facts = {host: hostvars[host]["ansible_facts"]["host_facts"] for host in hosts}
     measured = {host: {"clock": one["clock"], "before": one["asked"], "after": answered} for host, one in facts.items()}
     return clock_problems(measured, bound)
 

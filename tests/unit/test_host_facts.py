@@ -19,11 +19,11 @@ BOOKWORM = (
     [(BOOKWORM, ("Debian", "12")), ('ID=ubuntu\nVERSION_ID="24.04"\n', ("Ubuntu", "24")), ("", ("", ""))],
 )
 def test_a_release_is_named_as_ansible_names_it(plugin: Plugin, text: str, found: tuple[str, str]) -> None:
-    assert plugin("modules/machine.py").release(text) == found
+    assert plugin("modules/host_facts.py").release(text) == found
 
 
 def test_memory_is_all_of_it_in_whole_megabytes(plugin: Plugin) -> None:
-    assert plugin("modules/machine.py").memory_mb("MemTotal:       24641972 kB\nMemFree:  1 kB\n") == 24064
+    assert plugin("modules/host_facts.py").memory_mb("MemTotal:       24641972 kB\nMemFree:  1 kB\n") == 24064
 
 
 @pytest.mark.parametrize(

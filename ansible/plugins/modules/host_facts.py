@@ -1,31 +1,31 @@
 #!/usr/bin/python
-"""What kind of machine a host is: the few facts that the roles read."""
+"""The few facts of a host that the roles read."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: machine
+module: host_facts
 short_description: The few facts of a host that the roles read
 description:
-  - One short look instead of Ansible's own gathering, which costs seconds a host. Facts that Ansible gathers too have
-    its names; the others are in C(ansible_facts.machine). Changes nothing.
+  - Stands for Ansible's own gathering, which takes seconds a host. Facts that Ansible gathers too have the same names;
+    the others are in C(ansible_facts.host_facts). Changes nothing.
 options:
-  asked: {description: "The control machine's clock as it asks, seconds since 1970", type: float, default: 0}
+  asked: {description: "The control machine's clock when it asks, seconds since 1970", type: float, default: 0}
 """
 
 EXAMPLES = r"""
-- name: Learn each host's kind
-  machine: {asked: "{{ now().timestamp() }}"}
+- name: Read each host's facts
+  host_facts: {asked: "{{ now().timestamp() }}"}
 """
 
 RETURN = r"""
 ansible_facts:
   description:
     - C(distribution), C(distribution_major_version), C(architecture), C(getent_passwd), C(getent_group), and
-      C(machine) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib), C(clock) (seconds since 1970),
-      C(asked) (what O(asked) was) and C(authorities) (SHA-256 of every certificate in each file of authorities that a
-      program of ours reads).
+      C(host_facts) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib), C(clock) (seconds since
+      1970), C(asked) (what O(asked) was) and C(authorities) (SHA-256 of every certificate in each file of authorities
+      that our programs read).
   returned: always
   type: dict
 """
@@ -56,7 +56,7 @@ def memory_mb(text: str) -> int:
 
 
 def users() -> dict[str, list[str]]:
-    """Every account of the host, as `getent passwd` tells it after the name."""
+    """Every account of the host, as `getent passwd` prints it after the name."""
     return {
         one.pw_name: ["x", str(one.pw_uid), str(one.pw_gid), one.pw_gecos, one.pw_dir, one.pw_shell]
         for one in pwd.getpwall()
@@ -64,12 +64,12 @@ def users() -> dict[str, list[str]]:
 
 
 def groups() -> dict[str, list[str]]:
-    """Every group of the host, as `getent group` tells it after the name."""
+    """Every group of the host, as `getent group` prints it after the name."""
     return {one.gr_name: ["x", str(one.gr_gid), ",".join(one.gr_mem)] for one in grp.getgrall()}
 
 
 def authorities() -> dict[str, list[str]]:
-    """Whom the programs of this host trust: path -> fingerprints."""
+    """The authorities that the programs of this host trust: path -> fingerprints."""
     paths = sorted(path for pattern in AUTHORITIES for path in glob.glob(pattern))  # noqa: PTH207 absolute patterns
     return {path: fingerprints(Path(path).read_text()) for path in paths}
 
@@ -83,7 +83,7 @@ def main() -> None:
         "architecture": platform.machine(),
         "getent_passwd": users(),
         "getent_group": groups(),
-        "machine": {
+        "host_facts": {
             "container": module.run_command(["systemd-detect-virt", "--container", "--quiet"])[0] == 0,
             "memory_mb": memory_mb(Path("/proc/meminfo").read_text()),
             "disk_gb": shutil.disk_usage("/var/lib").free >> 30,
