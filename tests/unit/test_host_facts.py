@@ -1,10 +1,9 @@
-"""The few facts of a host, and where brokers are reached."""
+"""The few facts of a host, and what roles conclude from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ Plugin = Callable[[str], ModuleType]
 BOOKWORM = (
     'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\n# a comment\nID=debian\n'
 )
+SHELL = "/usr/sbin/nologin"
 
 
 @pytest.mark.parametrize(
@@ -27,20 +27,24 @@ def test_memory_is_all_of_it_in_whole_megabytes(plugin: Plugin) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "reached"),
+    ("account", "made"),
     [
-        ({}, "h1:9094"),
-        ({"ansible_host": "192.0.2.1"}, "192.0.2.1:9094"),
-        ({"ansible_host": "192.0.2.1", "kafka_advertised_host": "kafka.example.org"}, "kafka.example.org:9094"),
-        ({"kafka_clients_port": 9194}, "h1:9194"),
+        ({}, ["zads"]),
+        ({"zads": ["x", "900", "900", "", "/var/lib/zads", SHELL]}, []),
+        ({"zads": ["x", "900", "900", "", "/home/zads", SHELL]}, ["zads"]),
+        ({"zads": ["x", "900", "900", "", "/var/lib/zads", "/bin/sh"]}, ["zads"]),
     ],
 )
-def test_a_broker_is_reached_as_it_says_or_else_as_ansible_does(
-    plugin: Plugin, host: dict[str, Any], reached: str
+def test_a_user_is_made_unless_its_home_and_shell_are_right(
+    plugin: Plugin, account: dict[str, list[str]], made: list[str]
 ) -> None:
-    assert plugin("filter/bootstrap.py").bootstrap([{"inventory_hostname": "h1", **host}]) == [reached]
+    assert plugin("filter/facts.py").users_to_make(["zads"], account, "/var/lib", SHELL) == made
 
 
-def test_brokers_speak_to_each_other_at_another_port(plugin: Plugin) -> None:
-    hosts = [{"inventory_hostname": "h1"}, {"inventory_hostname": "h2", "kafka_brokers_port": 9193}]
-    assert plugin("filter/bootstrap.py").bootstrap(hosts, "brokers") == ["h1:9093", "h2:9193"]
+def test_a_host_that_was_not_asked_knows_no_authorities(plugin: Plugin) -> None:
+    known = {"/etc/kafka/tls/ca.pem": ["ab"]}
+    asked = {"inventory_hostname": "h1", "site": "public", "ansible_facts": {"host_facts": {"authorities": known}}}
+    assert plugin("filter/facts.py").host_authorities([asked, {"inventory_hostname": "apps"}]) == [
+        {"name": "h1", "site": "public", "authorities": known},
+        {"name": "apps", "site": "", "authorities": {}},
+    ]

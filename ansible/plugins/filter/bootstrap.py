@@ -1,4 +1,4 @@
-"""Where a site's brokers are reached: the one place that says which address and port."""
+"""Where hosts are reached: the one place that says which address and port, and which names a certificate must have."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ from zads import kafka
 
 DOCUMENTATION = """
 name: bootstrap
-short_description: Addresses of brokers, as clients take them
+short_description: Addresses of hosts, as clients, other hosts and certificates take them
 description:
-  - An address is the advertised one, or else Ansible's, or else the host's name.
-  - C(with_password), beside it, makes of addresses the lines of a properties file (zads.kafka.with_password).
+  - C(bootstrap) gives the ADDRESS:PORT of each broker. Its address is the advertised one, else Ansible's, else the
+    host's name.
+  - C(with_password) makes of these addresses the lines of a properties file (zads.kafka.with_password).
+  - C(host_addresses) gives the address of each host that is no broker, Ansible's or else the host's name.
+  - C(certificate_hosts) gives each broker and member of an ensemble as the module M(site_secrets) takes it, and
+    C(certificate_mirrors) each mirror.
 options:
-  _input: {description: Variables of the brokers, type: list, elements: dict, required: true}
-  listener: {description: Which of their listeners, type: str, choices: [clients, brokers], default: clients}
+  _input: {description: Variables of the hosts, type: list, elements: dict, required: true}
+  listener: {description: Which of the brokers' listeners, type: str, choices: [clients, brokers], default: clients}
+  brokers: {description: "Names of the hosts that are brokers, for C(certificate_hosts)", type: list, elements: str}
 """
 
 EXAMPLES = """
 site_brokers: "{{ groups['public_kafka'] | map('extract', hostvars) | bootstrap }}"
+members: "{{ groups['public_zookeeper'] | map('extract', hostvars) | host_addresses }}"
+hosts: "{{ groups['kafka'] | map('extract', hostvars) | certificate_hosts(groups['kafka']) }}"
 """
 
 RETURN = """
-_value: {description: "ADDRESS:PORT of each", type: list, elements: str}
+_value: {description: "ADDRESS:PORT, address or dictionary of each", type: list, elements: raw}
 """
 
 # A host's variables are without the role's defaults as long as another host's play reads them.
@@ -33,8 +40,13 @@ KAFKA = yaml.safe_load((Path(__file__).resolve().parents[3] / "roles/kafka/defau
 
 def bootstrap(hosts, listener="clients"):
     """``ADDRESS:PORT`` of each host's listener."""
-    port = f"kafka_{listener}_port"
-    return [f"{bracketed(address(host))}:{host.get(port, KAFKA[port])}" for host in hosts]
+    return [f"{bracketed(broker_address(host))}:{port(host, listener)}" for host in hosts]
+
+
+def port(host, listener):
+    """The port of a broker's listener."""
+    name = f"kafka_{listener}_port"
+    return host.get(name, KAFKA[name])
 
 
 def bracketed(name):
@@ -42,13 +54,50 @@ def bracketed(name):
     return f"[{name}]" if ":" in name and not name.startswith("[") else name
 
 
-def address(host):
-    """Where others reach a broker."""
-    return host.get("kafka_advertised_host") or host.get("ansible_host") or host["inventory_hostname"]
+def broker_address(host):
+    """Where clients and other brokers reach a broker."""
+    return host.get("kafka_advertised_host") or host_address(host)
+
+
+def host_address(host):
+    """Where other hosts reach a host."""
+    return host.get("ansible_host") or host["inventory_hostname"]
+
+
+def host_addresses(hosts):
+    """Where other hosts reach each of these."""
+    return [host_address(host) for host in hosts]
+
+
+def certificate_hosts(hosts, brokers):
+    """Each broker and ensemble member: its name, site, every name for which its certificate must hold, and whether it
+    is a broker, with the address of the listener for brokers if it is."""
+    return [
+        {
+            "name": host["inventory_hostname"],
+            "site": host["site"],
+            "kafka": host["inventory_hostname"] in brokers,
+            "names": [host_address(host), broker_address(host), *(host.get("certificates_extra_names") or [])],
+            "bootstrap": bootstrap([host], "brokers")[0] if host["inventory_hostname"] in brokers else "",
+        }
+        for host in hosts
+    ]
+
+
+def certificate_mirrors(hosts):
+    """Each host of a mirror: its name, and the address for which its certificate must hold."""
+    return [{"name": host["inventory_hostname"], "names": [host_address(host)]} for host in hosts]
 
 
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
-        return {"bootstrap": bootstrap, "broker_address": address, "with_password": kafka.with_password}
+        return {
+            "bootstrap": bootstrap,
+            "broker_address": broker_address,
+            "certificate_hosts": certificate_hosts,
+            "certificate_mirrors": certificate_mirrors,
+            "host_addresses": host_addresses,
+            "with_password": kafka.with_password,
+        }
