@@ -15,7 +15,8 @@ from pathlib import Path
 import jinja2
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = ROOT / "roles/filter_worker/templates/zads-sandbox@.service.j2"
+TEMPLATES = [ROOT / "roles" / role / "templates" for role in ("filter_worker", "container_program")]
+TEMPLATE = "zads-sandbox@.service.j2"
 IMAGE = ROOT / ".zads/cache/images/filter-worker.json"
 OWNERS, OWNER_MB = 8, 400
 
@@ -41,9 +42,11 @@ class Sandbox:
 
 def command(directory: Path, socket: Path, name: str, user: int) -> list[str]:
     """The unit's command, with another directory and another name."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-    unit = environment.from_string(TEMPLATE.read_text()).render(
-        group="attacked", directory=directory, owners=OWNERS, memory=192 + 2 * OWNERS * (OWNER_MB + 64),
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True
+    )
+    unit = environment.get_template(TEMPLATE).render(
+        group="attacked", directory=directory, owners=OWNERS, memory_mb=192 + 2 * OWNERS * (OWNER_MB + 64),
         worker_user=user, _filter_worker_image=json.loads(IMAGE.read_text())["tag"],
     )  # fmt: skip
     (line,) = [one for one in unit.replace("\\\n", " ").splitlines() if one.startswith("ExecStart=")]

@@ -53,7 +53,7 @@ def test_a_worker_is_not_restarted_again_after_its_sandbox(workers: ModuleType) 
 def test_a_sandbox_has_room_for_owners_in_steps_of_four(workers: ModuleType, owners: int, room: int) -> None:
     filters = [{"name": f"f{n}", "owner": f"o{n}", "group": "a"} for n in range(owners)]
     filters.append({"name": "other", "owner": "another", "group": "b"})
-    assert workers.sandbox_limits(filters, "a", 400) == {"owners": room, "memory": 192 + 2 * room * 464}
+    assert workers.sandbox_limits(filters, "a", 400) == {"owners": room, "memory_mb": 192 + 2 * room * 464}
 
 
 def test_filters_of_one_owner_count_once(workers: ModuleType) -> None:

@@ -12,7 +12,7 @@ description:
     worker has a sandbox, which starts first.
   - C(due_units) gives what to do with which unit, in order, from what M(host_files) returns as RV(host_files#needs).
     Restarting a sandbox restarts its worker too, so that worker is left out.
-  - C(sandbox_limits) gives the C(owners) for whom the sandbox of a group has room and its C(memory) in MB.
+  - C(sandbox_limits) gives the C(owners) for whom the sandbox of a group has room and its memory, C(memory_mb).
   - C(filter_paths) gives the places of a group's filters, their modules and their data, as far as the deployment has
     files of its own for them.
 options:
@@ -29,7 +29,7 @@ options:
 EXAMPLES = """
 units: "{{ filter_groups | worker_units(groups['workers'], inventory_hostname) }}"
 due: "{{ written.needs | due_units }}"
-memory: "{{ (filters | sandbox_limits('moving', 400)).memory }}"
+memory: "{{ (filters | sandbox_limits('moving', 400)).memory_mb }}"
 paths: "{{ filters | filter_paths(filter_groups, 'inventories/local/filters', '/etc/zads/filters') }}"
 """
 
@@ -76,7 +76,7 @@ def sandbox_limits(filters, group, owner_memory):
     """Memory in MB for twice the owners, since a reload starts new processes before the old ones end."""
     owners = len({one.get("owner", "") for one in filters if one["group"] == group})
     room = -(-owners // OWNERS_STEP) * OWNERS_STEP
-    return {"owners": room, "memory": SANDBOX_MB + 2 * room * (owner_memory + OWNER_MB)}
+    return {"owners": room, "memory_mb": SANDBOX_MB + 2 * room * (owner_memory + OWNER_MB)}
 
 
 def filter_paths(filters, groups, source, directory):
