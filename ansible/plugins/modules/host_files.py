@@ -1,5 +1,10 @@
 #!/usr/bin/python
-"""What a program's directories and files on a host must be, and what its units need after that: all in one step."""
+"""What a program's directories and files on a host must be, and what its units need after that: all in one step.
+
+Why not Ansible's own modules and a handler: a handler is lost when the play dies between the change and the end. The
+next run then finds nothing changed, and the process keeps running with the old files. Here the checksums that a process
+noted at its start decide, so an interrupted deployment is finished by the next. One call also takes one round trip.
+"""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -14,20 +19,36 @@ description:
     C(/run/NAME/started-with) (C(sha256sum)), and those that it reads again on a reload into C(/run/NAME/reloaded-with).
 options:
   directories:
-    description: Made if missing, with O(directories[].path), owner, group and mode (0755); their parents too.
+    description: Made if missing, and their parents.
     type: list
     elements: dict
     default: []
+    suboptions:
+      path: {description: Its path, type: path, required: true}
+      owner: {description: "Its owner, else O(owner)", type: str}
+      group: {description: "Its group, else O(group)", type: str}
+      mode: {description: "Its mode, in octal digits", type: str, default: "0755"}
   files:
-    description: O(files[].path) and content, with owner, group and mode (0644).
+    description: Files that anybody may see in a difference.
     type: list
     elements: dict
     default: []
+    suboptions:
+      path: {description: Its path, type: path, required: true}
+      content: {description: What is in it, type: str, required: true}
+      owner: {description: "Its owner, else O(owner)", type: str}
+      group: {description: "Its group, else O(group)", type: str}
+      mode: {description: "Its mode, in octal digits", type: str, default: "0644"}
   secrets:
-    description: O(secrets[].path), with owner, group and mode (0400), of files whose O(contents) nobody may see.
+    description: Files whose O(contents) nobody may see.
     type: list
     elements: dict
     default: []
+    suboptions:
+      path: {description: Its path, type: path, required: true}
+      owner: {description: "Its owner, else O(owner)", type: str}
+      group: {description: "Its group, else O(group)", type: str}
+      mode: {description: "Its mode, in octal digits", type: str, default: "0400"}
   contents:
     description:
       - What is in each of O(secrets), by its path. It is an option of its own so that it is hidden as a whole. Were it
@@ -51,7 +72,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Configure it
+- name: Write the broker's configuration
   host_files:
     group: kafka
     directories: [{path: /etc/kafka, mode: "0750"}]

@@ -53,7 +53,7 @@ ANSWER = 5  # seconds that a member has to answer
 
 
 def read(tls: ssl.SSLSocket) -> bytes:
-    """All that the member says; it closes without a word of farewell, which is no error here."""
+    """All that the member sends. It closes without a TLS close_notify, which is not an error here."""
     answer = b""
     try:
         while part := tls.recv(4096):
