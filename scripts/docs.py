@@ -1,6 +1,7 @@
-"""`make docs`: writes docs/reference.md from the Makefile's targets, the commands and the roles' variables.
+"""`make docs`: writes what the documentation takes from the sources.
 
-`--check` writes nothing and exits 1 if the page differs from the sources; a unit test runs it.
+docs/reference.md is made from the Makefile's targets, the commands and the roles' variables. docs/architecture.md has
+pictures. `--check` writes nothing and exits 1 if a page differs from the sources; a unit test runs it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pictures
 import yaml
 
 from zads.cli import COMMANDS, load
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "reference.md"
+REFERENCE = ROOT / "docs" / "reference.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 
 def makefile() -> list[str]:
@@ -76,8 +79,8 @@ def _text(description: str | list[str]) -> str:
     return re.sub(r"\s+", " ", joined).replace("|", "\\|").strip()
 
 
-def page() -> str:
-    """The whole page."""
+def reference() -> str:
+    """The whole page of reference."""
     parts = [
         "# Reference", "", "Made from the sources by `make docs`: change it there.", "",
         "## Makefile", "", *makefile(), "", "## zads", "", *commands(), "## Roles", "", *roles(),
@@ -85,8 +88,22 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def architecture() -> str:
+    """The page of architecture with its pictures made anew: each follows a comment that names it."""
+    text = ARCHITECTURE.read_text()
+    for name, draw in pictures.PICTURES.items():
+        block = f"<!-- picture: {name} -->\n```mermaid\n" + "\n".join(draw()) + "\n```\n"
+        place = re.compile(rf"<!-- picture: {name} -->\n```mermaid\n.*?^```\n", re.MULTILINE | re.DOTALL)
+        text, count = place.subn(block.replace("\\", r"\\"), text)
+        if count != 1:
+            sys.exit(f"docs/architecture.md has {count} places for the picture {name}; it needs one")
+    return text
+
+
 if __name__ == "__main__":
-    text = page()
-    if sys.argv[1:] == ["--check"]:
-        sys.exit(0 if PAGE.read_text() == text else "docs/reference.md is older than its sources: make docs")
-    PAGE.write_text(text)
+    pages = {REFERENCE: reference(), ARCHITECTURE: architecture()}
+    older = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
+    if sys.argv[1:] == ["--check"] and older:
+        sys.exit(f"{' and '.join(str(page.relative_to(ROOT)) for page in older)} differ from their sources: make docs")
+    for page in older:
+        page.write_text(pages[page])
