@@ -122,6 +122,11 @@ def test_the_mirror_sees_at_the_origin_only_what_may_be_public() -> None:
     assert named == {topics.topic(night, 1) for night in [topics.CANARY_NIGHT, *NIGHTS]}
 
 
+def test_the_mirror_may_ask_for_a_nights_settings_before_the_public_site_has_it() -> None:
+    found = {acl.operation for acl in grants("origin") if acl.principal == "User:zads.mirror"}
+    assert found == {"read", "describe_configs"}
+
+
 def test_canaries_are_seen_by_the_mirror_alone_and_kept_for_an_hour() -> None:
     canaries = topics.topic(topics.CANARY_NIGHT, 1)
     for site in SITES:

@@ -204,7 +204,7 @@ def test_a_producer_that_hangs_ends_itself_and_says_where(tmp_path):
 
 def test_the_watchdog_is_more_patient_than_any_call():
     assert loop.HUNG_SECONDS > 4 * publisher.CALL_SECONDS
-    unit = (ROOT / "roles/producer/templates/zads-producer.service.j2").read_text()
+    unit = (ROOT / "roles/container_program/templates/container.service.j2").read_text()
     [unhealthy] = re.findall(r'-newermt "-([0-9]+) seconds"', unit)
     assert float(unhealthy) < loop.HUNG_SECONDS, "the log says first that it is unhealthy"
 

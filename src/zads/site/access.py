@@ -141,8 +141,10 @@ def _grant_producer(grants: _Grants) -> None:
 
 
 def _grant_mirror_at_origin(grants: _Grants, policy: Policy) -> None:
-    # What it may not describe it does not see: topics of other programmes do not exist for it.
-    grants.nights(principals.MIRROR, "read", policy.allowed("public"))
+    # What it may not describe it does not see: topics of other programmes do not exist for it. MirrorMaker 2 asks for a
+    # topic's settings if the topic is not at the public site yet. If it may not, its round fails once it has noted the
+    # topic as known, and the topic is not mirrored until another one appears.
+    grants.nights(principals.MIRROR, "read describe_configs", policy.allowed("public"))
 
 
 def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
