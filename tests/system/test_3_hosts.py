@@ -160,10 +160,40 @@ def test_check_names_a_line_edited_by_hand_and_a_deploy_repairs_it_and_restarts_
     assert {name: count["changed"] for name, count in counts.items() if count["changed"]} == {}
 
 
-def test_a_bad_inventory_is_refused_before_any_host_is_touched(system: System) -> None:
-    impossible = {"partitions": 16, "replication_factor": 5, "min_insync_replicas": 2, "retention_days": 7}
-    variables = json.dumps({"topics_night": impossible})
-    result = run("scripts/ansible", "local", "deploy", "-e", variables, check=False)
+#: An inventory with ten mistakes, and what the first play calls each of them.
+BAD_INVENTORY = {
+    "topics_night": {"partitions": 16, "replication_factor": 5, "min_insync_replicas": 2},
+    "users": [
+        {"name": "reader", "site": "public", "programs": [1]},
+        {"name": "al", "site": "public"},
+        {"name": "al-ice", "site": "public"},
+        {"name": "partner", "site": "origin", "programmes": [1, 2]},
+    ],
+    "filter_groups": {"transients": {}, "my-group": {}},
+    "filters": [
+        {"name": "my-filter", "owner": "al", "group": "transients", "state": "active"},
+        {"name": "x", "owner": "al", "group": "transients", "state": "active"},
+        {"name": "fast_riser", "owner": "partner", "group": "transients", "state": "active"},
+        {"name": "asteroid", "owner": "al", "group": "transients", "state": False},
+        {"name": "known_variable", "owner": "al", "group": "transients", "state": "active", "programmes": [2]},
+    ],
+}
+MISTAKES = [
+    "main.yml: topics_night.retention_days: is missing",
+    "main.yml: topics_night.replication_factor: is 5, and origin_kafka has 3 brokers",
+    "users.yml: users.reader.programs: means nothing here",
+    "users.yml: users.al-ice.name: is also a consumer group of al",
+    "filters.yml: filter_groups.my-group: cannot be a name",
+    "filters.yml: filters.my-filter.name: ",
+    "filters.yml: filters.x.name: ",
+    "filters.yml: filters.fast_riser.owner: 'partner' is not a user of the public site",
+    "filters.yml: filters.asteroid.state: False cannot be used",
+    "filters.yml: filters.known_variable.programmes: programme 2 is not allowed at public",
+]
+
+
+def test_a_bad_inventory_is_refused_with_every_mistake_before_any_host_is_touched(system: System) -> None:
+    result = run("scripts/ansible", "local", "deploy", "-e", json.dumps(BAD_INVENTORY), check=False)
     assert result.returncode != 0
-    assert "replication_factor" in result.stdout
     assert not re.search(r"^(origin|public|apps)-\d.*changed=[1-9]", result.stdout, re.M)
+    assert [mistake for mistake in MISTAKES if f"group_vars/all/{mistake}" not in result.stdout] == [], result.stdout
