@@ -21,10 +21,10 @@ from prometheus_client import REGISTRY
 
 from bench.broker import Broker, await_true
 from packets import reencoded
-from zads import audit, producer, topics
+from zads import audit, topics
 from zads.commands.simulate import drop
 from zads.packet import Packet
-from zads.producer import Producer, ProducerError
+from zads.producer import Producer, ProducerError, disk, intake
 from zads.sources import delivery
 from zads.sources.simulator import simulate
 from zads.sources.spool import Spool
@@ -169,7 +169,7 @@ def test_the_producer_waits_until_an_archive_is_copied(origin, spool):
 
 
 def test_files_copied_one_by_one_are_published_once_and_never_refused_half_written(origin, spool, monkeypatch):
-    monkeypatch.setattr(producer, "CHUNK_PACKETS", 3)
+    monkeypatch.setattr(intake, "CHUNK_PACKETS", 3)
     name = "copied"
     packets = [one for _, some in origin.exposures for one in some]
     place = spool.incoming / name
@@ -379,7 +379,7 @@ def test_an_error_of_one_exposure_leaves_it_in_the_spool_and_the_others_go_on(or
 @pytest.mark.parametrize("what", ["finish", "keep_refused", "open"])
 def test_the_producer_waits_for_a_disk_that_takes_no_data(origin, spool, monkeypatch, what, code):
     monkeypatch.setattr(delivery, "QUIET_SECONDS", 0.0)
-    monkeypatch.setattr(producer, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(disk, "RETRY_SECONDS", 0.1)
     name, packets = origin.exposures[0]
     drop(spool.incoming, name, [*packets, ("bad.avro", b"bad")])
     works, times = getattr(Spool, what), []
