@@ -20,7 +20,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -30,13 +30,10 @@ from zads import kafka, metrics, principals, topics
 from zads.errors import ZadsError
 from zads.filters import fence, records
 from zads.filters.counts import Counts, Stopped, restore
-from zads.filters.group import Configuration
-from zads.filters.launcher import Nursery
 from zads.filters.records import AlertRecord
-from zads.filters.sandbox import Sandbox
+from zads.filters.running import RunningFilters
 from zads.filters.watchdog import Watchdog
 from zads.packet import PacketError
-from zads.site import policy
 from zads.transactions import NO_TOPIC, ClientLost, Record, TransactionAborted, Transactions
 
 TRANSACTION_MS = 10_000
@@ -61,36 +58,6 @@ _END = (
 _log = structlog.get_logger()
 
 
-class Lineup:
-    """The filters that run now: configuration, processes, and what follows from both. Raises ZadsError."""
-
-    def __init__(self, path: Path, nursery: Path | None, beat: Callable[[], object]) -> None:
-        self.config = Configuration.read(path)
-        self.sandbox = Sandbox(
-            self.config.specs(path.parent), memory_bytes=self.config.memory_mb * 1_000_000, beat=beat,
-            launcher=Nursery(nursery) if nursery is not None else None,
-        )  # fmt: skip
-        self.entries = {entry.name: entry for entry in self.config.filters if entry.state != "off"}
-        self.caps = {name: entry.cap or self.sandbox.declared[name].cap for name, entry in self.entries.items()}
-        self.programmes = {name: self._programmes(entry) for name, entry in self.entries.items()}
-        for name, declared in self.sandbox.declared.items():
-            if declared.error:
-                _log.error("filter cannot be loaded", filter=name, reason=declared.error)
-
-    def _programmes(self, entry: policy.Filter) -> frozenset[int]:
-        declared = self.sandbox.declared[entry.name]
-        wanted = frozenset([1] if declared.error else declared.programmes) & self.config.programmes
-        return wanted if entry.programmes is None else wanted & entry.programmes
-
-    def eligible(self, batch: Sequence[AlertRecord]) -> dict[str, list[int]]:
-        """Which alerts of a batch each filter may see; filters of the same programmes have the very same list."""
-        chosen = {
-            programmes: [index for index, alert in enumerate(batch) if alert.programme in programmes]
-            for programmes in set(self.programmes.values())
-        }
-        return {name: chosen[programmes] for name, programmes in self.programmes.items()}
-
-
 class Worker:
     """One worker of a group; `run` returns after `stop`.
 
@@ -110,8 +77,8 @@ class Worker:
         self._path, self._conf, self._name = path, dict(conf), name
         self._nursery = nursery
         self._watchdog = Watchdog(STUCK_SECONDS, heartbeat=heartbeat)
-        self._lineup = Lineup(path, nursery, self._watchdog.beat)
-        self._group_id = principals.filters(self._lineup.config.group)
+        self._filters = RunningFilters(path, nursery, self._watchdog.beat)
+        self._group_id = principals.filters(self._filters.config.group)
         self._counts: dict[str, Counts] = {}
         self._rejections: dict[tuple[str, str], int] = {}
         self._stop = self._reload = False
@@ -141,7 +108,7 @@ class Worker:
                 self._conf, self._group_id, self._name, stopped=lambda: self._stop, beat=self._watchdog.beat
             )
         except Stopped:
-            self._lineup.sandbox.close()
+            self._filters.sandbox.close()
             return
         self._consumer = kafka.consumer(
             self._conf,
@@ -155,12 +122,12 @@ class Worker:
             },
         )  # fmt: skip
         self._subscribe()
-        _log.info("worker started", group=self._group_id, worker=self._name, filters=sorted(self._lineup.entries))
+        _log.info("worker started", group=self._group_id, worker=self._name, filters=sorted(self._filters.entries))
         try:
             while not self._stop:
                 self._turn()
         finally:
-            self._lineup.sandbox.close()
+            self._filters.sandbox.close()
             self._watchdog.rest()
             with self._watchdog.limits():
                 self._consumer.close()
@@ -181,7 +148,7 @@ class Worker:
         _log.warning("waiting for Kafka", reason=reason)
 
     def _subscribe(self) -> None:
-        programmes = sorted(self._lineup.config.programmes)
+        programmes = sorted(self._filters.config.programmes)
         self._consumer.subscribe([topics.pattern(programmes)], on_revoke=self._drop_batch, on_lost=self._drop_batch)
 
     def _drop_batch(self, *_: object) -> None:
@@ -222,19 +189,19 @@ class Worker:
     def _load_filters(self) -> None:
         """Take up a changed configuration between two batches, or go on with the old one if it cannot be used."""
         try:
-            lineup = Lineup(self._path, self._nursery, self._watchdog.beat)
-            if lineup.config.group != self._lineup.config.group:
-                lineup.sandbox.close()
+            filters = RunningFilters(self._path, self._nursery, self._watchdog.beat)
+            if filters.config.group != self._filters.config.group:
+                filters.sandbox.close()
                 raise ZadsError("a running worker cannot change its group", hint="restart it")
         except ZadsError as error:
             _log.error("reload refused, going on as before", reason=str(error))
             return
-        old, self._lineup = self._lineup, lineup
+        old, self._filters = self._filters, filters
         old.sandbox.close()
-        if set(old.config.programmes) != set(lineup.config.programmes):
+        if set(old.config.programmes) != set(filters.config.programmes):
             self._subscribe()
         self._rejections.clear()
-        _log.info("reloaded", filters=sorted(lineup.entries))
+        _log.info("reloaded", filters=sorted(filters.entries))
         self._report()
 
     def _gather(self) -> list[AlertRecord]:
@@ -264,23 +231,23 @@ class Worker:
 
     def _judge(self, batch: Sequence[AlertRecord]) -> tuple[list[Record], dict[str, Counts]]:
         """Run the filters. Returns what is to be written, and each filter's counts as they are once it is committed."""
-        lineup = self._lineup
-        eligible = lineup.eligible(batch)
-        verdicts, undecodable = lineup.sandbox.run([alert.data for alert in batch], eligible)
+        filters = self._filters
+        eligible = filters.eligible(batch)
+        verdicts, undecodable = filters.sandbox.run([alert.data for alert in batch], eligible)
         outputs = [records.failed(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
-        counts = {name: self._counts.get(name, Counts()).copy() for name in lineup.entries}
+        counts = {name: self._counts.get(name, Counts()).copy() for name in filters.entries}
         nights = Counter((alert.programme, alert.night) for alert in batch)
         for name, verdict in verdicts.items():
             count = counts[name]
             for (programme, night), number in nights.items():
-                if programme in lineup.programmes[name]:
+                if programme in filters.programmes[name]:
                     count.add("seen", night, number)
             for index in verdict.failed:
                 count.add("failed", batch[index].night)
             count.skipped += verdict.skipped
             for index, text in sorted(verdict.passed.items()):
-                admitted = count.admit(batch[index].visit, lineup.caps[name], batch[index].night)
-                if admitted and lineup.entries[name].state == "active":
+                admitted = count.admit(batch[index].visit, filters.caps[name], batch[index].night)
+                if admitted and filters.entries[name].state == "active":
                     outputs.append(records.passed(batch[index], name, text))
             for index, reason in sorted(verdict.failed.items()):
                 if self._may_reject(name, batch[index].visit):
@@ -296,8 +263,8 @@ class Worker:
 
     def _record(self, name: str, counts: Counts) -> Record:
         value = {
-            "filter": name, "worker": self._name, "group": self._lineup.config.group,
-            "state": self._lineup.entries[name].state, "circuit": self._lineup.sandbox.circuits[name].state,
+            "filter": name, "worker": self._name, "group": self._filters.config.group,
+            "state": self._filters.entries[name].state, "circuit": self._filters.sandbox.circuits[name].state,
             **counts.summary(), "visits": counts.visits, "nights": counts.nights,
         }  # fmt: skip
         return Record(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode())
@@ -343,7 +310,7 @@ class Worker:
 
     def _report(self) -> None:
         """Report circuits to Prometheus, and to the log when they change."""
-        for name, circuit in self._lineup.sandbox.circuits.items():
+        for name, circuit in self._filters.sandbox.circuits.items():
             metrics.WORKER_OPEN.labels(name).set(circuit.state == "open")
             if self._states.get(name, "closed") != circuit.state:
                 _log.warning("circuit", filter=name, state=circuit.state, reason=circuit.why)
