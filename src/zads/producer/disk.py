@@ -26,9 +26,9 @@ class Disk:
         self._root, self._pulse = root, pulse
 
     def write(self, problem: str, call: Callable[..., _T], *arguments: Any) -> _T:
-        """What a call that writes returns, once it can. `problem` says in the log what cannot be done till then.
+        """Call a function that writes, again until the disk takes it, and return its result.
 
-        Raises OSError if waiting does not help.
+        `problem` says in the log what cannot be done meanwhile. Raises OSError if waiting does not help.
         """
         while True:
             try:

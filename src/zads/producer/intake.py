@@ -1,4 +1,4 @@
-"""The files of one exposure made into records: each validated, and compared with what has been published."""
+"""Turns the files of one exposure into records: validates each file and compares it with what has been published."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from zads.producer.pulse import Pulse
     from zads.sources.files import Item
 
-# The most that a transaction holds. Nobody sees an alert before its transaction is committed: if a visit of 1,000 were
-# one, the first alert would wait for the last. A quarter of that costs a few requests more.
+# The most packets in a transaction. Nobody sees an alert before its transaction is committed: if a visit of 1,000
+# packets were one transaction, its first alert would wait for its last. Transactions of 250 cost a few more requests.
 CHUNK_PACKETS = 250
 CHUNK_BYTES = 32_000_000
-REJECTED_BYTES = 1_000_000  # of a refused file go to the topic of refused input
-_BEAT_FILES = 100  # between two signs of life
+REJECTED_BYTES = 1_000_000  # bytes of a refused file that go to the topic of refused input
+_BEAT_FILES = 100  # seconds between two signs of life
 
 _log = structlog.get_logger("zads.producer")
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Which packets are published: of known schemas or of admitted ones, and of the nights from first to last."""
+    """Which packets are published: those of known or admitted schemas, from the first night to the last."""
 
     admission: schemas.Admission = schemas.REFUSE
     nights: tuple[str, str] = (topics.FIRST_NIGHT, topics.LAST_NIGHT)
@@ -45,7 +45,7 @@ class Rules:
         return Packet.parse(data, source=source, admission=self.admission)
 
     def check_night(self, packet: Packet) -> None:
-        """See that the survey can have observed a packet. Raises PacketError."""
+        """Check that the survey can have observed a packet. Raises PacketError."""
         try:
             topics.check_survey(packet.night, *self.nights)
         except ZadsError as error:
@@ -53,7 +53,7 @@ class Rules:
 
 
 class Chunk(NamedTuple):
-    """What goes into one transaction: records, the rows of those in the ledger, and what that then says."""
+    """The contents of one transaction: records, their rows in the ledger, and the exposure's new ledger entry."""
 
     records: list[Record]
     rows: list[Row]
@@ -63,11 +63,11 @@ class Chunk(NamedTuple):
 class Intake:
     """One exposure, `name`, as far as its files have been read.
 
-    `indexed`: it has rows in the ledger. `whole` says at the end whether the exposure has not changed meanwhile,
-    `unfinished` of a file whether it may still be written; `keep_refused` keeps a copy of a file.
-    `entry` is what the ledger will say; `refusals` lists file, reason and field of each file that was refused;
-    `versions` counts alerts that were published before with other bytes, `postponed` files that may still be written,
-    `sent` records that were committed.
+    `indexed`: the exposure has rows in the ledger. `whole` is called at the end and returns whether the exposure is
+    unchanged. `unfinished` returns whether a file may still be written. `keep_refused` keeps a copy of a file.
+    `entry` is what the ledger will say. `refusals` lists the file, reason and field of each refused file.
+    `versions` counts the alerts that were published before with other bytes, `postponed` the files that may still be
+    written, and `sent` the records that were committed.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Intake:
         for number, item in enumerate(islice(items, known.read), start=1):
             self._add(item)
             with contextlib.suppress(PacketError):
-                self._parse(item, item.name)  # its candid is taken
+                self._parse(item, item.name)  # so that its candid counts as taken
             if number % _BEAT_FILES == 0:
                 self._pulse.pause()
         return self._digest.hex == known.digest
 
     def chunks(self, items: Iterator[Item]) -> Iterator[Chunk]:
-        """What goes into each transaction; an exposure without files has one of them, too."""
+        """The contents of each transaction. An exposure without files has one transaction, too."""
         ahead = next(items, None)
         last = False
         while not last:
@@ -124,7 +124,7 @@ class Intake:
         return self._digest.add(item)
 
     def _parse(self, item: Item, source: str) -> Packet:
-        """The packet in a file. Raises PacketError if it has none, or one whose candid the exposure has already had."""
+        """The packet in a file. Raises PacketError if there is none, or if its candid is already in the exposure."""
         if item.refused:
             raise PacketError(item.refused)
         packet = self._rules.parse(item.data, source)
@@ -134,7 +134,7 @@ class Intake:
         return packet
 
     def _record(self, item: Item) -> tuple[Record, Row] | None:
-        """The record of one file, of its packet or of its refusal, and its row; None if there is nothing to publish."""
+        """A file's record (its packet or its refusal) and the record's row; None if nothing is to be published."""
         source = f"{self.name}/{item.name}"
         if item.passed:
             self._add(item)
@@ -188,7 +188,7 @@ class Intake:
         return Record(topic, packet.key, item.data, headers), row
 
     def _count_new_schema(self, new: schemas.NewSchema, source: str) -> None:
-        """Count a packet of a new schema that was accepted; the log has the first of each."""
+        """Count a packet of a new schema that was accepted; the log has the first packet of each schema."""
         mark = new.schema.mark
         self.entry.new_schemas[mark] = self.entry.new_schemas.get(mark, 0) + 1
         self._pulse.warn_once(f"new schema accepted: {mark}", source=source, differs=str(new))

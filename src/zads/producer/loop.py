@@ -1,4 +1,4 @@
-"""The producer's loop: one exposure after the other, and what cannot be settled is set aside."""
+"""The producer's loop: settles one exposure after the other, and sets aside those that cannot be settled."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from zads.sources.spool import Exposure, Spool
 
-WATCH_SECONDS = 0.2  # between two looks into the spool
+WATCH_SECONDS = 0.2  # between two looks at the spool
 UNFINISHED_SECONDS = 1.0  # after which an unfinished exposure is looked at again
-FAILED_SECONDS = 60.0  # and one that could not be settled: twice as late each time,
-LONGEST_FAILED_SECONDS = 3600.0  # at most
+FAILED_SECONDS = 60.0  # after which one that failed is tried again; doubled each time,
+LONGEST_FAILED_SECONDS = 3600.0  # up to this
 SWEEP_SECONDS = 60.0
-#: Nothing in the loop takes that long: each call to Kafka ends in CALL_SECONDS, files are looked through in steps.
+#: No step of the loop takes this long: calls to Kafka end after CALL_SECONDS, and files are checked in small steps.
 HUNG_SECONDS = 120.0
 KEEP_SECONDS = 48 * 3600.0
 TOPIC, UNFINISHED, FAILED = "topic", "unfinished", "failed"  # why exposures are set aside
@@ -38,10 +38,10 @@ _log = structlog.get_logger("zads.producer")
 
 @dataclass
 class Deferral:
-    """An exposure set aside: why (a label of the metric), in which state, until when (monotonic seconds).
+    """An exposure that is set aside: why (a label of the metric), in which state, until when (monotonic seconds).
 
-    `missing`: the topics that it waits for; none if it waits behind another one of the same `nights`. `failures`: how
-    often in succession it could not be settled.
+    `missing`: the topics that it waits for; empty if it waits behind another exposure of the same `nights`.
+    `failures`: how many times in succession it could not be settled.
     """
 
     reason: str
@@ -53,13 +53,13 @@ class Deferral:
 
 
 class Producer:
-    """Publishes what comes into a spool, one exposure after the other, in the order of their names.
+    """Publishes the exposures that come into a spool, one after the other, in the order of their names.
 
-    `name` is the transactional id: of two producers with one name the older is fenced and ends. `heartbeat` is a file
-    that is touched while the loop goes round; `stop` ends the run at the next opportunity. Originals are removed
-    `keep_seconds` after they were published. Alerts of nights before or after `nights` (YYYYMMDD) are refused;
-    `admission` decides about packets of new schemas. `watchdog` ends the process when the loop has not come round for
-    that many seconds; 0 for none.
+    `name` is the transactional id: if a second producer starts with the same name, the first is fenced and ends.
+    `heartbeat` is a file that is touched while the loop runs. `stop` ends the run at the next opportunity. Originals
+    are removed `keep_seconds` after they were published. Alerts of nights before or after `nights` (YYYYMMDD) are
+    refused. `admission` decides about packets of new schemas. `watchdog` ends the process when the loop has made no
+    progress for that many seconds; 0 disables it.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Producer:
         self._swept = 0.0
 
     def run(self, *, once: bool = False) -> int:
-        """Publish until stopped, or until the spool is empty if `once`. Returns the number of exposures settled.
+        """Publish until stopped or, if `once`, until the spool is empty. Returns the number of settled exposures.
 
         Raises ProducerError if another producer of this name has taken over, if the cluster refuses this one, or if
         `once` has to leave exposures that could not be settled; ZadsError if the spool cannot be used.
@@ -113,7 +113,7 @@ class Producer:
             return settled
 
     def _round(self) -> tuple[int, list[Deferral]]:
-        """Look once at all that waits. Returns how many exposures were settled, and why others are set aside."""
+        """Look once at every exposure in the spool. Returns how many were settled, and why others are set aside."""
         self._disk.write("an exposure cannot be given its name", self.spool.admit)
         self._disk.write("what has changed cannot be put back", self.spool.recheck)
         pending = [one for one in self.spool.pending() if not self._settlement.has(one)]
@@ -137,7 +137,7 @@ class Producer:
         return settled, left
 
     def _waits(self, deferral: Deferral, exposure: Exposure) -> bool:
-        """Whether an exposure that is set aside stays so for now."""
+        """Whether an exposure stays set aside for now."""
         if deferral.reason == TOPIC and not deferral.missing:
             return bool(deferral.nights & self._publisher.held)
         changed = deferral.state != exposure.state
@@ -149,7 +149,7 @@ class Producer:
         return any(self._publisher.missing(name) is not None for name in deferral.missing)
 
     def _try(self, exposure: Exposure) -> bool:
-        """Settle an exposure if that can be done now; else set it aside. Returns whether it is settled."""
+        """Settle an exposure if possible; else set it aside. Returns whether it is settled."""
         name, started = exposure.path.name, time.monotonic()
         before = self._deferrals.get(name)
         try:
@@ -159,12 +159,12 @@ class Producer:
         except TopicsMissing as error:
             self._deferrals[name] = self._deferred(exposure, error)
         except UnfinishedError as error:
-            # What takes long to look through is looked at more rarely.
+            # An exposure that takes long to check is checked more rarely.
             pause = max(UNFINISHED_SECONDS, 2 * (time.monotonic() - started))
             self._deferrals[name] = Deferral(UNFINISHED, exposure.state, time.monotonic() + pause)
             if before is None or before.reason != UNFINISHED:
                 _log.warning("unfinished: looked at again", exposure=name, reason=error.message)
-        except Exception as error:  # one exposure's trouble, whatever it is, is not the others'
+        except Exception as error:  # no failure of one exposure may stop the others
             failures = before.failures + 1 if before is not None and before.reason == FAILED else 1
             pause = min(FAILED_SECONDS * 2 ** min(failures - 1, 10), LONGEST_FAILED_SECONDS)
             until = time.monotonic() + pause
@@ -177,7 +177,7 @@ class Producer:
         return False
 
     def _deferred(self, exposure: Exposure, error: TopicsMissing) -> Deferral:
-        """An exposure waits for topics, or behind another one; and so does all of its nights that comes after it."""
+        """Let an exposure, and all later ones of its nights, wait for topics or behind another exposure."""
         nights = self._settlement.nights(exposure)
         self._publisher.held |= nights
         remedies = {remedy(name) for name in error.missing}
@@ -190,7 +190,7 @@ class Producer:
         return Deferral(TOPIC, exposure.state, time.monotonic() + RETRY_SECONDS, set(error.missing), nights)
 
     def _sweep(self) -> None:
-        """Remove now and then what is not needed any more, in the spool and in the ledger."""
+        """Remove from time to time what is no longer needed in the spool and in the ledger."""
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
             self.spool.put_back()

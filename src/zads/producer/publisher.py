@@ -1,4 +1,4 @@
-"""Publishes records together with what the ledger says of them: steps 1, 2 and 5 of `zads.producer`."""
+"""Publishes records together with their records in the ledger: steps 1, 2 and 5 of `zads.producer`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from zads.ledger import Row
     from zads.producer.pulse import Pulse
 
-CALL_SECONDS = 5.0  # after which a call to Kafka returns, so that the loop shows that it lives, and can be stopped
-RETRY_SECONDS = 2.0  # between two looks for a topic
+CALL_SECONDS = 5.0  # a call to Kafka returns after this, so that the loop can show that it is alive, and can be stopped
+RETRY_SECONDS = 2.0  # seconds between two looks for a topic
 _WAITING = "waiting for the brokers"
 _EXPIRED_AT_ONCE = 1000  # ledger records that are deleted in one transaction
 
@@ -41,11 +41,11 @@ class ProducerError(ZadsError):
 
 
 class Unsendable(Exception):
-    """A record that Kafka will not take, however often it is tried."""
+    """A record that Kafka refuses at every attempt."""
 
 
 class TopicsMissing(Exception):
-    """Topics that an exposure needs are not there (name -> why), or its nights wait behind another exposure."""
+    """Topics that an exposure needs are missing (name -> why), or its nights wait behind another exposure."""
 
     def __init__(self, missing: dict[str, str]) -> None:
         super().__init__(", ".join(missing))
@@ -53,11 +53,11 @@ class TopicsMissing(Exception):
 
 
 class Publisher:
-    """What has been published, and the only one that adds to it.
+    """Knows what has been published, and alone adds to it.
 
-    `entries`: what the ledger says of each exposure; `index`: the alerts that were published. Both are of the moment
-    of the last commit. `held`: nights (YYYYMMDD) that wait for a topic, of which nothing is published. `name` is the
-    transactional id: of two publishers with one name the older is fenced and ends.
+    `entries`: what the ledger says of each exposure; `index`: the published alerts. Both are as of the last commit.
+    `held`: nights (YYYYMMDD) that wait for a topic; none of their alerts is published. `name` is the transactional id:
+    if a second publisher starts with the same name, the first is fenced and ends.
     """
 
     def __init__(self, conf: Mapping[str, Any], name: str, pulse: Pulse) -> None:
@@ -94,9 +94,9 @@ class Publisher:
         _log.info("ready", producer=self.name, ledger=len(self.entries), alerts=len(self.index))
 
     def commit(self, key: str, records: list[Record], rows: list[Row], entry: LedgerEntry) -> None:
-        """Publish records, and with them their ledger's: `rows`, and the `entry` under `key`; however often it takes.
+        """Publish records together with their `rows` and, under `key`, their `entry` in the ledger; retry until done.
 
-        Raises TopicsMissing or Unsendable if that cannot help now, ProducerError if it never can.
+        Raises TopicsMissing or Unsendable if trying again cannot help now, ProducerError if it never can.
         """
         together = [*records, Record(topics.LEDGER, ledger.key_bytes(key), entry.record())]
         if rows:
@@ -112,7 +112,7 @@ class Publisher:
                 if rows:
                     self.index.add([(rows_key, packed, time.time())])
                 break
-            # After a lost answer the new client's ledger shows whether the transaction had been committed.
+            # If the answer was lost, the ledger that the new client read shows whether the transaction was committed.
             if self.entries.get(key) == entry:
                 before = entry
                 break
@@ -121,13 +121,13 @@ class Publisher:
             metrics.PRODUCER_NEW_SCHEMAS.labels(mark).inc(number - before.new_schemas.get(mark, 0))
 
     def expire(self) -> None:
-        """Forget the alerts that no topic has any more. If the transaction is aborted there is a next time."""
+        """Forget the alerts that no topic has any more. If the transaction is aborted, the next call does it."""
         keys = self.index.expired()[:_EXPIRED_AT_ONCE]
         if keys and self._write([Record(topics.LEDGER, ledger.key_bytes(key), None) for key in keys]):
             self.index.forget(keys)
 
     def abandon(self) -> None:
-        """Leave no transaction open behind an error. Raises ProducerError."""
+        """Abort the transaction that an error left open. Raises ProducerError."""
         try:
             self._transactions.abandon()
         except ClientLost as error:
@@ -150,7 +150,7 @@ class Publisher:
             return None if answer.error is None else str(answer.error.str())
 
     def _write(self, records: list[Record]) -> bool:
-        """Whether records have been committed in one transaction; if not they can be tried again.
+        """Commit records in one transaction. Returns whether that succeeded; if not, they can be tried again.
 
         Raises TopicsMissing or Unsendable if trying again cannot help now, ProducerError if it never can.
         """
@@ -168,7 +168,7 @@ class Publisher:
         return False
 
     def _check_aborted(self, error: TransactionAborted) -> None:
-        """See that a transaction that was aborted can be tried again."""
+        """Check that an aborted transaction can be tried again. Raises the error that says why not."""
         metrics.PRODUCER_BLOCKED.set(1)
         metrics.PRODUCER_ABORTED.inc()
         why = error.reason.str()
@@ -182,7 +182,7 @@ class Publisher:
             raise TopicsMissing({error.topic: why})
 
     def _replace_client(self, error: ClientLost) -> None:
-        """Go on with a new client, and with the ledger as that finds it. Raises ProducerError if it was fenced."""
+        """Replace the client and read the ledger again with the new one. Raises ProducerError if it was fenced."""
         metrics.PRODUCER_BLOCKED.set(1)
         if error.fenced:
             raise ProducerError(
@@ -209,7 +209,7 @@ class Publisher:
             self._known_topics.add(name)
 
     def _need_topics(self, names: set[str]) -> None:
-        """See that topics of nights can be written. Raises TopicsMissing if not, or if their nights wait."""
+        """Check that topics of nights can be written. Raises TopicsMissing if not, or if their nights wait."""
         missing = {}
         for name in sorted(names - self._known_topics):
             if (why := self.missing(name)) is None:
@@ -228,7 +228,7 @@ class Publisher:
         metrics.PRODUCER_BYTES.inc(sum(len(one.value or b"") for one in records if one.topic != topics.REJECTED))
 
     def _count_new_schemas(self) -> None:
-        """What was published by schemas that were accepted as new, since the ledger began; not those known by now."""
+        """Alerts published since the ledger began, by schema that was accepted as new and is still not a known one."""
         known = {schema.mark for schema in schemas.forms()}
         counts: Counter[str] = Counter()
         for entry in self.entries.values():

@@ -1,4 +1,4 @@
-"""Shows that the producer's loop goes round, ends the process when it does not, and lets it be stopped."""
+"""Shows that the producer's loop is running, ends the process when it hangs, and lets it be stopped."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Stopped(Exception):
 class Pulse:
     """Everything in the loop that takes time calls `pause` now and then.
 
-    `heartbeat` is a file that is touched at each pause. `stop` ends the loop at the next one. `limit_seconds`: the
-    process ends when no pause comes for that long, once `watch` has been called; 0 for never.
+    `heartbeat` is a file that is touched at each pause. `stop` ends the loop at the next pause. `limit_seconds`: once
+    `watch` has been called, the process ends when there is no pause for that long; 0 means never.
     """
 
     def __init__(self, heartbeat: Path | None, stop: threading.Event, limit_seconds: float) -> None:
@@ -36,7 +36,7 @@ class Pulse:
         self._warned: set[str] = set()
 
     def watch(self) -> None:
-        """End the process from now on when the loop hangs, in Kafka's client or in the kernel.
+        """From now on, end the process when the loop hangs in Kafka's client or in the kernel.
 
         The service manager starts it again.
         """
@@ -44,7 +44,7 @@ class Pulse:
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def pause(self, seconds: float = 0.0) -> None:
-        """Show that the loop goes round, and wait. Raises Stopped."""
+        """Show that the loop is running, and wait. Raises Stopped."""
         self._last = time.monotonic()
         try:
             metrics.beat(self._heartbeat)

@@ -36,7 +36,7 @@ _log = structlog.get_logger("zads.producer")
 
 
 class Settlement:
-    """Settles the exposures of a spool by the `rules`; what could not be moved away is remembered."""
+    """Settles the exposures of a spool by the `rules`, and remembers those that could not be moved away."""
 
     def __init__(self, spool: Spool, rules: Rules, publisher: Publisher, disk: Disk, pulse: Pulse) -> None:
         self._spool, self._rules, self._publisher = spool, rules, publisher
@@ -44,11 +44,11 @@ class Settlement:
         self._settled: set[tuple[str, str]] = set()
 
     def has(self, exposure: Exposure) -> bool:
-        """Whether an exposure has been settled as it is now, though it is still in the spool."""
+        """Whether an exposure has been settled in its present state, though it is still in the spool."""
         return (exposure.path.name, exposure.state) in self._settled
 
     def settle(self, exposure: Exposure) -> None:
-        """Settle an exposure. Raises UnfinishedError, TopicsMissing, and whatever an exposure can be the cause of."""
+        """Settle an exposure. Raises UnfinishedError, TopicsMissing, and any error that an exposure can cause."""
         started, state = time.monotonic(), exposure.state
         if state == "gone":
             return
@@ -64,7 +64,7 @@ class Settlement:
             result = "refused"
         else:
             self._finish(delivery, intake, result, started)
-        # One that could not be moved away. With another state it is a new delivery under the same name.
+        # It was settled but could not be moved away. In another state it is a new delivery under the same name.
         if exposure.state == state:
             self._settled.add((exposure.path.name, state))
         metrics.PRODUCER_EXPOSURES.labels(result).inc()
@@ -85,7 +85,7 @@ class Settlement:
         return nights
 
     def _deliver(self, delivery: Delivery) -> tuple[Intake, str]:
-        """Publish what the ledger does not have of an exposure. Returns what became of it, and the result in a word.
+        """Publish the part of an exposure that the ledger does not have. Returns its intake, and the result in a word.
 
         Raises SourceError, UnfinishedError, TopicsMissing.
         """
@@ -101,7 +101,7 @@ class Settlement:
                 intake.entry = known.copy()
                 return intake, "duplicate"
             if same:
-                # Counts are the ledger's; a copy, for it must not change before the transaction that says so.
+                # A copy of the ledger's counts, which must not change before the transaction that changes them.
                 intake.entry = known.copy()
                 intake.entry.complete = False
                 items = items if more is None else chain([more], items)
@@ -136,12 +136,12 @@ class Settlement:
         )
 
     def _publish(self, intake: Intake, items: Iterator[Item]) -> None:
-        """Publish the rest of an exposure, chunk by chunk: step 5. One without files has a ledger record, too.
+        """Publish the rest of an exposure, chunk by chunk: step 5. An exposure without files has a ledger record, too.
 
-        Raises UnfinishedError when that is done, if the exposure has changed meanwhile.
+        Raises UnfinishedError at the end if the exposure has changed meanwhile.
         """
         chunks = intake.chunks(items)
-        # While a transaction waits for its brokers, the next chunk is validated: each leaves the other its processor.
+        # The next chunk is validated while a transaction waits for its brokers, which leaves the processor free.
         with ThreadPoolExecutor(1, "validation") as beside:
             ahead = beside.submit(next, chunks, None)
             while (chunk := ahead.result()) is not None:
@@ -180,7 +180,7 @@ class Settlement:
         )
 
     def _refuse(self, exposure: Exposure, reason: str, state: str, seen: str) -> None:
-        """Refuse an exposure as a whole, once: what stays in the spool is not refused again after a restart."""
+        """Refuse an exposure as a whole, once: if it stays in the spool, a restart does not refuse it again."""
         key, entry = f"{exposure.name}/refused", LedgerEntry(digest=state, refused=1, complete=True)
         if self._publisher.entries.get(key) != entry:
             _log.error("exposure refused", name=exposure.path.name, reason=reason)
