@@ -1,1 +1,1 @@
-"""Where packets come from: a spool that a pipeline fills, directories and archives, a topic, the simulator."""
+"""The sources of packets: a spool that a pipeline fills, directories and archives, a topic, the simulator."""

@@ -1,8 +1,8 @@
-"""One delivery of an exposure: what lies there now, and whether it is all there yet.
+"""One delivery of an exposure: what is in the spool now, and whether it is complete.
 
 A pipeline that can rename drops an exposure whole. Others (rsync, scp, NFS) use a marker: they write the exposure NAME
 as .NAME, then put a file NAME.ready beside it, empty or with the exposure's checksums in the format of `sha256sum`.
-What is copied straight into its place is watched: it is not finished while it changes.
+An exposure that is copied straight into its place is watched: it is unfinished as long as it changes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 READY = ".ready"
-#: What cannot be read is refused only when it has not changed for that long: until then somebody may be writing it.
+#: An unreadable file is refused only when it has not changed for this long: until then somebody may be writing it.
 QUIET_SECONDS = 5.0
 MAX_MARKER_BYTES = 64_000_000  # the checksums of half a million files
 _LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)")
 
 
 class UnfinishedError(ZadsError):
-    """An exposure is not all there yet: it is looked at again, and nothing of it is moved."""
+    """An exposure is not complete yet: it stays where it is, and is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Exposure:
 
 
 def listing(path: Path) -> str:
-    """A digest (hex) of what lies there: each file's name, size, time of change and inode. The same after a rename."""
+    """A digest (hex) of each file's name, size, time of change and inode. A rename of the exposure keeps it."""
     found: list[tuple[bytes, int, int, int]] = []
     pending = [b""]
     root = os.fsencode(path)
@@ -78,7 +78,7 @@ def listing(path: Path) -> str:
                         facts = entry.stat(follow_symlinks=False)
                         found.append((below + entry.name, facts.st_size, facts.st_mtime_ns, facts.st_ino))
         except OSError as error:
-            # What cannot be listed is refused when it is read; what vanishes has changed.
+            # A directory that cannot be listed is refused when it is read. If it vanished, the digest changes.
             found.append((below, error.errno or 0, 0, 0))
     digest = hashlib.sha256()
     for name, *facts_of in sorted(found):
@@ -87,7 +87,7 @@ def listing(path: Path) -> str:
 
 
 class Delivery:
-    """An exposure as it lies there when this is made. `beat` is called now and then while it is looked through."""
+    """An exposure as it is when this object is made. `beat` is called from time to time while its files are read."""
 
     def __init__(self, exposure: Exposure, beat: Callable[[], None] = lambda: None) -> None:
         self.exposure = exposure
@@ -95,9 +95,9 @@ class Delivery:
         self._beat = beat
 
     def check(self) -> None:
-        """See that all of it is there.
+        """Check that the exposure is complete.
 
-        Raises UnfinishedError if it is not there yet; files.SourceError if it is an archive that is not whole.
+        Raises UnfinishedError if it is not complete yet; files.SourceError if it is an archive that is not whole.
         """
         if self.exposure.marker is not None:
             _compare(self.exposure, self.exposure.marker, self._beat)
@@ -115,7 +115,7 @@ class Delivery:
         return listing(self.exposure.path) != self.listing
 
     def unfinished(self, item: files.Item) -> bool:
-        """Whether a file that cannot be taken as it is may still be written."""
+        """Whether a file that cannot be accepted in its present state may still be written."""
         path = self.exposure.path
         if path.is_dir() and not path.is_symlink():
             path = path / item.name
@@ -133,7 +133,7 @@ def young(path: Path) -> bool:
 
 
 def _compare(exposure: Exposure, marker: Path, beat: Callable[[], None]) -> None:
-    """See that an exposure is what its marker lists; nothing to do when that is empty. Raises UnfinishedError."""
+    """Check that an exposure has exactly the files that its marker lists, if any. Raises UnfinishedError."""
     wanted = _checksums(exposure, marker)
     if not wanted:
         return
@@ -165,7 +165,7 @@ def _compare(exposure: Exposure, marker: Path, beat: Callable[[], None]) -> None
 
 
 def _checksums(exposure: Exposure, marker: Path) -> dict[str, str]:
-    """File name -> SHA-256 (hex), as `sha256sum` writes it, from within the exposure or from beside it."""
+    """File name -> SHA-256 (hex), as `sha256sum` writes it when run in the exposure or beside it."""
     try:
         with marker.open("rb") as stream:
             text = stream.read(MAX_MARKER_BYTES + 1)

@@ -20,7 +20,7 @@ _Array = np.ndarray[Any, Any]
 
 
 class PacketWriter:
-    """Object container files of one schema, as ZTF's own: one block of one record, the schema in the header."""
+    """Writes object container files of one schema like ZTF's: one block of one record, the schema in the header."""
 
     def __init__(self, schema: schemas.Schema) -> None:
         self.version = schema.version
@@ -33,7 +33,7 @@ class PacketWriter:
         self.forced = _branch(self._fields["fp_hists"])["items"] if "fp_hists" in self._fields else None
 
     def write(self, values: Mapping[str, Any]) -> bytes:
-        """A packet. A record is given as it is encoded, an array as a list of such, None is null."""
+        """A packet. Records are given in encoded form, arrays as lists of encoded elements, and null as None."""
         parts = []
         for name, kind in self._fields.items():
             value = values.get(name)
@@ -78,10 +78,11 @@ def encode_long(number: int) -> bytes:
 def encode_records(
     rng: np.random.Generator, kind: Mapping[str, Any], known: Mapping[str, Any], count: int, only: Collection[str] = ()
 ) -> list[bytes]:
-    """`count` records of one kind, encoded column by column: one by one takes twenty times as long.
+    """Encode `count` records of one kind column by column, twenty times as fast as one by one.
 
-    `known` holds columns: an array with an element a record (text as bytes of one length), or a value for all. Others
-    are plausible only in their type, and null if there is an `only` that does not name them.
+    `known` holds columns: an array with one element a record (text as bytes of equal length), or one value for all
+    records. The other fields get values that are right only in their type; with `only`, a field that it does not name
+    is null.
     """
     table = _Table(count)
     for entry in kind["fields"] if count else ():
@@ -101,7 +102,10 @@ def encode_records(
 
 
 class _Table:
-    """Records as they grow from left to right: their bytes, and which of these count, for integers differ in length."""
+    """Records under construction, column after column: their bytes, and which of the bytes are used.
+
+    Some bytes are unused, since encoded integers differ in length.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -148,7 +152,7 @@ class _Table:
 
 
 def _varints(values: _Array) -> tuple[_Array, _Array]:
-    """`encode_long` of an array: ten bytes of each, and which of them it needs."""
+    """`encode_long` of an array: ten bytes for each element, and which of the ten are used."""
     values = values.astype(np.int64)
     zigzag = ((values << 1) ^ (values >> 63)).view(np.uint64)[:, None]
     rest = zigzag >> (7 * np.arange(10, dtype=np.uint64))

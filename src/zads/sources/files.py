@@ -1,7 +1,7 @@
 """Packets in files: a directory, a tar archive (compressed or not), or one file.
 
-Nothing of an archive is ever extracted to disk, and no file is read that is too large to be a packet. What may not be
-read comes out as an item with a reason, in its place, so that one bad file harms no other.
+Archives are never extracted to disk, and a file that is too large for a packet is not read. A file that must not be
+read becomes an item with a reason, in its place in the order, so that one bad file does not affect the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zads.sources import packed, tar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Suffixes of archives, in any case, and how each is compressed (None: not at all).
+#: Suffixes of archives, in upper or lower case, and how each is compressed (None: not at all).
 ARCHIVES = {
     ".tar": None,
     ".tar.gz": packed.GZIP, ".tgz": packed.GZIP,
@@ -31,18 +31,18 @@ ARCHIVES = {
 #: A single packet may be compressed, too.
 PACKED = (".avro.gz", ".avro.bz2", ".avro.xz", ".avro.zst")
 ARCHIVES_HINT = "an archive's name ends in .tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst"
-HEAD_BYTES = 1_000_000  # of a file that is too large are kept as evidence
-#: What macOS, old tars and Windows leave among files.
+HEAD_BYTES = 1_000_000  # bytes of a too large file that are kept as evidence
+#: Files that macOS, old tars and Windows leave behind.
 _LEFTOVER = re.compile(
     r"(.*/)?(\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)|(.*/)?(__MACOSX|PaxHeaders(\.[0-9]+)?)/.*", re.S
 )
 
 
 class Item(NamedTuple):
-    """One file: its name within the source (with /), its bytes, its size, and why it is refused ("" when it is not).
+    """One file: its name within the source (with /), its bytes, its size, and why it is refused ("" if it is not).
 
-    The bytes of a refused item are what could be had of it, at most HEAD_BYTES. `passed` says why a file is neither
-    read nor refused, such as what macOS leaves in archives.
+    A refused item has the bytes that could be read, at most HEAD_BYTES. `passed` says why a file is neither read nor
+    refused: for instance, macOS left it in an archive.
     """
 
     name: str
@@ -57,14 +57,14 @@ class SourceError(ZadsError):
 
 
 class NoArchiveError(SourceError):
-    """A file is not what its name says, by what it begins with: nothing that is added to it can mend that."""
+    """A file's first bytes contradict its name: nothing that is appended to it can mend that."""
 
 
 def read(path: Path) -> Iterator[Item]:
     """Every file of `path`: by name, except in a compressed archive, which is read once, in its own order.
 
-    Two readings of the same source give the same items in the same order. Where an archive is damaged its last item
-    says so; `check` says it beforehand. Raises SourceError if the source as a whole cannot be read, always before the
+    Two readings of the same source give the same items in the same order. If an archive is damaged, its last item says
+    so; `check` finds that beforehand. Raises SourceError if the source as a whole cannot be read, always before the
     first item.
     """
     try:
@@ -81,16 +81,16 @@ def read(path: Path) -> Iterator[Item]:
 
 
 def check(path: Path, beat: Callable[[], None] = lambda: None) -> None:
-    """Read an archive through to its end, and see that it is whole; nothing to do for any other source.
+    """Read an archive to its end to check that it is whole; does nothing for any other source.
 
-    `beat` is called now and then. Raises SourceError if it is damaged, or not whole yet.
+    `beat` is called from time to time. Raises SourceError if the archive is damaged or not whole yet.
     """
     if archive_suffix(path.name) and path.is_file() and not path.is_symlink():
         _Archive(path).check(beat)
 
 
 def packets(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of `path`, for those who want all of it or nothing; leftovers of macOS and the like are left out.
+    """Names and bytes of all packets of `path`, without leftovers of macOS and the like.
 
     Raises SourceError at the first file that is refused.
     """
@@ -102,7 +102,7 @@ def packets(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def archive_suffix(name: str) -> str:
-    """The suffix that makes a file an archive, as the name has it; "" if it has none."""
+    """The archive suffix of a file's name, spelt as it is there; "" if it has none."""
     known = next((suffix for suffix in sorted(ARCHIVES, key=len, reverse=True) if name.lower().endswith(suffix)), "")
     return name[len(name) - len(known) :]
 
@@ -113,12 +113,12 @@ def exposure_name(path: Path) -> str:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file is called as what macOS, Windows and old tars leave behind."""
+    """Whether a file has the name of one that macOS, Windows and old tars leave behind."""
     return _LEFTOVER.fullmatch(name) is not None
 
 
 def _directory(path: Path) -> Iterator[Item]:
-    """The files below `path`, by name; the listing is made here and now, so that its failure comes first."""
+    """The files below `path`, by name. They are listed before this returns, so that a failure precedes every item."""
     names: list[str] = []
     pending = [""]
     while pending:
@@ -162,7 +162,7 @@ def _limited(name: str, stream: packed.Source, size: int) -> Item:
     if size > MAX_BYTES:
         head = stream.read(HEAD_BYTES)
         return _judged(Item(name, head, size, f"{size} bytes: a packet has at most {MAX_BYTES}"))
-    # One byte more shows a file that has grown; room for the largest packet would be fetched from the system each time.
+    # One byte more shows that a file has grown. A buffer for the largest packet would cost an allocation each time.
     data = stream.read(size + 1)
     if len(data) != size:
         return Item(name, data[:HEAD_BYTES], len(data), f"changed while it was read: {size} bytes, then {len(data)}")
@@ -170,7 +170,7 @@ def _limited(name: str, stream: packed.Source, size: int) -> Item:
 
 
 def _judged(item: Item) -> Item:
-    """The item, unpacked if it is a compressed packet, passed over if it is a leftover, refused if no packet at all."""
+    """The item: unpacked if it is a compressed packet, passed over if it is a leftover, refused if it is no packet."""
     if item.data.startswith(MAGIC):
         return item
     if is_leftover(item.name):
@@ -227,7 +227,7 @@ class _Archive:
         return tar.Reader(_Seekable(self._file) if self._kind is None else packed.Unpacked(self._file, self._kind))
 
     def check(self, beat: Callable[[], None]) -> None:
-        """See that it is whole. Raises SourceError."""
+        """Check that the archive is whole. Raises SourceError."""
         reader = self._reader()
         with self._file:
             try:
@@ -284,7 +284,7 @@ _END = "(end of archive)"
 
 
 class _Seekable:
-    """A plain tar's file: what is not wanted of it is not read."""
+    """The file of an uncompressed tar; data that are not wanted are skipped without reading them."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -301,7 +301,7 @@ class _Seekable:
 
 
 def _first_header(head: bytes) -> str:
-    """Why a tar cannot begin with these bytes, "" if it can. No program writes less than a header at a time."""
+    """Why a tar cannot begin with these bytes; "" if it can. No program writes less than a header at a time."""
     if len(head) < tar.BLOCK:
         return "it ends within a header"
     try:
@@ -324,7 +324,7 @@ def _member(member: tar.Member, data: packed.Source) -> Item | None:
 
 
 class _Span:
-    """So many bytes of a file, from where it is."""
+    """The next bytes of a file, from its present position."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._left = file, size

@@ -1,8 +1,8 @@
-"""Compressed data, unpacked as a stream in constant memory, with every check that the compression carries.
+"""Compressed data, unpacked as a stream in constant memory, with every check of the compression's format.
 
-What is packed is one or more members (gzip), streams (bzip2, xz) or frames (zstd), which follow one another. The data
-are whole only when the last of them has ended, its checksums and lengths were right, and nothing follows it. Behind
-gzip zeros may follow, and behind xz in fours, as `gzip -t` and `xz -t` take them: tapes and blocks are filled so.
+The data are one or more members (gzip), streams (bzip2, xz) or frames (zstd), one after the other. They are whole only
+if the last of them has ended, all checksums and lengths are right, and nothing follows. Zeros may follow gzip data, and
+zeros in multiples of four xz data, since tapes and blocks are padded; `gzip -t` and `xz -t` accept the same.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 READ_BYTES = 65_536  # packed, at a time
-#: A zstd decoder gives all that its input holds: 128 KiB for every four bytes, at worst. So it gets little at a time.
+#: A zstd decoder returns everything that its input holds, at worst 128 KiB for four bytes. So it gets little at a time.
 ZSTD_READ_BYTES = 512
 UNPACK_BYTES = 1_048_576  # at a time, at most
-#: No packets shrink to less than a fifth. What unpacks to far more, and to more than this, is meant to do harm.
+#: No packets shrink to less than a fifth. Data that unpack to far more than that, and to more than this, are an attack.
 BOMB_BYTES, BOMB_RATIO = 2 << 30, 200
-WINDOW_BYTES = 1 << 27  # that a decoder may keep: `zstd --long=27`, `xz -9` needs half of it
+WINDOW_BYTES = 1 << 27  # of memory for a decoder: `zstd --long=27` needs all of it, `xz -9` half
 
 GZIP, BZIP2, XZ, ZSTD = "gzip", "bzip2", "xz", "zstd"
 _MAGIC = {b"\x1f\x8b": GZIP, b"BZh": BZIP2, b"\xfd7zXZ\x00": XZ, b"\x28\xb5\x2f\xfd": ZSTD}
 _ZSTD_SKIPPABLE = tuple(bytes([number, 0x2A, 0x4D, 0x18]) for number in range(0x50, 0x60))
-#: What we do not unpack, for the sentence that says so.
+#: Formats that we do not unpack, in the words of the message that says so.
 _STRANGE = {
     b"PK\x03\x04": "a zip archive",
     b"PK\x05\x06": "an empty zip archive",
@@ -52,7 +52,7 @@ class DamagedError(ZadsError):
 
 
 class Source(Protocol):
-    """Bytes in their order; `read` gives fewer than asked for at the end alone."""
+    """Bytes in their order; `read` returns fewer than asked for only at the end."""
 
     def read(self, size: int, /) -> bytes:
         """The next `size` bytes."""
@@ -66,14 +66,14 @@ def kind_of(head: bytes) -> str | None:
 
 
 def described(head: bytes) -> str:
-    """What a file is that begins with these bytes, for a sentence; "" if that is unknown."""
+    """What kind of file begins with these bytes, in words for a message; "" if that is unknown."""
     if kind := kind_of(head):
         return f"compressed with {kind}"
     return next((what for magic, what in _STRANGE.items() if head.startswith(magic)), "")
 
 
 def unpacked(data: bytes, limit: int) -> bytes:
-    """What packed data hold. Raises DamagedError if they are not whole, or hold more than `limit` bytes."""
+    """Unpack data. Raises DamagedError if they are not whole, or hold more than `limit` bytes."""
     kind = kind_of(data[:HEAD_BYTES])
     if kind is None:
         raise DamagedError("it is not compressed, though its name says so")
@@ -85,7 +85,7 @@ def unpacked(data: bytes, limit: int) -> bytes:
 
 
 class Unpacked:
-    """A compressed file, unpacked from where it is now. Reading to the end makes every check; none is left out."""
+    """A compressed file, unpacked from its present position. Reading to the end makes every check of the format."""
 
     def __init__(self, packed: IO[bytes], kind: str) -> None:
         self.kind = kind
@@ -99,7 +99,7 @@ class Unpacked:
         self._taken = self._given = 0  # bytes, packed and unpacked
 
     def read(self, size: int, /) -> bytes:
-        """The next `size` bytes, fewer at the end alone. Raises DamagedError; OSError if the file cannot be read."""
+        """The next `size` bytes, fewer only at the end. Raises DamagedError; OSError if the file cannot be read."""
         while len(self._ready) - self._position < size and not self._ended:
             if self._position:
                 del self._ready[: self._position]
@@ -110,7 +110,7 @@ class Unpacked:
         return found
 
     def _more(self) -> bytes:
-        """What the decoder has next; at the end of a member b"", and the next one's decoder is there."""
+        """The decoder's next output. At the end of a member it is b"", and the next member gets a new decoder."""
         given = b""
         if getattr(self._decoder, "needs_input", True):
             given, self._left = self._left or self._packed.read(self._size), b""
@@ -163,7 +163,7 @@ class Unpacked:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    # zlib's own words for a wrong checksum and length are "incorrect data check" and "incorrect length check".
+    # For a wrong checksum or length zlib says "incorrect data check" or "incorrect length check".
     return text.replace("Error -3 while decompressing data: ", "") or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""A topic as a source: its committed records, from the beginning to the end that it has now."""
+"""A topic as a source: its committed records, from the beginning to its present end."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Packets of a simulated night: ZTF's cadence, sizes and fields, the same for the same seed.
 
-The pictures are noise with a star, the light curves a rise and a fall: this is no model of the sky. It is right in what
-the system notices: packets of 60-75 KB that pass every check, an exposure every 40 s, objects that return, all schema
-versions and programmes.
+This is no model of the sky: the pictures are noise with a star, and the light curves rise and fall. It is right in the
+properties that matter to the system: packets of 60-75 KB that pass every check, an exposure every 40 s, objects that
+return, all schema versions and programmes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VISIT_SECONDS = 40.0  # 30 s exposure, 10 s readout and slew (Bellm et al. 2019, PASP 131, 018002)
-FIRST_VISIT_HOURS = 3.0  # UTC; dusk at Palomar in winter, and late enough for a whole night within one UTC date
+FIRST_VISIT_HOURS = 3.0  # UTC: dusk at Palomar in winter. The whole night then has one UTC date.
 MAX_VISITS = int((24 - FIRST_VISIT_HOURS) * 3600 / VISIT_SECONDS)
 SIDE = 63  # pixels of a cutout, of about 1 arcsecond
 SCHEMAS = {"3.2": 1.0, "3.3": 1.0, "4.01": 1.0, "4.02": 1.0}
 PROGRAMMES = {1: 0.6, 2: 0.3, 3: 0.1}
-HISTORY_DAYS = 30.0  # that a packet looks back
+HISTORY_DAYS = 30.0  # that a packet's history covers
 _FIRST_NIGHT_JD = 2457754.5  # ZTF counts nights (nid) from 2017-01-01
-# The fields of an upper limit: those of the image, and none of a source in it.
+# An upper limit has the fields of the image, but none of a source in it.
 _LIMIT = {
     "jd", "fid", "nid", "diffmaglim", "pdiffimfilename", "rbversion", "programid", "programpi", "rcid", "field", "pid",
 }  # fmt: skip
@@ -64,7 +64,7 @@ def simulate(
     objects = max(2 * alerts_per_visit, visits * alerts_per_visit // 2)
 
     def generate() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-        # One after another: an object is the same whatever their number.
+        # Objects are drawn one after the other, so that an object does not depend on how many there are.
         drawn = np.random.default_rng(seed).random((objects, 6), np.float32)
         for number in range(visits):
             rng = np.random.default_rng([seed, int(night), number])
@@ -87,7 +87,7 @@ def _shares(mix: Mapping[Any, float]) -> list[float]:
 
 
 class _Sources:
-    """Where objects are and how bright, one array element each; an object is the same whenever it is seen."""
+    """The positions and magnitudes of objects, one array element each; an object is the same in every visit."""
 
     def __init__(self, numbers: _Array, u: _Array, year: int) -> None:
         self.names = [_object_name(number, year) for number in numbers.tolist()]
@@ -113,7 +113,7 @@ def _object_name(number: int, year: int) -> str:
 def _packets(
     rng: np.random.Generator, writers: list[PacketWriter], jd: float, programmes: _Array, sources: _Sources
 ) -> list[tuple[str, bytes]]:
-    """A visit: one packet for each of the sources, by its writer and of its programme."""
+    """A visit: one packet for each of the sources, with the source's writer and programme."""
     nid, index = int(jd - _FIRST_NIGHT_JD), np.arange(len(sources))
     pid = int(f"{nid}{int((jd - 0.5) % 1 * 1e5):05d}0015") + index % 64 * 100
     candid = pid * 1_000_000 + index
@@ -161,7 +161,7 @@ class _Parts:
 
 @dataclass
 class _Visit:
-    """An exposure: when, of which sources, what its detections have in common, and its packets' parts so far."""
+    """An exposure: its time, its sources, what its detections have in common, and the parts of its packets so far."""
 
     rng: np.random.Generator
     jd: float
@@ -171,7 +171,7 @@ class _Visit:
 
 
 def _detections(rng: np.random.Generator, sources: _Sources, of: _Array, jd: float, ages: _Array) -> dict[str, Any]:
-    """What images taken `ages` days before `jd` say of the sources with the indices `of`, by column."""
+    """What images taken `ages` days before `jd` show of the sources with the indices `of`, by column."""
     u = rng.random((12, len(of)))
     star, days, ra, dec = sources.star[of], sources.days[of], sources.ra[of], sources.dec[of]
     # It rises towards now over its days.
@@ -263,7 +263,7 @@ def _of(columns: Mapping[str, Any], of: _Array) -> dict[str, Any]:
 
 
 def _cutouts(rng: np.random.Generator, flux: float, masked: bool) -> list[bytes]:
-    """Three FITS images of 63 x 63 big-endian 32-bit floats: noise and a star in the middle, NaN where nothing was."""
+    """Three FITS images of 63 x 63 big-endian 32-bit floats: noise and a star in the middle, NaN off the detector."""
     pixels = rng.standard_normal((3, SIDE, SIDE), dtype=np.float32) * np.float32(10)
     pixels += _star() * np.float32(flux)
     if masked:
@@ -272,7 +272,7 @@ def _cutouts(rng: np.random.Generator, flux: float, masked: bool) -> list[bytes]
 
 
 def _gzip(data: bytes) -> bytes:
-    """A FITS file of these pixels. Noise has no repetitions: looking for runs alone gives the same size, sooner."""
+    """A FITS file of these pixels. Noise does not repeat, so run-length matching alone is faster at the same size."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS, strategy=zlib.Z_RLE)
     return packer.compress(_fits_header() + data + bytes(-len(data) % 2880)) + packer.flush()
 

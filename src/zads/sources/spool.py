@@ -2,13 +2,13 @@
 
 incoming/NAME or NAME.tar   one exposure, dropped by renaming it into place (the pipeline writes elsewhere, or under
                             a name that begins with a dot, on the same file system)
-incoming/NAME.ready         from a pipeline that cannot rename: .NAME is complete, the producer renames it
+incoming/NAME.ready         written by a pipeline that cannot rename: .NAME is complete, and the producer renames it
 done/NAME, done/NAME.json   what has been published, and its receipt
-done/NAME.json.sidecar      a file of the pipeline's own that lay beside an exposure
+done/NAME.json.sidecar      a file that the pipeline wrote beside an exposure
 refused/NAME/FILE           copies of refused files; refused/NAME.json when the exposure as a whole was refused
 
 Only what was read is moved away: an exposure is first moved aside (.moving), looked at once more, and goes back if it
-has changed. Names may have up to 255 bytes of any kind; one to which something is added is shortened.
+has changed. Names may have up to 255 bytes of any kind. A name that gets a suffix is shortened first.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from zads.errors import ZadsError
 from zads.sources import files
 from zads.sources.delivery import READY, Exposure, UnfinishedError, listing
 
-#: Errors of a disk that waiting may help: it is full, or read-only until somebody has repaired it.
+#: Errors of a disk after which waiting may help: it is full, or read-only until somebody has repaired it.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-#: What pipelines write beside an exposure.
+#: Suffixes of files that pipelines write beside an exposure.
 SIDECARS = (
     ".json", ".md5", ".sha1", ".sha256", ".sha512", ".sum", ".txt", ".log", ".xml", ".yaml", ".yml", ".csv", ".asc",
 )  # fmt: skip
 RECHECK_SECONDS = (1.0, 60.0)
-_NAME_BYTES = 200  # of a name to which something may be added; 255 is a file system's limit
+_NAME_BYTES = 200  # the longest name that may get a suffix; a file system's limit is 255
 
 _log = structlog.get_logger("zads.spool")
 
@@ -50,9 +50,9 @@ class Spool:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.incoming, self.done, self.refused = (root / part for part in ("incoming", "done", "refused"))
-        self._moving = root / ".moving"  # what is on its way, looked at once more
+        self._moving = root / ".moving"  # exposures on their way, which are looked at once more
         self._warned: set[str] = set()
-        self._recent: list[tuple[float, Path, Path]] = []  # when to look at what was moved again, it, its receipt
+        self._recent: list[tuple[float, Path, Path]] = []  # time of the next look, what was moved, its receipt
         try:
             for part in (self.incoming, self.done, self.refused, self._moving):
                 part.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ class Spool:
             ) from error
 
     def open(self) -> None:
-        """Put back what a producer that died was about to move, and see that moving works.
+        """Put back what a producer was about to move when it died, and check that moving works.
 
         Raises ZadsError if an exposure cannot be renamed from incoming/ to done/ and refused/; OSError of DISK_ERRORS.
         """
@@ -82,19 +82,19 @@ class Spool:
                         " to the other",
                         hint="mount one file system for all of the spool",
                     ) from error
-                # Exposures that cannot be moved stay where they are, and are said to.
+                # Exposures that cannot be moved stay where they are, and the log says so.
                 _log.warning("exposures cannot be moved away", directory=str(place), reason=error.strerror)
         self.put_back()
 
     def put_back(self) -> None:
-        """Return to incoming/ what is aside, unless another exposure has its name now."""
+        """Move exposures from .moving back to incoming/, except those whose name is taken again."""
         with contextlib.suppress(OSError):
             for aside in list(self._moving.iterdir()):
                 if not _exists(self.incoming / aside.name):
                     aside.replace(self.incoming / aside.name)
 
     def admit(self) -> None:
-        """Give the exposures their names whose writers have put a NAME.ready beside .NAME; sidecars are put away."""
+        """Rename every .NAME that has a NAME.ready beside it to NAME, and put sidecars away."""
         for entry in self._listed():
             try:
                 if entry.name.endswith(READY) and not entry.is_dir(follow_symlinks=False):
@@ -127,7 +127,7 @@ class Spool:
             self._warned.discard(name)
 
     def pending(self) -> list[Exposure]:
-        """What is to be published, by name. Raises ZadsError if the spool cannot be listed."""
+        """The exposures to be published, by name. Raises ZadsError if the spool cannot be listed."""
         listed = self._listed()
         markers = {entry.name for entry in listed if entry.name.endswith(READY) and not entry.is_dir()}
         exposures = []
@@ -154,7 +154,7 @@ class Spool:
     def keep_refused(self, exposure: Exposure, item: files.Item) -> None:
         """Leave a copy of a refused file where people look for it; doing so twice changes nothing.
 
-        Raises OSError of DISK_ERRORS. Where a copy cannot be made for another reason, that is said.
+        Raises OSError of DISK_ERRORS. If a copy cannot be made for another reason, the log says so.
         """
         flat = item.name.strip("/").replace("/", "_").lstrip(".") or "unnamed"
         name = _short("".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "_" for one in flat))
@@ -182,20 +182,21 @@ class Spool:
     def finish(self, exposure: Exposure, receipt: dict[str, Any], seen: str = "") -> Path:
         """Move a published exposure away (if it can be), and write its receipt. Returns the receipt's path.
 
-        `seen`: the `listing` that was read; with it, raises UnfinishedError if the exposure has changed since, and
-        leaves it where it was. A producer killed within finds the exposure again, knows it from the ledger, and comes
-        here again. Raises OSError of DISK_ERRORS, having changed nothing.
+        `seen`: the `listing` that was read. If it is given and the exposure has changed since, the exposure stays where
+        it was, and UnfinishedError is raised. A producer that is killed in this step finds the exposure again after
+        its restart, knows it from the ledger, and repeats the step. Raises OSError of DISK_ERRORS before it has changed
+        anything.
         """
         return self._move(exposure, self.done, receipt, seen)
 
     def refuse(self, exposure: Exposure, receipt: dict[str, Any], seen: str = "") -> Path:
-        """The same for an exposure that was refused as a whole."""
+        """Do as `finish` does, for an exposure that was refused as a whole."""
         return self._move(exposure, self.refused, receipt, seen)
 
     def sweep(self, keep_seconds: float) -> int:
         """Remove published originals (never receipts) that were finished longer ago. Returns how many.
 
-        One that holds something else than what was read goes back to incoming/.
+        An original whose contents differ from what was read goes back to incoming/.
         """
         removed = 0
         for entry in list(os.scandir(self.done)):
@@ -203,7 +204,7 @@ class Spool:
                 continue
             receipt = Path(f"{self.done / files.exposure_name(Path(entry.name))}.json")
             try:
-                # An exposure without a receipt is not finished. Others may remove finished ones at this moment.
+                # An exposure without a receipt is not finished. Other programs may be removing finished ones right now.
                 if receipt.stat().st_mtime < time.time() - keep_seconds:
                     if self._is_late(Path(entry.path), receipt):
                         continue
@@ -255,7 +256,7 @@ class Spool:
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise
-            # A directory of another user may not change its parent: it stays, the caller remembers that it is settled.
+            # A directory of another user cannot be moved: it stays, and the caller remembers that it is settled.
             _log.warning("settled, but cannot be moved away", path=str(exposure.path), reason=error.strerror)
             hidden.replace(name)
             return name
@@ -267,7 +268,7 @@ class Spool:
             hidden.replace(name)
             aside.rename(target)
             if seen and target.is_dir():
-                # Whoever had it open may have gone on writing.
+                # A program that had it open may have gone on writing.
                 self._recent += [(time.monotonic() + pause, target, name) for pause in RECHECK_SECONDS]
         except (OSError, UnfinishedError):
             self.put_back()
@@ -288,7 +289,7 @@ def _exists(path: Path) -> bool:
 
 
 def _short(name: str) -> str:
-    """A name to which a few characters can be added; a long one ends in a digest of all of it."""
+    """A name with room for a suffix; a long name is cut, and ends in a digest of the whole name."""
     raw = os.fsencode(name)
     if len(raw) <= _NAME_BYTES:
         return name
@@ -296,12 +297,12 @@ def _short(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """What an exposure is called beside receipts, whose names end in .json."""
+    """An exposure's name beside receipts, whose names end in .json."""
     return _short(f"{name}.exposure" if name.endswith((".json", ".sidecar")) else name)
 
 
 def _free(place: Path, name: str, suffix: str) -> Path:
-    """Where something can be moved: under its own name, or with +2, +3 ... if anything of that name lies there."""
+    """A free path to move something to: its own name, or with +2, +3 ... if that name is taken."""
     stem = _short(name) if suffix == ".sidecar" else _stem(name)
     number = 1
     while True:

@@ -1,8 +1,8 @@
-"""Tar archives, read strictly and forward: ustar, GNU's and POSIX's (pax) long names, sizes above 8 GB.
+"""Tar archives, read strictly and only forward: ustar, GNU's and POSIX's (pax) long names, sizes above 8 GB.
 
-Python's `tarfile` takes the first header that it does not understand for the end. Here an archive is whole only if
-every header's checksum is right, sizes and padding fit, its end marker (two blocks of zeros) is there and nothing but
-zeros follows. Format: IEEE Std 1003.1-2017, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
+Python's `tarfile` treats the first header that it does not understand as the end. Here an archive is whole only if
+every header's checksum is right, sizes and padding fit, the end marker (two blocks of zeros) is present, and only zeros
+follow it. Format: IEEE Std 1003.1-2017, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 BLOCK = 512
 NUL = b"\0" * BLOCK
 SKIP_BYTES = 1 << 20  # read at a time and thrown away
-#: Programs that write archives fill their last record with zeros, to 10,240 bytes as a rule; terabytes are a fault.
+#: Programs that write archives pad their last record with zeros, usually to 10,240 bytes; terabytes are a fault.
 MOST_ZEROS = 64_000_000
-#: Of an extended header: a name has at most a few thousand bytes, and headers are held in memory.
+#: The limit of an extended header: names have at most a few thousand bytes, and headers are held in memory.
 MAX_EXTENDED = 1 << 20
-MAX_UNPACKED = 1 << 30  # of a file in a compressed archive: to pass over it, it is unpacked
-MAX_NAME = 4096  # as Linux has it for paths
+MAX_UNPACKED = 1 << 30  # the largest file in a compressed archive, which must be unpacked even to be skipped
+MAX_NAME = 4096  # Linux's limit for paths
 
 _REGULAR, _DIRECTORY, _LINKS_AND_DEVICES = b"0\x007", b"5", b"12346"
 _SPARSE, _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"S", b"xX", b"g", b"L", b"K"
@@ -36,9 +36,9 @@ _OTHER = {b"D": "a directory's listing", b"M": "a part of a file in several volu
 
 
 class Member(NamedTuple):
-    """One file of an archive: its name as the archive has it, where its data begin, their size, why it is refused.
+    """One file of an archive: its name as the archive spells it, where its data begin, their size, why it is refused.
 
-    `offset` and `size` are in bytes, of the unpacked archive. A refused member's data are there all the same.
+    `offset` and `size` are in bytes of the unpacked archive. A refused member has its data, too.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Member(NamedTuple):
 
 
 class Reader:
-    """Members of an archive, one after the other; `read` gives the data of the one that came last.
+    """Members of an archive, one after the other; `read` returns data of the latest member.
 
-    If the stream has a method `skip(size)`, data are passed over by that and not read.
+    If the stream has a method `skip(size)`, unwanted data are skipped with it instead of read.
     """
 
     def __init__(self, stream: Source) -> None:
@@ -70,7 +70,7 @@ class Reader:
         self._finish()
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes of the last member, fewer at its end alone. Raises DamagedError if the archive ends."""
+        """The latest member's next `size` bytes, fewer only at its end. Raises DamagedError if the archive ends."""
         wanted = min(size, self._left)
         found = self._read(wanted)
         self._left -= wanted
@@ -116,7 +116,7 @@ class Reader:
         kind, refused = fields.kind, ""
         directory = kind in _DIRECTORY or (kind == b"\0" and name.endswith(b"/"))
         if (directory or kind in _LINKS_AND_DEVICES) and size:
-            # Some programs write that many bytes behind it, and others none: the next header could be anywhere.
+            # Some programs write that many bytes, others none: the next header could be at either place.
             raise DamagedError(f"{_shown(name)} is no regular file and has a size of {size}")
         if kind in _LINKS_AND_DEVICES:
             refused = "a link or a device; only regular files are read"
@@ -131,7 +131,7 @@ class Reader:
         elif len(name) > MAX_NAME:
             refused, name = f"its name has {len(name)} bytes", name[:MAX_NAME]
         more = kind == _SPARSE and header[482]
-        while more:  # a map of the file goes on in blocks of its own
+        while more:  # the map of the file continues in further blocks
             more = self._block(True)[504]
         self._left, self._padding = size, -size % BLOCK
         return Member(name.decode("utf-8", "surrogateescape"), self._position, size, refused, directory)
@@ -193,7 +193,7 @@ class Reader:
 
 
 def check_header(header: bytes) -> None:
-    """See that a block is a header, or the zeros of an empty archive. Raises DamagedError."""
+    """Check that a block is a header, or the zeros of an empty archive. Raises DamagedError."""
     if header != NUL:
         _Fields.of(header)
 
@@ -208,10 +208,10 @@ class _Fields:
 
     @classmethod
     def of(cls, header: bytes) -> _Fields:
-        """Raises DamagedError if the header's checksum or size is wrong."""
+        """Read the fields of a header. Raises DamagedError if its checksum or size is wrong."""
         said = _number(header[148:156])
         counted = sum(header) - sum(header[148:156]) + 8 * ord(" ")
-        # Some old programs counted bytes with their sign.
+        # Some old programs summed signed bytes.
         if said != counted and said != counted - 256 * sum(byte > 127 for byte in header[:148] + header[156:]):
             raise DamagedError("a header's checksum is wrong")
         size = _number(header[124:136])
@@ -235,7 +235,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _pax(data: bytes) -> dict[str, bytes]:
-    """The records of a pax header: "LENGTH KEY=VALUE\\n" each, the length being the whole record's."""
+    """The records of a pax header, "LENGTH KEY=VALUE\\n" each; the length is that of the whole record."""
     found: dict[str, bytes] = {}
     position = 0
     while position < len(data):
