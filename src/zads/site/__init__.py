@@ -1,1 +1,1 @@
-"""What a site must be, as pure functions of the inventory's data: its topics, accounts and grants."""
+"""The topics, accounts and grants that a site must have, as pure functions of the inventory's data."""

@@ -1,7 +1,7 @@
 """The accounts and grants that a site must have, and what differs from the grants that it has.
 
-Brokers deny whatever is not granted. A grant on a night names one topic: the programme stands after the date in a
-topic's name, so that a prefix would open every programme of the night.
+Brokers deny everything that is not granted. A grant on a night names one topic: a prefix would open every programme of
+the night, because the programme comes after the date in a topic's name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from zads import principals, topics
 from zads.site.policy import Policy, Site, User
 from zads.site.topics import canary_topic
 
-# MirrorMaker's topics for the flow origin -> public; the first one's name goes on with a hash of its settings.
+# MirrorMaker's topics for the flow origin -> public; the first name is a prefix, followed by a hash of its settings.
 _CONNECT_CONFIGS = "mm2-configs.origin."
 _CONNECT_TOPICS = ("mm2-offsets.origin.internal", "mm2-status.origin.internal")
 
@@ -28,7 +28,7 @@ def accounts(policy: Policy, site: Site) -> list[str]:
 
 @dataclass(frozen=True, order=True)
 class Acl:
-    """One access control entry in the words of ``kafka-acls``; only present ones can be other than allow from ``*``."""
+    """One access control entry in the words of ``kafka-acls``; every wanted entry allows, from any host (``*``)."""
 
     principal: str
     resource: str
@@ -56,7 +56,7 @@ class AclChanges:
 
 
 def acl_changes(wanted: Collection[Acl], present: Collection[Acl]) -> AclChanges:
-    """The wanted grants are the whole truth: all others go."""
+    """Compare grants: those that are not wanted are removed, even if the deployment did not make them."""
     return AclChanges(sorted(set(wanted) - set(present)), sorted(set(present) - set(wanted)))
 
 
@@ -92,7 +92,7 @@ def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]])
 
 
 class _Grants:
-    """Grants being written down."""
+    """Collects grants."""
 
     def __init__(self, nights: Collection[tuple[str, int]]) -> None:
         self.acls: set[Acl] = set()
@@ -106,7 +106,7 @@ class _Grants:
     def nights(self, user: str, operations: str, programmes: Collection[int]) -> None:
         """Allow a user some operations on the topics of these programmes, night by night.
 
-        Only the mirror has a right on the canaries': whoever reads every night by a pattern does not see them.
+        On the canaries' topic only the mirror has a right, so a user who reads all nights by a pattern does not see it.
         """
         for night, programme in self._nights:
             if programme in programmes and (night != topics.CANARY_NIGHT or user == principals.MIRROR):
@@ -117,7 +117,7 @@ class _Grants:
         self.allow(user, "write", "transactional_id", f"{user}.", prefix=True)
 
 
-# Kafka's own rule: who may read or write may describe, who may write in a transaction needs no right to be idempotent.
+# By Kafka's rules, read and write imply describe, and a transactional writer needs no right to be idempotent.
 
 
 def _grant_user(grants: _Grants, policy: Policy, user: User) -> None:
@@ -126,7 +126,7 @@ def _grant_user(grants: _Grants, policy: Policy, user: User) -> None:
     for entry in policy.filters:
         if entry.owner == user.name:
             grants.allow(user.name, "read describe_configs", "topic", topics.filter_topic(entry.name))
-    # Their consumer groups: the one named as they are, and all that begin with their name and a hyphen.
+    # A user's consumer groups: the one with the user's name, and all that begin with the name and a hyphen.
     grants.allow(user.name, "read delete", "group", user.name)
     grants.allow(user.name, "read delete", "group", f"{user.name}-", prefix=True)
 
@@ -134,25 +134,25 @@ def _grant_user(grants: _Grants, policy: Policy, user: User) -> None:
 def _grant_producer(grants: _Grants) -> None:
     grants.nights(principals.PRODUCER, "write", topics.PROGRAMMES)
     grants.allow(principals.PRODUCER, "write", "topic", topics.REJECTED)
-    # It reads its ledger back to know what it has acknowledged, and commits no offset.
+    # The producer reads its ledger to know what it has published, and commits no offset.
     grants.allow(principals.PRODUCER, "read write", "topic", topics.LEDGER)
     grants.allow(principals.PRODUCER, "describe", "group", principals.LEDGER_GROUP)
     grants.transactions(principals.PRODUCER)
 
 
 def _grant_mirror_at_origin(grants: _Grants, policy: Policy) -> None:
-    # What it may not describe it does not see: topics of other programmes do not exist for it. MirrorMaker 2 asks for a
-    # topic's settings if the topic is not at the public site yet. If it may not, its round fails once it has noted the
-    # topic as known, and the topic is not mirrored until another one appears.
+    # The mirror does not see topics that it may not describe: those of other programmes do not exist for it.
+    # MirrorMaker 2 asks for a topic's settings if the topic is not at the public site yet. Without the right to do so,
+    # its round fails after it has noted the topic as known: the topic is not mirrored until another one appears.
     grants.nights(principals.MIRROR, "read describe_configs", policy.allowed("public"))
 
 
 def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
-    """What MirrorMaker 2 asks of its target with exactly-once on.
+    """Grants that MirrorMaker 2 needs at its target with exactly-once on.
 
     Source: KIP-618 (transactional ids, the group) and the Kafka documentation's list of what a Connect worker needs
-    (its group, and three internal topics that it creates and whose cleanup policy it checks). Nights' topics are made
-    by the deployment, so that it needs no create on them, and their settings are not its concern.
+    (its group, and three internal topics that it creates and whose cleanup policy it checks). The deployment makes the
+    nights' topics, so MirrorMaker needs no right to create them or to see their settings.
     """
     grants.nights(principals.MIRROR, "write", policy.allowed("public"))
     internal = "create read write describe_configs"
@@ -160,7 +160,7 @@ def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
     for name in _CONNECT_TOPICS:
         grants.allow(principals.MIRROR, internal, "topic", name)
     grants.allow(principals.MIRROR, "read", "group", principals.MIRROR)
-    # The worker's own id, and one of each task: GROUP-CONNECTOR-TASK.
+    # The worker's own id, and one id for each task: GROUP-CONNECTOR-TASK.
     grants.allow(principals.MIRROR, "write", "transactional_id", f"connect-cluster-{principals.MIRROR}")
     grants.allow(principals.MIRROR, "write", "transactional_id", f"{principals.MIRROR}-", prefix=True)
 
@@ -171,7 +171,7 @@ def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
     programmes = frozenset[int]().union(*(policy.reads(entry) for entry in running))
     grants.nights(user, "read", programmes)
     for entry in running:
-        # A filter in shadow runs and is counted: the broker, too, sees to it that it publishes nothing.
+        # A filter in shadow runs and is counted, but has no grant: so the broker, too, prevents it from publishing.
         if entry.state == "active":
             grants.allow(user, "write", "topic", topics.filter_topic(entry.name))
     grants.allow(user, "write", "topic", topics.REJECTED)

@@ -1,4 +1,4 @@
-"""Which of a deployment's secrets near their end, and which are so near it that the system must not be called well."""
+"""Which of a deployment's secrets expire soon, and which so soon that a check of the system must fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Expiry:
-    """Days until a certificate expires; ``authority``: the same of its authority, None for an authority itself."""
+    """Days until a certificate expires; ``authority``: days until its authority does, None for an authority itself."""
 
     name: str
     days: int
@@ -31,7 +31,7 @@ class Expiry:
 
 
 def report(ends: Iterable[Expiry], passwords: Mapping[str, int], limits: Limits) -> tuple[list[str], list[str]]:
-    """The warnings, and those of them that are failures. ``passwords``: each user's, and its age in days."""
+    """The warnings, and those of them that are failures. ``passwords``: the age of each user's password in days."""
     warnings, failures = [], []
     ordered = sorted(ends, key=lambda one: (one.days, one.name))
     for one in ordered:

@@ -1,4 +1,4 @@
-"""Keys and certificates: made, read from their files, and judged.
+"""Makes keys and certificates, reads them from their files, and judges whether they can stay.
 
 Keys are ECDSA on P-256. Authorities last ten years. Certificates last two years, and never longer than their authority.
 """
@@ -34,7 +34,7 @@ def now() -> datetime.datetime:
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate and its key: the files ``PATH.crt`` and ``PATH.key``. ``key`` is None if it is not wanted."""
+    """A certificate and its key: the files ``PATH.crt`` and ``PATH.key``. ``key`` is None if it was not read."""
 
     path: Path
     key: CertificateIssuerPrivateKeyTypes | None
@@ -42,7 +42,7 @@ class Pair:
 
     @classmethod
     def load(cls, path: Path, *, keyless: bool = False) -> Pair | None:
-        """The pair in these files, None when one that is wanted is missing. Raises ValueError for an unreadable one."""
+        """The pair in these files; None if a wanted file is missing. Raises ValueError for an unreadable file."""
         key, certificate = beside(path, "key"), beside(path, "crt")
         if not (certificate.exists() and (keyless or key.exists())):
             return None
@@ -51,7 +51,7 @@ class Pair:
 
     @classmethod
     def make(cls, path: Path, name: str, *, names: Iterable[str] = (), issuer: Pair | None = None) -> Pair:
-        """A new key and certificate: an authority without an issuer, else one for clients and servers."""
+        """A new key and certificate: an authority if there is no issuer, else a certificate for clients and servers."""
         key = ec.generate_private_key(ec.SECP256R1())
         signer = key if issuer is None else issuer.signer
         end = now() + _YEAR * (_CERTIFICATE_YEARS if issuer else _AUTHORITY_YEARS)
@@ -85,7 +85,7 @@ class Pair:
 
     @property
     def signer(self) -> CertificateIssuerPrivateKeyTypes:
-        """The key. Raises ValueError for a pair that was read without it."""
+        """The key. Raises ValueError if the pair was read without it."""
         if self.key is None:
             raise ValueError(f"{beside(self.path, 'key')} has not been read")
         return self.key
@@ -96,7 +96,7 @@ class Pair:
         return (self.certificate.not_valid_after_utc - now()).days
 
     def names(self) -> set[str]:
-        """Names and addresses that it vouches for."""
+        """Names and addresses that the certificate vouches for."""
         try:
             value = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
@@ -119,7 +119,7 @@ class Pair:
             return f"valid for {', '.join(sorted(self.names())) or 'no name'}, not {', '.join(sorted(wanted))}"
         if not beside(self.path, "key").read_bytes().lstrip().startswith(_PKCS8_HEAD):
             return "its key is not in the form PKCS#8, which Kafka and ZooKeeper read"
-        # At the end of its authority a new one would last no longer.
+        # If the certificate ends with its authority, a new one would last no longer.
         return f"expires in {self.days} days" if self.days < min(renew_days, issuer.days) else ""
 
 
@@ -131,7 +131,7 @@ def beside(path: Path, kind: str) -> Path:
 def _private(path: Path) -> CertificateIssuerPrivateKeyTypes:
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except TypeError as error:  # it has a passphrase
+    except TypeError as error:  # the key has a passphrase
         raise ValueError(str(error)) from error
     if not hasattr(key, "sign"):
         raise ValueError("it is a key that cannot sign")
@@ -146,7 +146,7 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
 
 
 def _alternative(names: Iterable[str]) -> list[x509.IPAddress | x509.DNSName]:
-    """Names as a certificate carries them, each once: addresses as addresses, all else as host names."""
+    """Names as a certificate carries them, each once: addresses as addresses, all others as host names."""
     entries: list[x509.IPAddress | x509.DNSName] = []
     for name in dict.fromkeys(names):
         try:

@@ -1,8 +1,8 @@
 """May this broker go down now, and is it back?
 
-The dangerous decision of every rolling operation, as pure functions of a described cluster, so that it can be tested
-as a table. The rule for each partition is that of Strimzi's KafkaAvailability: a broker may go down only if every
-partition that it holds keeps at least ``min.insync.replicas`` replicas in sync without it.
+This is the dangerous decision of every rolling operation. It is made by pure functions of a described cluster, so that
+a table of cases can test it. The rule for each partition is that of Strimzi's KafkaAvailability: a broker may go down
+only if every partition that it holds keeps at least ``min.insync.replicas`` replicas in sync without it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,7 +33,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the gate needs to know: who is registered, who is controller, every partition, each topic's minimum."""
+    """What the gate needs to know: the registered brokers, the controller, all partitions, each topic's minimum."""
 
     brokers: frozenset[int]
     controller: int | None
@@ -46,11 +46,11 @@ class Cluster:
 
 
 def may_stop(broker: int, cluster: Cluster, expected: Iterable[int] = ()) -> list[str]:
-    """Reasons why ``broker`` may not go down now; none means that it may.
+    """Reasons why ``broker`` may not go down now; if there are none, it may.
 
-    ``expected`` are the brokers that the inventory names: while another of them is away, nobody else leaves, whatever
-    the partitions say. A broker that is itself away can be stopped: it serves nothing. Partitions with no more
-    replicas than their minimum are not considered: no order of restarts can keep them writable.
+    ``expected`` are the brokers that the inventory names: while another of them is away, ``broker`` may not leave, even
+    if all partitions would allow it. A broker that is already away may be stopped, since it serves nothing. Partitions
+    with no more replicas than their minimum are not considered: no order of restarts can keep them writable.
     """
     if broker not in cluster.brokers:
         return []
@@ -72,7 +72,7 @@ def may_stop(broker: int, cluster: Cluster, expected: Iterable[int] = ()) -> lis
 
 
 def not_recovered(broker: int, cluster: Cluster) -> list[str]:
-    """Reasons why ``broker`` has not yet come back wholly: unregistered, or any partition without its full ISR."""
+    """Reasons why ``broker`` is not fully back: it is not registered, or a partition lacks replicas in sync."""
     if broker not in cluster.brokers:
         return [f"broker {broker} is not registered"]
     behind = [

@@ -1,7 +1,8 @@
 """The inventory's data about topics and access, and the only rules that decide whether they can be used.
 
 The first play of a deployment, the modules that make topics, accounts and grants, the filter workers and the commands
-read these data here. All problems are found at once. Each names the file, the variable and what to write instead.
+all read these data with this module. It finds all problems at once. Each problem names the file, the variable and what
+to write instead.
 A reference to an entry that is itself wrong is not a second problem.
 """
 
@@ -33,7 +34,7 @@ _OTHERS = "main.yml"
 
 
 class Entry(BaseModel):
-    """Something that people write. The description of a field says what may be written there."""
+    """An entry that people write. The description of a field says what may be written there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, regex_engine="python-re", allow_inf_nan=False)
 
@@ -43,7 +44,7 @@ _Key = TypeVar("_Key")
 
 
 class NightTopics(Entry):
-    """How every night's topics are kept; the other topics take their replication from here."""
+    """How every night's topics are kept; the other topics have the same replication."""
 
     partitions: int = Field(ge=1, le=1000, description="a number from 1 to 1000")
     replication_factor: int = Field(ge=2, description="a number of replicas, 2 or more")
@@ -66,7 +67,7 @@ class User(Entry):
 
 
 class Filter(Entry):
-    """A filter: whose it is, what it reads, and where its code is."""
+    """A filter: its owner, what it reads, and where its code is."""
 
     name: str = Field(pattern=topics.FILTER_NAME, description=topics.FILTER_NAME_IN_WORDS)
     owner: str = Field(description="the name of a user of the public site")
@@ -129,7 +130,7 @@ class Policy:
 
     @classmethod
     def read(cls, variables: Mapping[str, Any]) -> Policy:
-        """Check the variables of an inventory; others than ours are passed over. Raises PolicyError."""
+        """Check the variables of an inventory, and ignore those that are not ours. Raises PolicyError."""
         found: list[Problem] = []
         kept = checked(NightTopics, "topics_night", variables.get("topics_night"), found)
         programmes = _programmes(variables.get("programmes"), found)
@@ -158,7 +159,7 @@ class Policy:
 
 
 def checked(kind: type[_Entry], place: str, data: Any, found: list[Problem]) -> _Entry | None:
-    """The entry that data describe; or None, and what is wrong with it is added to what was found."""
+    """The entry that data describe; if the data are wrong, None, and the problems are added to those found so far."""
     try:
         return kind.model_validate({} if data is None else data)
     except ValidationError as error:
@@ -169,7 +170,7 @@ def checked(kind: type[_Entry], place: str, data: Any, found: list[Problem]) -> 
 
 
 def named(kind: type[_Entry], variable: str, data: Any, found: list[Problem]) -> list[tuple[str, _Entry | None]]:
-    """Every entry of a list, by its name; None for one that is wrong. Names that stand twice are problems, too."""
+    """Every entry of a list, by its name; None for a wrong entry. A name that occurs twice is a problem, too."""
     if not isinstance(data, list | tuple | None):
         found.append(Problem(variable, f"{data!r} cannot be used: write a list of entries, each with a name"))
         return []
@@ -256,7 +257,7 @@ def _wrong_users(
                 f"users.{user.name}.name", "is a name of the operators, whose files are admin-SITE: write another name"
             )
         yield from _forbidden(f"users.{user.name}.programmes", user.programmes, user.site, programmes)
-        # Consumer groups are a user's who has their name, or begin with their name and a hyphen.
+        # A user owns the consumer group of their name, and all that begin with the name and a hyphen.
         for other in sound:
             if other.name.startswith(f"{user.name}-"):
                 yield Problem(
@@ -288,7 +289,7 @@ def _wrong_filters(
 def _forbidden(
     place: str, wanted: Iterable[int], site: Site, programmes: Mapping[int, Programme | None]
 ) -> Iterator[Problem]:
-    """Programmes that somebody is to read at a site where the data policy does not allow them."""
+    """Find programmes that a user or a filter is to read at a site where the data policy does not allow them."""
     allowed = [number for number, one in programmes.items() if one is None or site in one.sites]
     for number in sorted(set(wanted) - set(allowed)):
         yield Problem(

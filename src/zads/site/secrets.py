@@ -1,7 +1,7 @@
 """A deployment's certificates and passwords: what is there, what is wanted, and the difference.
 
-Secrets are made, or they are given. Of given ones all that is missing or wrong is a problem, and nothing is made. Each
-site has one authority for its brokers and one for its ensemble: only brokers and ensemble can speak to ZooKeeper.
+Secrets are either made or given. If they are given, every missing or wrong one is a problem, and nothing is made. Each
+site has one authority for its brokers and one for its ensemble, so that only these can speak to ZooKeeper.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Host:
     name: str
     names: Sequence[str] = ()
     site: str = ""
-    kafka: bool = False  # whether it is a broker, or of the ensemble alone
+    kafka: bool = False  # whether it is a broker; else it is only in the ensemble
 
 
 @dataclass
 class Changes:
-    """What was made or would be made in a check, by name, and the reasons why nothing can be made."""
+    """The names of secrets that were made (or, in a check, would be), and the reasons why nothing can be made."""
 
     created: list[str] = field(default_factory=list)
     renewed: dict[str, str] = field(default_factory=dict)  # and why
@@ -43,7 +43,7 @@ class Changes:
 
 
 class Authorities:
-    """The certificates below a directory. ``ends`` has when each expires. ``check``: nothing is written."""
+    """The certificates below a directory. ``ends`` holds the expiry of each. With ``check`` nothing is written."""
 
     def __init__(self, directory: Path, changes: Changes, *, given: bool, check: bool, renew_days: int) -> None:
         self._directory, self._changes = directory, changes
@@ -51,7 +51,7 @@ class Authorities:
         self.ends: list[Expiry] = []
 
     def site(self, site: str, hosts: Iterable[Host]) -> None:
-        """Those of a site: of its brokers, of its ensemble, and of its administrator."""
+        """The certificates of a site: of its brokers, its ensemble and its administrator."""
         brokers = self._authority(f"{site}/kafka-ca", f"ZADS {site} Kafka")
         ensemble = self._authority(f"{site}/zookeeper-ca", f"ZADS {site} ZooKeeper")
         for host in hosts:
@@ -62,7 +62,7 @@ class Authorities:
         self._certificate(f"{site}/admin", "admin", [], brokers)
 
     def mirrors(self, hosts: Sequence[Host]) -> None:
-        """Those with which mirrors speak to each other. A single mirror needs none."""
+        """The certificates with which mirrors speak to each other. A single mirror needs none."""
         if len(hosts) > 1:
             authority = self._authority("mirrors/ca", "ZADS mirrors")
             for host in hosts:
@@ -89,7 +89,7 @@ class Authorities:
         return pair
 
     def _half(self, name: str) -> str:
-        """What to say of an authority with one of its files: the other must come back, or every host is a stranger."""
+        """The problem of an authority that has lost one of its two files, without which no host would be trusted."""
         there = [kind for kind in ("crt", "key") if beside(self._directory / name, kind).exists()]
         if len(there) != 1:
             return ""
@@ -118,7 +118,7 @@ class Authorities:
         return pair
 
     def _refuses(self, lack: str) -> bool:
-        """Whether nothing is made, since secrets are given or there is a problem; then the lack is another problem."""
+        """Whether a missing secret becomes a problem and is not made: secrets are given or there is another problem."""
         refuses = self._given or bool(self._changes.problems)
         if refuses:
             self._changes.problems.append(f"{self._directory}/{lack}")
@@ -126,7 +126,7 @@ class Authorities:
 
 
 def passwords(path: Path, users: Iterable[str], changes: Changes, *, given: bool, check: bool) -> dict[str, int]:
-    """Give every user a password in the file, and nobody else. Returns the age of each in days, if they are made."""
+    """Make the file hold a password for each user and nobody else. Returns their ages in days if they are made."""
     there = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
     if given:
         changes.problems += [f"{path} has no password for {user}" for user in users if not there.get(user)]
@@ -144,7 +144,7 @@ def passwords(path: Path, users: Iterable[str], changes: Changes, *, given: bool
 
 
 def _ages(path: Path, users: Mapping[str, str], new: Sequence[str], changes: Changes, *, check: bool) -> dict[str, int]:
-    """Remember the day on which each password was made: for one without a record, the day of the file."""
+    """Record the day on which each password was made; a password without a record gets the day of the file."""
     memory = path.with_name("passwords-made.json")
     there = json.loads(memory.read_text()) if memory.exists() else {}
     today = certificates.now().date()

@@ -10,12 +10,12 @@ from zads.kafka import MESSAGE_MAX_BYTES
 from zads.site.policy import Policy, Site
 
 _DAY_MS = 86_400_000
-# Every fetch of a replica looks at all partitions that it follows: a hundred filters with four each cost the public
+# Every fetch of a replica covers all partitions that it follows: a hundred filters with four each cost the public
 # brokers a fifth of their processor time (docs/bench.md). One partition carries what a filter passes, and in order.
 _ONE_PARTITION = 1
 _FILTER_DAYS = 7
 _REJECTED_DAYS = 30
-# Kafka deletes whole segments only: with shorter ones, "7 days" is not nearly 14 on a quiet topic.
+# Kafka deletes only whole segments. With long segments, a quiet topic would keep 7 days' alerts for nearly 14 days.
 _SEGMENT_MS = 6 * 3_600_000
 # Canaries are of use for seconds: keep an hour and 16 MiB of each partition at most, in segments of half that.
 _CANARY_HOURS = 1
@@ -35,7 +35,7 @@ class Topic:
 
 
 def fixed_topics(policy: Policy, site: Site) -> list[Topic]:
-    """The topics that a site has whatever the night: canaries, refused input, the ledger or the filters' topics."""
+    """The topics of a site that belong to no night: canaries, refused input, the ledger or the filters' topics."""
     rejected = [*_canaries(policy), _kept(policy, topics.REJECTED, _ONE_PARTITION, _REJECTED_DAYS)]
     if site == "origin":
         return [_compacted(policy, topics.LEDGER), *rejected]
@@ -46,8 +46,8 @@ def fixed_topics(policy: Policy, site: Site) -> list[Topic]:
 def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topic]:
     """The topics of these nights (``YYYYMMDD``), for every programme that may be at the site.
 
-    The canaries' night is not among them: its topic is there whatever the night.
-    Raises ZadsError for a night that is no date.
+    The canaries' night is not among them: its topic always exists.
+    Raises ZadsError for a night that is not a date.
     """
     shape = policy.topics_night
     return [
@@ -58,7 +58,7 @@ def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topi
 
 
 def canary_topic(policy: Policy) -> str | None:
-    """The topic of the canaries: one that the mirror takes to the public site; None if nothing goes there."""
+    """The topic of the canaries, which the mirror copies to the public site; None if nothing is copied there."""
     public = policy.allowed("public")
     return topics.topic(topics.CANARY_NIGHT, min(public)) if public else None
 
@@ -76,8 +76,8 @@ def _kept(policy: Policy, name: str, partitions: int, days: float) -> Topic:
     config = {
         **_durable(policy),
         "cleanup.policy": "delete",
-        # A record's age counts from its arrival, by the clock of the broker that leads: by a producer's that is a week
-        # slow acknowledged alerts would be deleted at once. The producer's own time is in the header `produced`.
+        # A record's age counts from its arrival, by the leading broker's clock. By the clock of a producer that is a
+        # week slow, acknowledged alerts would be deleted at once. The producer's time is in the header `produced`.
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(round(days * _DAY_MS)),
         "segment.ms": str(_SEGMENT_MS),
@@ -100,7 +100,7 @@ def _durable(policy: Policy) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TopicChanges:
-    """What brings a cluster's topics to what is wanted. ``refused``: reasons why it cannot be done at all."""
+    """The changes that give a cluster the wanted topics. ``refused``: reasons why they cannot be made at all."""
 
     create: list[Topic]
     grow: dict[str, tuple[int, int]]
@@ -114,8 +114,8 @@ class TopicChanges:
 def topic_changes(wanted: Iterable[Topic], present: Mapping[str, Topic]) -> TopicChanges:
     """Compare wanted topics with a cluster's (by name; ``config`` of a present topic = what was set on it).
 
-    Topics that are not wanted are left alone: their messages age by themselves. A setting that is on a wanted topic and
-    not wanted goes back to the broker's default, shown as ``(old, None)``.
+    Topics that are not wanted are left alone: their messages expire in time. A setting of a wanted topic that is not
+    wanted goes back to the broker's default, shown as ``(old, None)``.
     """
     changes = TopicChanges([], {}, {}, [])
     for topic in wanted:
