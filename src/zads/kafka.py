@@ -1,7 +1,7 @@
-"""Kafka clients: their properties files, written and read, and what tunes them and makes them safe, in one place.
+"""Kafka clients: reads and writes their properties files, and holds the settings that make them fast and safe.
 
 A configuration is a mapping of librdkafka's property names, as `kcat -F` and every other librdkafka client read them.
-The figures below were measured with real packets of 60-75 KB on one machine, one beside the other.
+The figures below were measured with real packets of 60-75 KB, all on the same machine.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 _Client = TypeVar("_Client")
 
-NEW_TOPIC_SECONDS = 10.0  # within which the brokers of a site have learnt of a new topic, and of the right to it
-#: The largest record, for brokers, topics, the mirror and clients alike. An alert is 30 to 70 KB; packets with a long
-#: history (packet.MAX_BYTES), their keys and headers need the rest.
+NEW_TOPIC_SECONDS = 10.0  # until all brokers of a site know a new topic and its grants
+#: The largest record: the same for brokers, topics, the mirror and clients. An alert has 30 to 70 KB. The rest is for
+#: packets with a long history (packet.MAX_BYTES), their keys and headers.
 MESSAGE_MAX_BYTES = 4_194_304
 TRANSACTION_TIMEOUT_MS = 60_000  # after which the coordinator aborts what a dead producer left open
 
 CLIENT = {
-    # A broker that restarts is looked for again at once, and at most every two seconds.
+    # Try a restarting broker again almost at once; later tries are at most two seconds apart.
     "reconnect.backoff.ms": 100,
     "reconnect.backoff.max.ms": 2_000,
     "socket.keepalive.enable": True,
@@ -38,15 +38,15 @@ CLIENT = {
 PRODUCER = {
     "acks": "all",
     "enable.idempotence": True,
-    # Packets of a night repeat one schema: a batch of sixteen shrinks to 55 %; level 3 would win another 1 %.
+    # Packets of a night contain the same schema, so a batch of sixteen shrinks to 55 %; level 3 would save 1 % more.
     "compression.codec": "zstd",
     "compression.level": 1,
-    # Before compression. Each batch is an append that two replicas fetch, so a few large ones cost the brokers least.
+    # Before compression. Each batch is an append that two replicas fetch: a few large batches cost the brokers least.
     "batch.size": 2_500_000,
     "linger.ms": 50,
     "message.max.bytes": MESSAGE_MAX_BYTES,
     "delivery.timeout.ms": 120_000,
-    # The Java client's choice of partition: the same object meets the same partition whoever produced it.
+    # The Java client's partitioner: an object has the same partition whether a Java or a librdkafka client sends it.
     "partitioner": "murmur2_random",
     # 256 MiB of packets may wait for a slow broker; beyond that `produce` says that the queue is full.
     "queue.buffering.max.kbytes": 262_144,
@@ -56,15 +56,15 @@ CONSUMER = {
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
-    # After its queue was full the client rests for so long; the default second makes large packets ten times slower.
+    # The client's pause after its queue was full. The default of one second makes large packets ten times slower.
     "fetch.queue.backoff.ms": 10,
-    # What is left of a batch that an answer cannot hold whole is thrown away and fetched again: the larger an answer
-    # the less of it. (A fifth of the bytes with four megabytes, for a subscriber that catches up.)
+    # A batch that does not fit into an answer is cut; the client drops that part and fetches the batch again. Larger
+    # answers waste less: with four megabytes a subscriber that catches up drops a fifth of the bytes.
     "max.partition.fetch.bytes": 4 * MESSAGE_MAX_BYTES,
     "fetch.max.bytes": 4 * MESSAGE_MAX_BYTES,  # from one broker: this bounds a client's memory
 }
 
-#: Errors of a request that went to a broker which does not lead the partition any more, or not yet.
+#: Errors of a request that went to a broker which no longer leads the partition, or does not lead it yet.
 MOVED = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -72,7 +72,7 @@ MOVED = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
 }
 
-#: A site that answers, and says that this account may not do what was asked.
+#: Errors by which a site answers that this account may not do what it asked for.
 DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -80,7 +80,7 @@ DENIED = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
 
-# Properties that only one kind of client understands: a file serves all kinds, so each leaves out the others'.
+# Properties that only one kind of client understands. A file serves all kinds, so each kind ignores the others'.
 _ONLY_PRODUCER = frozenset(PRODUCER) - {"message.max.bytes"} | {"transactional.id", "transaction.timeout.ms"}
 _ONLY_CONSUMER = frozenset(CONSUMER) | {"group.id", "group.instance.id", "session.timeout.ms", "enable.partition.eof"}
 
@@ -91,19 +91,20 @@ _FILES = frozenset(
 
 
 def own_group(conf: Mapping[str, Any], otherwise: str) -> str:
-    """The consumer group that a client may use: the one that its properties name, one of its user's own, or another.
+    """The consumer group that a client may use.
 
-    A user's group begins with their name; what follows is the last part of the name of the other.
+    It is the group that the properties name. Without one it is a group of the properties' user: the user's name, then
+    the last part of the name `otherwise`. Without a user it is `otherwise`.
     """
     user = conf.get("sasl.username")
     return str(conf.get("group.id") or (f"{user}-{otherwise.rpartition('.')[2]}" if user else otherwise))
 
 
 def read_properties(path: str | Path) -> dict[str, str]:
-    """The properties of a librdkafka properties file: ``name=value`` a line, ``#`` begins a comment line.
+    """The properties of a librdkafka properties file: one ``name=value`` a line; ``#`` begins a comment line.
 
-    A file that one of them names by a relative path lies beside the properties file, wherever this program was started.
-    Raises ZadsError naming file and line.
+    A relative path in a property starts at the directory of the properties file, not at the working directory.
+    Raises ZadsError that names the file and the line.
     """
     path = Path(path)
     try:
@@ -132,14 +133,14 @@ def read_properties(path: str | Path) -> dict[str, str]:
 def with_password(brokers: Iterable[str], authority: str, user: str, password: str) -> str:
     """Lines of a properties file: how a user connects to the brokers' listener for clients (addresses with ports).
 
-    ``authority`` is the path of the certificate that the brokers' are issued by.
+    ``authority`` is the path of the certificate of the authority that issued the brokers' certificates.
     """
     login = {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": user, "sasl.password": password}
     return _lines(brokers, "SASL_SSL", authority, login)
 
 
 def with_certificate(brokers: Iterable[str], authority: str, certificate: str, key: str) -> str:
-    """The same of one who connects to the listener for brokers with a certificate (paths of files)."""
+    """Lines of a properties file: how to connect to the listener for brokers with a certificate (paths of files)."""
     return _lines(brokers, "ssl", authority, {"ssl.certificate.location": certificate, "ssl.key.location": key})
 
 
@@ -151,7 +152,7 @@ def _lines(brokers: Iterable[str], protocol: str, authority: str, login: Mapping
 
 
 def failure(conf: Mapping[str, str], error: KafkaError) -> ZadsError:
-    """An error of the cluster in words, which distinguish a refusal from no answer at all."""
+    """An error of the cluster in words that tell a refusal from the lack of an answer."""
     where, who = conf.get("bootstrap.servers", "the cluster"), conf.get("sasl.username", "this client")
     if error.code() in DENIED:
         return ZadsError(
@@ -167,7 +168,7 @@ def failure(conf: Mapping[str, str], error: KafkaError) -> ZadsError:
 def producer(conf: Mapping[str, Any], **over: Any) -> Producer:
     """An idempotent producer for `conf`; `over` (property names, with ``**{...}``) wins over both.
 
-    With a ``transactional.id`` a record waits for its broker no longer than a transaction may last.
+    With a ``transactional.id`` a record waits for its broker at most as long as a transaction may last.
     Raises ZadsError if librdkafka refuses the configuration.
     """
     wanted = {**CLIENT, **PRODUCER, **_without(conf, _ONLY_CONSUMER), **over}
@@ -195,8 +196,8 @@ _admins: dict[tuple[tuple[str, str], ...], AdminClient] = {}
 def admin(conf: Mapping[str, Any]) -> AdminClient:
     """The administration client for `conf`. Raises ZadsError if librdkafka refuses the configuration.
 
-    One is made for each configuration and kept while the process lives: each question would cost new encrypted
-    connections, and a client that is collected before its answer never gives it.
+    There is one client for each configuration, kept as long as the process lives. A client for each question would
+    open new encrypted connections each time, and a client that is garbage-collected before its answer never gives it.
     """
     wanted = _admin_conf(conf)
     key = _key(wanted)
@@ -214,7 +215,7 @@ def _key(conf: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def forget_admin(conf: Mapping[str, Any]) -> None:
-    """Drop the administration client for `conf`: it keeps to a leader's old epoch although brokers name the new one."""
+    """Drop the administration client for `conf`: it keeps a leader's old epoch even when brokers name the new one."""
     _admins.pop(_key(_admin_conf(conf)), None)
 
 
@@ -226,8 +227,8 @@ def committed(
 ) -> dict[tuple[str, int], int]:
     """The offsets that a consumer group has committed, by (topic, partition); 0 where it has none.
 
-    Asked by a consumer that never joins the group, not by the administration client: that one ends the process by a
-    segmentation fault when the group's coordinator has just moved (librdkafka issue 5040, in 2.16 still).
+    A consumer that never joins the group asks for them. The administration client would crash the process by a
+    segmentation fault when the group's coordinator has just moved (librdkafka issue 5040, still in 2.16).
     Raises confluent_kafka.KafkaException when there is no answer within `seconds`.
     """
     key = (group, _key(conf))
@@ -241,9 +242,9 @@ def committed(
 
 
 def when_led(ask: Callable[[], _Answer], look_again: Callable[[], object], seconds: float) -> _Answer:
-    """The answer to a question to partitions' leaders, asked for `seconds` while a partition is between two leaders.
+    """Ask partitions' leaders a question, and return the answer; ask again for `seconds` while a leader is elected.
 
-    `look_again` makes the client find the new leader. Raises what `ask` raises for any other reason, or by then.
+    `look_again` makes the client find the new leader. Raises what `ask` raises for any other reason or at the end.
     """
     until = time.monotonic() + seconds
     while True:
@@ -267,10 +268,10 @@ def end(consumer: Consumer, topic: str, partition: int, seconds: float) -> int:
 
 
 def ends(consumer: Consumer, topic: str, seconds: float) -> list[TopicPartition]:
-    """A topic's partitions, each at its end: assigned, they are read from this moment on.
+    """A topic's partitions, each at its present end: a consumer that is assigned them reads all that follows.
 
-    Asked for now, since with the logical offset "end" a record that is quicker than the first fetch is missed.
-    A topic that is new is waited for. Raises confluent_kafka.KafkaException as `end` does.
+    The offsets are asked for now. With the logical offset "end", a record that arrives before the first fetch is lost.
+    Waits for a new topic. Raises confluent_kafka.KafkaException as `end` does.
     """
     until = time.monotonic() + NEW_TOPIC_SECONDS
     while (about := consumer.list_topics(topic, timeout=seconds).topics[topic]).error is not None:

@@ -1,11 +1,11 @@
-"""What the producer has published, as it can be rebuilt from the topic ``zads_ledger``.
+"""What the producer has published, rebuilt from the topic ``zads_ledger``.
 
-It has two kinds of records, each written in the transaction of the packets that it is about:
+The topic has two kinds of records. Each is written in the same transaction as the packets that it describes:
 
 NAME               an exposure's `LedgerEntry`: how far it has been read, its digest and counts, as JSON
 NAME/alerts/DIGEST `Row`s: candid and content of each alert that was published in one transaction, 20 bytes each
 
-The rows show whether an alert's bytes are on their night's topic already, whichever exposure they came in, and whether
+The rows show whether an alert's bytes are already on their night's topic, from this or another exposure, and whether
 its candid is there with other bytes. They are needed as long as the topics keep the alerts.
 """
 
@@ -30,7 +30,7 @@ KEEP_SECONDS = 8 * 86400.0  # a day more than the topics keep alerts
 _ROWS = "/alerts/"
 _RECORD = np.dtype([("night", ">i4"), ("candid", ">u8"), ("content", ">u8")])
 _Rows = np.ndarray[Any, np.dtype[np.void]]
-#: Knuth's multiplier: spreads numbers that follow one another over all of a table.
+#: Knuth's multiplier: spreads consecutive numbers over the whole table.
 _SPREAD = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
 #: Places for the alerts of a night: the survey's largest night fills less than 70 %. Unused pages take no memory.
@@ -45,8 +45,8 @@ class LedgerEntry:
 
     `read`: how many of its files are settled; `digest`: SHA-256 (hex) over them; `published`: alerts per topic;
     `complete`: these are all its files. `new_schemas`: alerts per accepted new schema (`Schema.mark`). `already`: files
-    whose bytes another exposure had published; `passed`: leftovers passed over. `indexed`: it has rows as well;
-    exposures that an older release published have none.
+    whose bytes another exposure had published; `passed`: leftovers passed over. `indexed`: the exposure has rows as
+    well; exposures that an older release published have none.
     """
 
     read: int = 0
@@ -60,7 +60,7 @@ class LedgerEntry:
     indexed: bool = False
 
     def copy(self) -> LedgerEntry:
-        """Independent of this one."""
+        """A copy that does not change with this entry."""
         return LedgerEntry(**asdict(self))
 
     def record(self) -> bytes:
@@ -89,7 +89,7 @@ class Digest:
 
     @property
     def hex(self) -> str:
-        """Of the files taken so far."""
+        """The digest (hex) of the files taken so far."""
         return self._hash.hexdigest()
 
 
@@ -121,7 +121,8 @@ def _content(exposure: str, digest: bytes) -> int:
 class Precedent(NamedTuple):
     """What is known of an alert before it is published.
 
-    `contents`: how many there are under its candid; `same`: these very bytes are among them; `own`: by this exposure.
+    `contents`: how many different bytes its candid has; `same`: these very bytes are among them; `own`: this exposure
+    published them.
     """
 
     contents: int
@@ -146,7 +147,7 @@ class AlertIndex:
         return Precedent(len(digests), same=row.content >> 16 in digests, own=row.content in found)
 
     def add(self, records: Iterable[tuple[str, _Rows, float]]) -> None:
-        """Remember rows. `records`: the ledger's key of some rows, these, and when they were written (Unix seconds)."""
+        """Remember rows. `records`: the ledger's key, its rows, and when they were written (Unix seconds)."""
         records = list(records)
         self._keys |= {key: written for key, _, written in records}
         if not records:
@@ -165,7 +166,7 @@ class AlertIndex:
         return [key for key, written in self._keys.items() if written < limit]
 
     def forget(self, keys: Iterable[str], now: float | None = None) -> None:
-        """Forget these keys, and the nights to which nothing was added for KEEP_SECONDS."""
+        """Forget these keys, and the nights to which nothing has been added for KEEP_SECONDS."""
         limit = (time.time() if now is None else now) - KEEP_SECONDS
         for key in keys:
             self._keys.pop(key, None)
@@ -177,7 +178,7 @@ class AlertIndex:
 
 
 class _Table:
-    """A hash table of candids and contents with open addressing: a row is at the first free place from its own on."""
+    """A hash table of candids and contents, with open addressing and linear probing."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -185,7 +186,7 @@ class _Table:
         self._make(_PLACES)
 
     def _make(self, places: int) -> None:
-        # The system provides a page when it is first written.
+        # The system allocates a page of memory only when it is first written.
         self._candids, self._contents = np.zeros(places, np.uint64), np.zeros(places, np.uint64)
         self._shift = 65 - places.bit_length()
         self._view = self._candids.data, self._contents.data
@@ -203,7 +204,7 @@ class _Table:
         return found
 
     def insert(self, candids: np.ndarray[Any, Any], contents: np.ndarray[Any, Any]) -> None:
-        """Add rows. Those that have no place yet try the next one, all together."""
+        """Add rows. In each round all rows that have no place yet try their next one."""
         if self.count + len(candids) > _FULL * len(self._candids):
             self._grow(self.count + len(candids))
         self.count += len(candids)
@@ -211,7 +212,7 @@ class _Table:
         places = candids * np.uint64(_SPREAD) >> np.uint64(self._shift)
         while len(candids):
             free = self._candids[places] == 0
-            # If several want one place the first gets it.
+            # If several rows want the same place, the first one gets it.
             _, first = np.unique(places, return_index=True)
             won = np.zeros(len(places), bool)
             won[first] = True
@@ -219,7 +220,7 @@ class _Table:
             self._contents[places[won]] = contents[won]
             self._candids[places[won]] = candids[won]
             candids, contents, places = candids[~won], contents[~won], places[~won]
-            # The others go on: the place is taken now, too, if it was free.
+            # The others try the next place: this one is taken now even if it was free.
             places = places + np.uint64(1) & mask
 
     def _grow(self, wanted: int) -> None:
@@ -234,7 +235,7 @@ class _Table:
 
 
 def key_bytes(key: str) -> bytes:
-    """The key of a record of the ledger: the names of exposures may have any bytes."""
+    """A key of the ledger as bytes: the names of exposures may contain any bytes."""
     return key.encode("utf-8", "surrogateescape")
 
 
@@ -246,7 +247,7 @@ def rows_record(exposure: str, rows: Iterable[Row]) -> tuple[str, _Rows, bytes]:
 
 
 class Ledger:
-    """Entries and rows, as far as the topic has been read: `add` each of its records, then `finish`."""
+    """The entries and rows that have been read from the topic: `add` each of its records, then `finish`."""
 
     def __init__(self) -> None:
         self.entries: dict[str, LedgerEntry] = {}
@@ -254,7 +255,7 @@ class Ledger:
         self._rows: dict[str, tuple[str, _Rows, float]] = {}
 
     def add(self, key: str, value: bytes | None, written: float) -> None:
-        """Take one record into account; `written` is its time (Unix seconds)."""
+        """Add one record of the topic; `written` is its time (Unix seconds)."""
         if _ROWS in key:
             self._rows.pop(key, None)
             if value is not None:
@@ -263,21 +264,21 @@ class Ledger:
             self.entries.pop(key, None)
         else:
             known: Mapping[str, Any] = json.loads(value)
-            # What a later release may have added does not concern this one.
+            # Fields that a later release may have added are ignored.
             self.entries[key] = LedgerEntry(
                 **{name: known[name] for name in LedgerEntry.__dataclass_fields__ if name in known}
             )
 
     def finish(self) -> None:
-        """All records have been added. Their rows are indexed now: that is ten times faster for all together."""
+        """Index the rows of all records that were added: ten times faster than to index those of each record alone."""
         self.index.add(self._rows.values())
         self._rows.clear()
 
 
 def read(conf: Mapping[str, Any], turn: Callable[[], object]) -> Ledger:
-    """The ledger as it is now, with all that was written to its topic before, however long that takes.
+    """The ledger as it is now: waits until everything that was written to its topic before this call has been read.
 
-    `turn` is called meanwhile, and ends the reading by raising. Raises ZadsError if the topic cannot be read.
+    `turn` is called meanwhile; an exception from it ends the reading. Raises ZadsError if the topic cannot be read.
     """
     found = Ledger()
     for message in reading.read_own(conf, principals.LEDGER_GROUP, topics.LEDGER, turn):
