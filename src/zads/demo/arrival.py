@@ -1,4 +1,4 @@
-"""Whether a night has arrived everywhere: first by signs that cost little, then by reading all of it."""
+"""Whether a night has arrived everywhere: looks first at cheap signs, then reads the whole night."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Ends = Mapping[tuple[str, int], int]
 
 
 class Arrival:
-    """A night on its way to the sites and through their filters. All answers are in words, "" if nothing is missing."""
+    """A night on its way to the sites and through their filters. All answers are in words; "" if nothing is missing."""
 
     def __init__(self, sites: Sites, spool: Spool) -> None:
         self._sites, self._spool = sites, spool
         self._last_ends: dict[Place, int] = {}
 
     def under_way(self, seen: Ends) -> str:
-        """What shows that the night has not arrived yet; that nothing shows it proves nothing.
+        """A sign that the night has not arrived yet; the lack of a sign does not prove that it has arrived.
 
         ``seen`` is the offset behind the last record of each public (topic, partition) that a subscriber has read.
         """
@@ -38,7 +38,7 @@ class Arrival:
         return missing or self._filters_behind(seen)
 
     def audit(self) -> tuple[str, audit.Audit | None]:
-        """Read all of the night: what is missing, and the audit if the sites could be read."""
+        """Read the whole night. Returns what is missing, and the audit if the sites could be read."""
         try:
             found = self._sites.audit()
         except audit.AuditError as error:
@@ -70,7 +70,7 @@ def _why(error: Exception) -> str:
 
 
 def too_few(ends: Mapping[Place, int], counts: Mapping[str, int]) -> str:
-    """Which site cannot have all alerts of a topic (name -> alerts), because its offsets are fewer; "" if none.
+    """Which site cannot have all alerts of a topic (name -> alerts), because it has fewer offsets; "" if none.
 
     Offsets count transaction markers too: enough of them do not prove that the alerts are there.
     """

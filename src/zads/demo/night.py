@@ -34,7 +34,7 @@ class Visit:
 
 @dataclass
 class Night:
-    """What is played: visits in their order, where the packets come from ("" if simulated), alerts of each topic."""
+    """The night that is played: its visits in order, the packets' source ("" if simulated), alerts by topic."""
 
     visits: list[Visit]
     source: str

@@ -19,19 +19,19 @@ from zads.liveview import Hop, LiveView
 from zads.site.topics import canary_topic
 from zads.subscriber import Subscriber, percentiles
 
-#: Seconds after the last visit within which the night must be at every hop; a machine may be lost in between.
+#: Seconds after the last visit within which the night must be at every hop, even if a machine is lost meanwhile.
 SETTLE_SECONDS = 300.0
-#: How often the view is brought up to date, and the filters' place in the stream is asked for.
+#: Seconds between updates of the view, and between questions for the filters' place in the stream.
 LOOK_SECONDS = 0.5
 FILTERS_SECONDS = 2.0
 #: The live view's latencies cover this many alerts, the newest.
 RECENT = 500
-#: Rest before the night is read once more after an audit that lacked something; doubled each time.
+#: Seconds before the night is read again because an audit found something missing; doubled each time.
 AUDIT_AGAIN_SECONDS = 2.0
 
 
 class Play:
-    """One night being played on one deployed environment. ``say`` gets lines for people, ``view`` the progress."""
+    """A night that is played on a deployed environment. ``say`` gets lines for people, ``view`` the progress."""
 
     def __init__(
         self, inventory: Inventory, night: Night, spool: Spool, say: Callable[[str], None], view: LiveView
@@ -45,7 +45,7 @@ class Play:
         self._behind: tuple[float, dict[str, int]] = (0.0, {})
 
     def run(self, interval: float, warm_seconds: float = 0.0) -> audit.Audit:
-        """Drop a visit every ``interval`` seconds and wait until all of the night is at every hop.
+        """Drop a visit every ``interval`` seconds, then wait until the whole night is at every hop.
 
         Raises ZadsError that names the hop which lacks something.
         """
@@ -72,7 +72,7 @@ class Play:
         return {site: ages for site, ages in found.items() if ages}
 
     def _create_topics(self) -> bool:
-        """Create the night's topics where they are missing, by the operators' own playbook; whether any were."""
+        """Create the night's missing topics with the operators' own playbook. Returns whether any were missing."""
         if self.sites.have_topics():
             return False
         nights = ",".join(self._night.nights)
@@ -102,7 +102,7 @@ class Play:
         for number, visit in enumerate(self._night.visits, start=1):
             due = started + (number - 1) * interval
             while (left := due - time.monotonic()) > 0:
-                time.sleep(min(left, LOOK_SECONDS))  # the telescope's pace, not a wait for anything
+                time.sleep(min(left, LOOK_SECONDS))  # the telescope's pace: this waits for no condition
                 self._show(f"visit {number - 1} of {total}")
             self._spool.put(f"{visit.name}.tar", visit.tar())
             self._dropped += len(visit.packets)
@@ -142,12 +142,12 @@ class Play:
         return found
 
     def _to_come(self, site: str) -> int:
-        """Alerts that origin has for a site, and the site's reader has not."""
+        """How many alerts origin has for a site that the site's reader has not read."""
         origin, reader = self.readers["origin"].read, self.readers[site].read
         return max(0, sum(origin[name] - reader[name] for name in self.sites.public_topics))
 
     def _groups_behind(self) -> dict[str, int]:
-        """How many records each group of filters is behind the subscriber, asked for every FILTERS_SECONDS."""
+        """How many records each group of filters is behind the subscriber; updated every FILTERS_SECONDS."""
         asked, known = self._behind
         if time.monotonic() - asked > FILTERS_SECONDS:
             ends = dict(self.readers["public"].ends)

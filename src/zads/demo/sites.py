@@ -1,4 +1,4 @@
-"""The two sites of a deployment, asked where a night is: offsets, filters' lag, and all of its records."""
+"""Asks the two sites of a deployment where a night is: its offsets, the filters' lag, and all of its records."""
 
 from __future__ import annotations
 

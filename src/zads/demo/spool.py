@@ -42,7 +42,7 @@ class RemoteSpool:
         self._dropped.add(name)
 
     def pending(self) -> int:
-        """How many of the archives that were put there still wait; others' exposures may be deferred for days."""
+        """How many of our archives still wait. Others' exposures are not counted: they may be deferred for days."""
         waiting = self._run(f"ls '{self._incoming}'").decode(errors="replace").split("\n")
         return len(self._dropped.intersection(waiting))
 

@@ -48,10 +48,10 @@ class Lab:
         return f"zads-{self.env}"
 
     def up(self) -> list[Host]:
-        """Have every host run, and write how Ansible reaches them.
+        """Start every host, and write how Ansible reaches them.
 
-        What is as it should be stays as it is, and what an interruption left is repaired. Raises ZadsError that names
-        the host; if it does not boot, with its journal.
+        Hosts that already run as they should are left alone; what an interruption left is repaired. Raises ZadsError
+        that names the host and, if it does not boot, quotes its journal.
         """
         hosts = list(self.hosts())
         with alone(self.inventory.root, self.say):

@@ -1,4 +1,4 @@
-"""One host of a lab as a container that boots systemd: what it is made from, and what it may do.
+"""One host of a lab as a container that boots systemd: its image and options, and its rights.
 
 The engine's privileged mode is not used. A container gets the capabilities of a machine one by one, so that a lab also
 runs where the engine itself is confined.
@@ -24,7 +24,7 @@ DEVICE_RULE = "a *:* rwm"
 CGROUP_NAMESPACE = "private"
 #: File systems in memory that systemd needs: path -> mount options.
 TMPFS = {"/run": "exec", "/run/lock": ""}
-#: An engine inside cannot keep its layers on layers: this directory lies on a file system of the computer.
+#: An engine in the host cannot stack its layers on the host's own, so this directory is on the computer's file system.
 ENGINE_DIRECTORY = "/var/lib/docker"
 #: The signal at which systemd halts.
 STOP_SIGNAL = "SIGRTMIN+3"
@@ -50,7 +50,7 @@ class Host:
 
     @property
     def spec(self) -> str:
-        """A digest of everything that needs another container when it changes."""
+        """A digest of everything whose change needs a new container."""
         facts: list[Any] = [self.name, self.address, self.image, self.memory, self.runs_containers, CAPABILITIES]
         if self.tmpfs:
             facts.append(self.tmpfs)
@@ -83,5 +83,5 @@ def logs(container: Container, lines: int = 60) -> str:
 
 
 def label_filters(labels: dict[str, str]) -> dict[str, str | list[str] | bool]:
-    """The engine's filters for what carries all of these labels."""
+    """The engine's filters for objects that carry all of these labels."""
     return {"label": [f"{name}={value}" for name, value in labels.items()]}
