@@ -1,6 +1,6 @@
 """What became of the alerts that each filter was offered: counts in a compacted topic of Kafka beside the outputs.
 
-A worker that starts reads its own counts to the end before it runs a filter: with caps that began at zero, too many
+When a worker starts, it reads its own counts to the end before it runs a filter. If its caps began at zero, too many
 alerts of a visit would pass.
 """
 
@@ -16,14 +16,14 @@ from confluent_kafka import Message
 from zads import reading, topics
 from zads.errors import ZadsError
 
-# The visits whose caps are kept. Exposures are 30 s apart: a visit that is 25 minutes old begins at zero again.
+# The visits whose caps are kept. Exposures are 30 s apart: the cap of a visit starts again from zero after 25 minutes.
 REMEMBERED_VISITS = 50
 REMEMBERED_NIGHTS = 8  # whose counts are kept: a night's topics last seven days
 
 
 @dataclass
 class Counts:
-    """What became of the alerts that one filter was offered by one worker, ever and night by night; and its caps."""
+    """What became of the alerts that one worker offered to one filter, in all and for each night; and its caps."""
 
     seen: int = 0
     passed: int = 0
@@ -34,12 +34,12 @@ class Counts:
     nights: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def copy(self) -> Counts:
-        """Independent of this one."""
+        """A copy that does not change with these counts."""
         nights = {night: dict(row) for night, row in self.nights.items()}
         return Counts(self.seen, self.passed, self.capped, self.failed, self.skipped, dict(self.visits), nights)
 
     def add(self, what: Literal["seen", "passed", "capped", "failed"], night: str, number: int = 1) -> None:
-        """Count alerts of a night, in all and for that night."""
+        """Count alerts of a night in the total and for that night."""
         setattr(self, what, getattr(self, what) + number)
         row = self.nights.setdefault(night, {"seen": 0, "passed": 0, "capped": 0, "failed": 0})
         row[what] += number
@@ -77,8 +77,9 @@ def restore(
 ) -> dict[str, Counts]:
     """The counts that a worker has committed, by filter.
 
-    All that was written before now is waited for, however long it takes (`reading.read_own`). `beat` is called
-    meanwhile. Raises Stopped when `stopped` says so, ZadsError if the topic cannot be read or a record has no counts.
+    Waits until everything that was written before this call has been read (`reading.read_own`). `beat` is called
+    meanwhile. Raises Stopped when `stopped` returns true, ZadsError if the topic cannot be read or a record has no
+    counts.
     """
 
     def turn() -> None:
@@ -93,7 +94,7 @@ def restore(
 
 
 def _of(message: Message, name: str) -> dict[str, Counts]:
-    """What a record says, if it is of the worker `name`."""
+    """The contents of a record, if it is one of the worker `name`."""
     key = message.key() or b""
     if not (key if isinstance(key, bytes) else key.encode()).endswith(f"/{name}".encode()):
         return {}

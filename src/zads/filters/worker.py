@@ -2,15 +2,15 @@
 
 A turn of the loop:
 
-1. read a batch of alerts, committed ones only;
+1. read a batch of committed alerts;
 2. run the group's filters over it, in processes of their own (`zads.filters.sandbox`);
-3. write in one transaction what passed (original bytes, headers), what failed (to the topic of refused input), each
-   filter's counts with the visits that its cap still has to remember, and the consumer's offsets;
-4. only when that is committed take over the counts.
+3. write in one transaction the alerts that passed (original bytes, headers), those that failed (to the topic of refused
+   input), each filter's counts with the visits that its cap still has to remember, and the consumer's offsets;
+4. take over the counts only when the transaction is committed.
 
-Whatever dies, everything of a batch becomes visible or nothing, and a restarted worker goes on from offsets, counts and
-caps that belong together. The cap is exact for one worker. Each of N workers of a group has its own: at most N times
-the cap pass in a visit.
+Even if a process dies, either everything of a batch becomes visible or nothing, and a restarted worker goes on from
+offsets, counts and caps that belong together. The cap is exact for one worker. Each of N workers of a group has a cap
+of its own: in a visit at most N times the cap pass.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from zads.packet import PacketError
 from zads.transactions import NO_TOPIC, ClientLost, Record, TransactionAborted, Transactions
 
 TRANSACTION_MS = 10_000
-# A client that hangs for that long does not come back: librdkafka issues 5456, 5511.
+# A client that hangs for this long does not come back: librdkafka issues 5456, 5511.
 STUCK_SECONDS = 2 * TRANSACTION_MS / 1000
 BATCH_ALERTS = 500
 BATCH_BYTES = 40_000_000
-# How long the first alert of a batch waits for more. A turn of a hundred filters costs 10 ms, and its transaction some
-# thirty appends that every replica fetches, however few alerts are in it.
+# How long the first alert of a batch waits for more. Even with few alerts, a turn of a hundred filters costs 10 ms, and
+# its transaction about thirty appends that every replica fetches.
 GATHER_SECONDS = 1.0
 REJECTIONS_A_VISIT = 20  # failed alerts of one filter that go to the topic of refused input
 
@@ -61,7 +61,7 @@ _log = structlog.get_logger()
 class Worker:
     """One worker of a group; `run` returns after `stop`.
 
-    `name` distinguishes it from the group's other workers, and must stay the same over restarts. `nursery` is the
+    `name` distinguishes this worker from the group's others, and must stay the same over restarts. `nursery` is the
     socket of the process that runs the filters; without it they run as this user. Raises ZadsError.
     """
 
@@ -86,7 +86,7 @@ class Worker:
         self._states: dict[str, str] = {}
 
     def stop(self, *_: object) -> None:
-        """End after the batch that is being worked on."""
+        """End after the current batch."""
         self._stop = True
 
     def reload(self, *_: object) -> None:
@@ -94,7 +94,7 @@ class Worker:
         self._reload = True
 
     def run(self) -> None:
-        """Work until `stop`. Raises ZadsError when it cannot go on: then its service starts it again."""
+        """Work until `stop`. Raises ZadsError if the worker cannot go on: then its service starts it again."""
         self._transactions = Transactions(
             self._conf,
             f"{self._group_id}.{self._name}",
@@ -116,7 +116,7 @@ class Worker:
             **{
                 "group.instance.id": self._name, "session.timeout.ms": 10_000, "heartbeat.interval.ms": 2_000,
                 "topic.metadata.refresh.interval.ms": 5_000, "queued.max.messages.kbytes": 65_536,
-                # It gathers batches anyway: fewer and larger answers spare the broker and this process.
+                # The worker gathers batches anyway: fewer and larger answers save work here and in the broker.
                 "fetch.min.bytes": 2_000_000, "fetch.wait.max.ms": 500,
                 "max.poll.interval.ms": 600_000, "partition.assignment.strategy": "range",
             },
@@ -134,7 +134,7 @@ class Worker:
         _log.info("worker stopped", group=self._group_id, worker=self._name)
 
     def _open(self) -> None:
-        """End what a predecessor left open, and fence it; a coordinator that is not there yet is waited for."""
+        """End what a predecessor left open, and fence it; wait for a coordinator that is not there yet."""
         self._watchdog.beat()
         try:
             self._transactions.open(self._wait_to_open)
@@ -152,15 +152,15 @@ class Worker:
         self._consumer.subscribe([topics.pattern(programmes)], on_revoke=self._drop_batch, on_lost=self._drop_batch)
 
     def _drop_batch(self, *_: object) -> None:
-        """Drop the batch that is being gathered, because partitions change hands: their next owners read it again.
+        """Drop the batch that is being gathered: partitions change hands, and their next owners read it again.
 
-        Kafka would not refuse it. It checks a transaction's offsets against the group's generation, which is the new
-        one by then, and not against the owners of their partitions.
+        Kafka would not refuse the batch. It checks a transaction's offsets against the group's generation, which is the
+        new one by then, and not against the owners of the partitions.
         """
         self._batch.clear()
 
     def _turn(self) -> None:
-        """Read a batch, run the filters over it, and write what became of it: steps 1 to 4."""
+        """Read a batch, run the filters over it, and write the results: steps 1 to 4."""
         self._watchdog.beat()
         if self._reload:
             self._reload = False
@@ -230,7 +230,7 @@ class Worker:
         return False
 
     def _judge(self, batch: Sequence[AlertRecord]) -> tuple[list[Record], dict[str, Counts]]:
-        """Run the filters. Returns what is to be written, and each filter's counts as they are once it is committed."""
+        """Run the filters. Returns the records to write, and each filter's counts as they will be after the commit."""
         filters = self._filters
         eligible = filters.eligible(batch)
         verdicts, undecodable = filters.sandbox.run([alert.data for alert in batch], eligible)
@@ -270,7 +270,7 @@ class Worker:
         return Record(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode())
 
     def _publish(self, batch: Sequence[AlertRecord], outputs: Sequence[Record]) -> None:
-        """Write `outputs` and the batch's offsets. Raises TransactionAborted, or ZadsError if the worker has to end."""
+        """Write `outputs` and the batch's offsets. Raises TransactionAborted, or ZadsError if the worker must end."""
         try:
             self._transactions.write(outputs, records.next_offsets(batch), self._consumer)
         except ClientLost as error:
@@ -286,7 +286,7 @@ class Worker:
             raise
 
     def _rewind(self, batch: Sequence[AlertRecord]) -> None:
-        """Read the batch again, as far as its partitions are still ours."""
+        """Read the batch again from the partitions that this worker still owns."""
         assigned = {(one.topic, one.partition) for one in self._consumer.assignment()}
         for first in records.first_offsets(batch):
             if (first.topic, first.partition) in assigned:
@@ -326,7 +326,7 @@ def main(
     port: int,
     nursery: Path | None = None,
 ) -> None:
-    """Run a worker as a service does: SIGTERM stops it, SIGHUP has it read its filters again. Raises ZadsError."""
+    """Run a worker as a service: SIGTERM stops it, SIGHUP makes it read its filters again. Raises ZadsError."""
     fence.hide()
     metrics.serve(port)
     conf = kafka.read_properties(properties)
