@@ -1,7 +1,7 @@
 """The audit of a night: what each site holds (`zads.manifest`), and where two sites disagree.
 
-Everything is read as a consumer would read it (``read_committed``) up to the end that each partition had at the start,
-so that an audit ends although a night goes on.
+Everything is read as a consumer would read it (``read_committed``), up to the end that each partition had at the start.
+So an audit ends even while a night goes on.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class AuditError(ZadsError):
-    """The night could not be read: nothing is known about its agreement."""
+    """The night could not be read, so it is not known whether the sites agree."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """Input that a site refused: how often, why, in which field of the packet, and one place that it came from."""
+    """Input that a site refused: how many times, why, in which field of the packet, and one of its sources."""
 
     reason: str
     field: str
@@ -55,7 +55,7 @@ class SiteManifest:
 
 @dataclass(frozen=True)
 class Audit:
-    """Both sites' manifests of some nights, and every sentence in which they disagree (none: all is well)."""
+    """Both sites' manifests of some nights, and a sentence for each disagreement (no sentence: the sites agree)."""
 
     nights: tuple[str, ...]
     programmes: tuple[int, ...]
@@ -116,7 +116,7 @@ def audit(
 
 
 def disagreements(origin: SiteManifest, public: SiteManifest, programmes: Sequence[int]) -> list[str]:
-    """Every way in which two sites' manifests of the same nights contradict a promise, in words; pure."""
+    """Every contradiction between a promise and two sites' manifests of the same nights, in words; a pure function."""
     found: list[str] = []
     for name in sorted(origin.topics.keys() | public.topics.keys()):
         parsed = topics.parse(name)

@@ -1,12 +1,12 @@
 """What a topic holds, counted and digested.
 
-A topic's digest does not depend on the order of its records, for a mirror keeps order within a partition only: it is
-the sum modulo 2^256 of SHA-256 over each record's key, value and the headers that ZADS gives it. A sum and not an
-exclusive or, under which a record published twice would vanish (Bellare & Micciancio 1997, AdHash; the digest guards
-against faults, not against forgers).
+A topic's digest does not depend on the order of its records, since a mirror keeps order only within a partition. It is
+the sum modulo 2^256 of SHA-256 over each record's key, value and the headers that ZADS gives it. It is a sum and not an
+exclusive or, in which a record that is published twice would vanish (Bellare & Micciancio 1997, AdHash; the digest
+protects against faults, not against forgers).
 
-An alert has one content, unless the others are marked as later versions of it (the header ``version``): the survey
-processed it again. The same content twice is a fault in any case.
+An alert has one content. Others must be marked as later versions of it (by the header ``version``): the survey has
+processed it again. The same content twice is always a fault.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ Identity = tuple[str, str]
 class Alerts:
     """The alerts of a topic's records in 24 bytes each: a night of a million of them fits into memory.
 
-    A row has the candid, and 64 bits of a SHA-256 of an alert's identity and of its identity with its bytes. That is
-    enough to find accidents; a topic's digest is over everything.
+    A row has the candid, 64 bits of a SHA-256 of the alert's identity, and 64 bits of one of its identity and bytes.
+    That is enough to find accidents; a topic's digest covers everything.
     """
 
     def __init__(self) -> None:
         self._rows = array("q")
 
     def add(self, alert: Identity, value: bytes) -> None:
-        """Take a record of an alert with these bytes into account."""
+        """Add a record of an alert with these bytes."""
         candid, visit = alert
         name = hashlib.sha256(f"{len(candid)}:{candid}{visit}".encode()).digest()
         content = hashlib.sha256(name + hashlib.sha256(value).digest()).digest()
@@ -76,12 +76,12 @@ class Alerts:
         return len(self._rows) // 3 - self.contents
 
     def contents_without(self, others: Alerts) -> int:
-        """How many more contents than alerts there are, without the contents that `others` have."""
+        """How many more contents than alerts there are, not counting the contents that `others` have."""
         _, alerts, contents = self._columns[:, ~_in(self._columns, [others], 2)]
         return len(np.unique(contents)) - len(np.unique(alerts))
 
     def missing_in(self, others: Iterable[Alerts]) -> list[int]:
-        """The candids of the alerts that none of the others has."""
+        """The candids of the alerts that are not in any of the others."""
         columns = self._columns
         return _candids(columns[:, ~_in(columns, others, 1)])
 
@@ -121,7 +121,7 @@ class TopicManifest:
     ends: dict[int, int] = field(default_factory=dict, repr=False)
 
     def add(self, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
-        """Take one record into account."""
+        """Add one record."""
         self.records += 1
         self.size += len(value)
         self.digest_sum = (self.digest_sum + record_digest(key, value, headers)) % MODULUS
@@ -141,7 +141,7 @@ class TopicManifest:
 
     @property
     def conflicts(self) -> int:
-        """How many contents there are of alerts that have another one, without those marked as later versions."""
+        """How many contents alerts have beyond their first one, not counting those marked as later versions."""
         return self.alerts.contents_without(self.marked)
 
     @property
