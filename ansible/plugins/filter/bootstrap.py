@@ -1,4 +1,4 @@
-"""Where hosts are reached: the one place that says which address and port, and which names a certificate must have."""
+"""The addresses and ports at which hosts are reached, and the names for which their certificates must hold."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from zads import kafka
 
 DOCUMENTATION = """
 name: bootstrap
-short_description: Addresses of hosts, as clients, other hosts and certificates take them
+short_description: Addresses of hosts, as clients, other hosts and certificates use them
 description:
   - C(bootstrap) gives the ADDRESS:PORT of each broker. Its address is the advertised one, else Ansible's, else the
     host's name.
-  - C(with_password) makes of these addresses the lines of a properties file (zads.kafka.with_password).
-  - C(host_addresses) gives the address of each host that is no broker, Ansible's or else the host's name.
-  - C(certificate_hosts) gives each broker and member of an ensemble as the module M(site_secrets) takes it, and
-    C(certificate_mirrors) each mirror.
+  - C(with_password) turns these addresses into the lines of a properties file (zads.kafka.with_password).
+  - C(host_addresses) gives the address of each host that is not a broker. It is Ansible's address, else the host's
+    name.
+  - C(certificate_hosts) gives each broker and member of an ensemble in the form that the module M(site_secrets)
+    expects; C(certificate_mirrors) gives each mirror in that form.
 options:
   _input: {description: Variables of the hosts, type: list, elements: dict, required: true}
   listener: {description: Which of the brokers' listeners, type: str, choices: [clients, brokers], default: clients}
@@ -34,7 +35,7 @@ RETURN = """
 _value: {description: "ADDRESS:PORT, address or dictionary of each", type: list, elements: raw}
 """
 
-# A host's variables are without the role's defaults as long as another host's play reads them.
+# The variables of a host that another host's play reads do not include the role's defaults.
 KAFKA = yaml.safe_load((Path(__file__).resolve().parents[3] / "roles/kafka/defaults/main.yml").read_text())
 
 
@@ -50,28 +51,28 @@ def port(host, listener):
 
 
 def bracketed(name):
-    """A name or address as it stands before a port: an IPv6 address has brackets."""
+    """A name or address in the form that stands before a port: an IPv6 address has brackets."""
     return f"[{name}]" if ":" in name and not name.startswith("[") else name
 
 
 def broker_address(host):
-    """Where clients and other brokers reach a broker."""
+    """The address at which clients and other brokers reach a broker."""
     return host.get("kafka_advertised_host") or host_address(host)
 
 
 def host_address(host):
-    """Where other hosts reach a host."""
+    """The address at which other hosts reach a host."""
     return host.get("ansible_host") or host["inventory_hostname"]
 
 
 def host_addresses(hosts):
-    """Where other hosts reach each of these."""
+    """The address at which other hosts reach each of these hosts."""
     return [host_address(host) for host in hosts]
 
 
 def certificate_hosts(hosts, brokers):
-    """Each broker and ensemble member: its name, site, every name for which its certificate must hold, and whether it
-    is a broker, with the address of the listener for brokers if it is."""
+    """Each broker and ensemble member: its name, its site, all names for which its certificate must hold, and whether
+    it is a broker. A broker also has the address of its listener for brokers."""
     return [
         {
             "name": host["inventory_hostname"],

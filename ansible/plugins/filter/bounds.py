@@ -1,4 +1,4 @@
-"""How much strangers and clients may ask of a daemon: bounds that follow from its heap and the largest message."""
+"""Bounds on what strangers and clients can ask of a daemon, computed from its heap and the largest message."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from zads.kafka import MESSAGE_MAX_BYTES
 
 DOCUMENTATION = """
 name: broker_bounds
-short_description: What connections and requests a broker's heap can bear
+short_description: The connections and requests that a broker's heap can bear
 description:
-  - A connection with TLS costs about 100 KB of heap before anybody has said who he is, and whoever has a password may
-    claim a request of the largest size with four bytes. A broker that believed everybody would run out of memory.
-  - C(request) is the largest request, a message and some room. C(queued) is what requests that are being read or wait
-    may hold together, a quarter of the heap; a claim beyond it waits. C(address) connections come from one address, so
-    that their claims leave others a quarter of that. C(clients) connections are open at the listener for clients, an
-    eighth of the heap, and C(brokers) at that for brokers, which has its own network threads.
+  - A TLS connection costs about 100 KB of heap before the client has authenticated. A client with a password can claim
+    a request of the largest size with only four bytes. Without bounds such clients could use up a broker's memory.
+  - C(request) is the size of the largest request, one message and some room. C(queued) is the total size of the
+    requests that are being read or wait, a quarter of the heap; a claim beyond it waits. C(address) is the number of
+    connections from one address, chosen so that their claims leave a quarter of C(queued) to others. C(clients) is the
+    number of open connections at the listener for clients, for an eighth of the heap. C(brokers) is the number of
+    connections at the listener for brokers, which has its own network threads.
 options:
   _input: {description: "The heap as Java reads it, e.g. 4g", type: str, required: true}
 """
@@ -31,14 +32,14 @@ _value: {description: request and queued in bytes; address clients and brokers i
 """
 
 MIB = 1 << 20
-CONNECTION = 128 * 1024  # heap that a connection with TLS may cost: its buffers of 17 KB each, and the engine
-REQUEST_ROOM = MIB  # above the largest message: its neighbours in one request, and names
+CONNECTION = 128 * 1024  # heap that a TLS connection may cost: its buffers of 17 KB each, and the engine
+REQUEST_ROOM = MIB  # beyond the largest message: the other messages of its request, and names
 BROKERS = 256  # connections of brokers and operators: a site has few
 UNITS = {"k": 1 << 10, "m": MIB, "g": 1 << 30, "t": 1 << 40}
 
 
 def size(text):
-    """Bytes of a size as Java's -Xmx takes it. ValueError for anything else."""
+    """The bytes of a size that is written for Java's -Xmx. Raises ValueError for any other text."""
     text = str(text).strip().lower()
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
     if not number.isdecimal() or not int(number):
@@ -47,7 +48,7 @@ def size(text):
 
 
 def broker_bounds(heap, message=MESSAGE_MAX_BYTES):
-    """The bounds of a broker with this heap, for messages of this size in bytes at most."""
+    """The bounds of a broker with this heap, for messages of at most this size in bytes."""
     memory, request = size(heap), int(message) + REQUEST_ROOM
     queued = max(memory // 4, 4 * request)
     clients = max(memory // 8 // CONNECTION, 64)
@@ -61,7 +62,7 @@ def broker_bounds(heap, message=MESSAGE_MAX_BYTES):
 
 
 def member_connections(heap):
-    """Connections that a member of an ensemble with this heap takes: a quarter of it; its brokers need a dozen."""
+    """Connections that an ensemble member accepts, for a quarter of this heap; its brokers need a dozen."""
     return max(size(heap) // 4 // CONNECTION, 128)
 
 

@@ -11,7 +11,7 @@ import yaml
 DOCUMENTATION = """
 name: constant
 short_description: A constant of the package zads
-description: C(role_default), beside it, is the default of a role's variable, for plays that do not run the role.
+description: The filter C(role_default) gives the default of a role's variable, for plays that do not run the role.
 options:
   _input: {description: "MODULE.NAME below zads, or the name of a role's variable", type: str, required: true}
 """
@@ -29,13 +29,13 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 
 def constant(name):
-    """The value of ``MODULE.NAME``. ModuleNotFoundError, AttributeError when there is none."""
+    """The value of ``MODULE.NAME``. Raises ModuleNotFoundError or AttributeError if there is none."""
     module, _, variable = name.rpartition(".")
     return getattr(importlib.import_module(f"zads.{module}"), variable)
 
 
 def role_default(name):
-    """The default of a role's variable. KeyError when no role has it; ValueError when it depends on others."""
+    """The default of a role's variable. Raises KeyError if no role has it, ValueError if it depends on others."""
     value = _defaults()[name]
     if "{{" in str(value):
         raise ValueError(f"the default of {name} depends on other variables: {value}")
@@ -44,7 +44,7 @@ def role_default(name):
 
 @functools.cache
 def _defaults():
-    """Every default of every role, by name: names begin with their role's, so that no two are the same."""
+    """Every default of every role, by name; no two names are the same, since each begins with its role's name."""
     found = {}
     for path in sorted(ROLES.glob("*/defaults/main.yml")):
         found |= yaml.safe_load(path.read_text())

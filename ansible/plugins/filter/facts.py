@@ -1,13 +1,13 @@
-"""What the facts of hosts (module host_facts) say to the roles that read them."""
+"""Values that roles derive from the facts of hosts (module host_facts)."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 name: users_to_make
-short_description: Which users a host does not have as they must be, and which authorities hosts know
+short_description: The users that a host lacks, and the authorities that hosts know
 description:
-  - C(users_to_make) keeps those names of users that a host has not, or has with another home or shell.
-  - C(host_authorities) gives each host as the module M(known_authorities) takes it.
+  - C(users_to_make) keeps the names of users that a host lacks or has with another home or shell.
+  - C(host_authorities) gives each host in the form that the module M(known_authorities) expects.
 options:
   _input: {description: "Names of users, or variables of hosts", type: list, elements: raw, required: true}
   accounts: {description: "C(getent_passwd) of the host, for C(users_to_make)", type: dict}
@@ -32,7 +32,7 @@ def users_to_make(users, accounts, home, shell):
 
 
 def host_authorities(hosts):
-    """Name, site and known authorities of each host. One that has not been asked for its facts knows none."""
+    """Name, site and known authorities of each host; none for a host whose facts have not been read."""
     return [
         {
             "name": host["inventory_hostname"],

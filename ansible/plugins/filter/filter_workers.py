@@ -1,4 +1,4 @@
-"""What the workers of the filter groups need on their hosts: units, limits and files."""
+"""The units, limits and files that the workers of the filter groups need on their hosts."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ DOCUMENTATION = """
 name: worker_units
 short_description: Units, limits and files of the filter workers
 description:
-  - C(worker_units) names the units that a host runs. The workers of a group are dealt out to the hosts in turn. Each
-    worker has a sandbox, which starts first.
-  - C(due_units) gives what to do with which unit, in order, from what M(host_files) returns as RV(host_files#needs).
-    Restarting a sandbox restarts its worker too, so that worker is left out.
-  - C(sandbox_limits) gives the C(owners) for whom the sandbox of a group has room and its memory, C(memory_mb).
-  - C(filter_paths) gives the places of a group's filters, their modules and their data, as far as the deployment has
-    files of its own for them.
+  - C(worker_units) names the units that a host runs. The workers of a group are distributed over the hosts in turn.
+    Each worker has a sandbox, which starts first.
+  - C(due_units) gives, in order, the units to act on and the action for each, from the value RV(host_files#needs) of
+    M(host_files). Restarting a sandbox also restarts its worker, so that worker is left out.
+  - C(sandbox_limits) gives C(owners), the number of owners for whom a group's sandbox has room, and C(memory_mb), its
+    memory.
+  - C(filter_paths) gives the paths of a group's filters, their modules and their data, if they are files of the
+    deployment.
 options:
   _input: {description: "filter_groups, RV(host_files#needs) or filters", type: raw, required: true}
   hosts: {description: "Hosts of the workers, for C(worker_units)", type: list, elements: str}
-  host: {description: "The host that is asked about, for C(worker_units)", type: str}
+  host: {description: "The host whose units are wanted, for C(worker_units)", type: str}
   group: {description: "Group of filters, for C(sandbox_limits)", type: str}
   owner_memory: {description: "MB that the filters of one owner may use, for C(sandbox_limits)", type: int}
   groups: {description: "Groups of filters, for C(filter_paths)", type: list, elements: str}
@@ -38,8 +39,8 @@ _value: {description: "Unit names, units with what to do, limits or paths", type
 """
 
 OWNERS_STEP = 4  # room for owners comes in these steps, so that one more owner needs a reload only, not a restart
-OWNER_MB = 64  # beyond what its filters may use: what an owner's process needs itself
-SANDBOX_MB = 192  # what the container needs without any owner
+OWNER_MB = 64  # what an owner's process itself needs, beyond the memory of its filters
+SANDBOX_MB = 192  # what the container needs without any owner's process
 
 
 def worker_units(filter_groups, hosts, host):
@@ -55,7 +56,7 @@ def worker_units(filter_groups, hosts, host):
 
 
 def due_units(needs):
-    """``{"key": unit, "value": what it needs}`` of each unit for which something must be done."""
+    """``{"key": unit, "value": what it needs}`` for each unit that needs something."""
     return [
         {"key": unit, "value": need}
         for unit, need in needs.items()

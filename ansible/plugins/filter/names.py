@@ -1,4 +1,4 @@
-"""Names of the system's own programs and brokers, and of the topics that the mirror takes."""
+"""Names of the system's own programs and brokers, and of the topics that the mirror copies."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from zads import principals, topics
 DOCUMENTATION = """
 name: program
 short_description: The name of one of the system's own programs or brokers, which no user can have
-description: C(mirrored_topics), beside it, is the expression of the topics that may leave the origin, of programmes.
+description: The filter C(mirrored_topics) turns programmes into the expression of the topics that may leave the origin.
 options:
   _input: {description: "A program, a group of filters or a broker's host", type: str, required: true}
-  kind: {description: "filter or broker; nothing for the producer, the mirror and the administrator", type: str}
+  kind: {description: "filter or broker; omitted for the producer, the mirror and the administrator", type: str}
 """
 
 EXAMPLES = """

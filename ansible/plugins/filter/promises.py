@@ -1,4 +1,4 @@
-"""What a look at a running system found wrong, in lines, and whose clock differs."""
+"""The problems that a verification of a running system found, one a line, and the hosts whose clocks differ."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ DOCUMENTATION = """
 name: broken_promises
 short_description: Everything that a verification found wrong
 description:
-  - Puts together what the playbook verify registered on each host.
-  - A host's clock was read at some moment between two of the control machine's, so that only what the interval does not
-    explain counts as a difference.
+  - Collects what the playbook verify registered on each host.
+  - A host's clock was read at an unknown moment between two readings of the control machine's clock. So only a
+    difference that this interval cannot explain counts.
 options:
   _input: {description: hostvars, type: dict, required: true}
-  hosts: {description: Every host that was looked at, type: list, elements: str, required: true}
-  sites: {description: The host that was asked for each site, type: list, elements: str, required: true}
-  answered: {description: The control machine's clock when the last had answered, type: float, required: true}
+  hosts: {description: Every host that was checked, type: list, elements: str, required: true}
+  sites: {description: The host that answered for each site, type: list, elements: str, required: true}
+  answered: {description: The control machine's clock when the last host had answered, type: float, required: true}
   bound: {description: Seconds by which clocks may differ, type: float, required: true}
 """
 
@@ -49,12 +49,12 @@ def clock_problems(measured, bound):
 
 
 def near(span):
-    """The least difference that explains what was measured."""
+    """The least difference that explains the measurement."""
     return 0.0 if span[0] <= 0 <= span[1] else min(span, key=abs)
 
 
 def broken_promises(hostvars, hosts, sites, answered, bound):
-    """A line for everything that is wrong on these hosts and at these sites (the host that was asked for each)."""
+    """A line for each problem on these hosts and at these sites (given by the host that answered for each)."""
     found, measured = [], {}
     for host in hosts:
         told = hostvars[host].get("verify_host") or {"msg": "it was not asked"}
@@ -74,7 +74,7 @@ def broken_promises(hostvars, hosts, sites, answered, bound):
 
 
 def site_problems(about):
-    """What is wrong at a site, from the variables of the host that asked for it."""
+    """The problems of a site, from the variables of the host that answered for it."""
     plan = about.get("verify_plan") or {}
     if not plan.get("reachable"):
         return [f"its topics, accounts and grants are unknown: {plan.get('msg', 'it was not asked')}"]
@@ -92,7 +92,7 @@ def site_problems(about):
     return found + [f"{one}: make deploy TAGS=access" for one in dict.fromkeys(differs)]
 
 
-# What each comparison returned, and what it means.
+# The results of each comparison, and what they mean.
 COMPARED = {
     "verify_topics": {
         "created": "missing topic",
@@ -105,7 +105,7 @@ COMPARED = {
 
 
 def different_clocks(hostvars, hosts, answered, bound):
-    """A line for each clock that differs, of what the module `host_facts` has found on these hosts."""
+    """A line for each clock that differs, from the facts that the module `host_facts` has read on these hosts."""
     facts = {host: hostvars[host]["ansible_facts"]["host_facts"] for host in hosts}
     measured = {host: {"clock": one["clock"], "before": one["asked"], "after": answered} for host, one in facts.items()}
     return clock_problems(measured, bound)

@@ -1,8 +1,8 @@
-"""What the modules that speak to a site's Kafka have in common.
+"""The common part of the modules that speak to a site's Kafka.
 
-They run on the control machine with the interpreter of ansible-playbook, which has the package zads. Each reads what a
-site has, compares it with what is wanted (a pure function of ``zads.site``), and makes the difference, unless Ansible
-only checks.
+They run on the control machine with the interpreter of ansible-playbook, which has the package zads. Each module reads
+the present state of a site, compares it with the wanted state (a pure function of ``zads.site``), and applies the
+difference, except in check mode.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from zads.site.topics import Topic
 ANSWER = 30  # seconds that a request may take
 SPREAD = 60  # seconds until every broker knows of a new topic
 PAUSE = 0.3
-# What a client meets while a broker or the controller moves.
+# Errors that a client gets while a broker or the controller moves.
 PASSING = {
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
@@ -44,7 +44,7 @@ PASSING = {
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
-    # An answer that got lost: the request was made again, or the broker that was asked has not heard of the topic yet.
+    # Errors after a lost answer: the request was repeated, or the broker that was asked does not know the topic yet.
     KafkaError.TOPIC_ALREADY_EXISTS,
 }
 
@@ -68,8 +68,8 @@ def site_module(**arguments) -> AnsibleModule:
 def run(module: AnsibleModule, work) -> None:
     """Do ``work(site)`` and end the module with the dictionary that it returns, or with one sentence for an error.
 
-    While a broker or the controller moves, the work is repeated for at most SPREAD seconds: it compares before it
-    changes anything, so that a repetition does no harm.
+    While a broker or the controller moves, the work is repeated for at most SPREAD seconds. A repetition does no harm,
+    since the work compares before it changes anything.
     """
     deadline = time.monotonic() + SPREAD
     altered = False
@@ -93,7 +93,7 @@ def run(module: AnsibleModule, work) -> None:
 
 
 def shown(before, after) -> dict:
-    """Two lists of lines as the difference that ``--diff`` prints."""
+    """Two lists of lines, in the form of a difference that ``--diff`` prints."""
     return {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
 
 
@@ -114,7 +114,7 @@ class Site:
         return metadata
 
     def settle(self, answers: dict) -> None:
-        """Wait for every answer to an alteration; the first failure is raised after all have come."""
+        """Wait for all answers to an alteration, then raise the first failure, if any."""
         self.altered = True
         if failed := [error for answer in answers.values() if (error := answer.exception(ANSWER + SPREAD))]:
             raise failed[0]
@@ -122,7 +122,7 @@ class Site:
     # topics
 
     def topics(self, names=None) -> dict[str, Topic]:
-        """Topics by name (all, or those of ``names`` that exist) with the settings that are their own."""
+        """Topics by name (all, or those of ``names`` that exist), each with the settings made for it."""
         there = self.metadata().topics
         chosen = sorted(there if names is None else set(names) & set(there))
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in chosen]
@@ -171,7 +171,7 @@ class Site:
         self.settle(self.client.incremental_alter_configs(resources, request_timeout=ANSWER))
 
     def _await_brokers(self, number: int) -> None:
-        """A broker that has just been restarted counts as soon as the others have heard of it."""
+        """Wait until there are enough brokers: one that was just restarted counts once the others know of it."""
         deadline = time.monotonic() + SPREAD
         while (there := len(self.metadata().brokers)) < number:
             if time.monotonic() > deadline:

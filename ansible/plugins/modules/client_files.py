@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Kits for everybody who reads."""
+"""Writes a kit for every user of a site."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ short_description: A directory of files and programs for every user of a site, w
 description:
   - Runs on the control machine. Writes O(directory)/USER/ from O(templates), and O(directory)/USER.properties, which is
     the kit's librdkafka.properties with the certificate's whole path, for use on this machine.
-  - A file that a kit does not have any more is removed, and so are the kits of users who are gone. Files that this
-    module did not write are left alone. No password is shown, nor the contents of any file.
+  - Files that a kit no longer has are removed, and so are the kits of users who are gone. Files that this module did
+    not write are left alone. No password and no contents of a file are shown.
 options:
-  directory: {description: Where they go, type: path, required: true}
+  directory: {description: Directory of the kits, type: path, required: true}
   templates: {description: Directory of the kit's files, type: path, required: true}
   site: {description: The site that they connect to, type: str, required: true, choices: [origin, public]}
-  bootstrap: {description: Its brokers, type: list, elements: str, required: true}
-  ca: {description: Certificate of its authority, type: path, required: true}
+  bootstrap: {description: The site's brokers, type: list, elements: str, required: true}
+  ca: {description: Certificate of the site's authority, type: path, required: true}
   policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
-  passwords: {description: "User: password. Who has none gets no kit", type: dict, required: true}
+  passwords: {description: "User: password. A user without a password gets no kit", type: dict, required: true}
 """
 
 EXAMPLES = r"""
@@ -48,7 +48,7 @@ from zads.errors import ZadsError
 from zads.kit import File, Kit
 from zads.site.policy import Policy
 
-#: What this module has written of a kit, one a line, after the site: no other file is ever removed.
+#: Lists the site and, one a line, the files of a kit that this module has written: no other file is ever removed.
 LIST = ".files"
 
 
@@ -71,9 +71,9 @@ def wanted(params: dict, policy: Policy) -> dict[str, File]:
 
 
 def superfluous(directory: Path, site: str, policy: Policy, files: dict[str, File]) -> list[str]:
-    """What this module wrote and no kit has: of users of this site, or of ones who were here and are gone.
+    """Files that this module wrote and no kit has: of users of this site, or of users who have left it.
 
-    Who moved to the other site is the concern of its run, which may be under way.
+    The files of a user who moved to the other site belong to that site's run, which may be under way.
     """
     known = {user.name: user.site for user in policy.users}
     heading = f"# How to connect to the site {site} "
@@ -100,7 +100,7 @@ def differs(path: Path, file: File) -> bool:
 
 
 def write(path: Path, file: File, top: Path) -> None:
-    """Write a file; the directories above it, up to the top one, are their owner's alone."""
+    """Write a file. Only the owner can enter the directories above it, up to the top one."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for directory in path.parents:
         directory.chmod(0o700)
@@ -110,7 +110,7 @@ def write(path: Path, file: File, top: Path) -> None:
 
 
 def remove(path: Path, top: Path) -> None:
-    """Remove a file, and the directories above it that are empty then, up to the top one."""
+    """Remove a file and the directories above it that become empty, up to the top one."""
     path.unlink(missing_ok=True)
     for directory in path.parents:
         if directory == top or any(directory.iterdir()):
@@ -119,7 +119,7 @@ def remove(path: Path, top: Path) -> None:
 
 
 def settle(params: dict, *, check: bool) -> dict:
-    """Bring the kits about, unless it is a check; the module's answer. Raises ZadsError, OSError."""
+    """Write the kits, except in check mode. Returns the module's answer. Raises ZadsError, OSError."""
     directory = Path(params["directory"])
     policy = Policy.read(params["policy"])
     files = wanted(params, policy)

@@ -1,29 +1,29 @@
 #!/usr/bin/python
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
-"""Whether what a deployment put on a host runs, as it was deployed, and has room."""
+"""Whether the programs on a host run as they were deployed, and have enough disk space."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_condition
-short_description: What is wrong on a host
+short_description: The problems of a host
 description:
-  - Changes nothing. All that is wrong is told at once, each in a line with its remedy.
-  - Each unit is active, runs with the files that are there (it wrote their digests as it started), and, where it is a
-    container, is healthy and of the image that its unit names. Units of ours that are enabled are looked at whether or
-    not they are named.
-  - Each disk has so much of its space free, and room for what was written to it during a last day.
-  - Nothing has waited too long in the spool, and nothing is deferred.
-  - Where the host has a clock of its own, it is synchronised.
+  - Changes nothing. Reports all problems at once, one a line, each with its remedy.
+  - Checks that each unit is active and runs with the present files (it wrote their digests when it started). A
+    container must also be healthy and of the image that its unit names. Our enabled units are checked even if they are
+    not named.
+  - Checks that each disk has O(free_percent) of its space free, and room for O(free_days) at the last day's rate.
+  - Checks that no exposure has waited too long in the spool, and that none is deferred.
+  - Checks that the clock is synchronised, if the host has a clock of its own.
 options:
   units: {description: Units that must run, type: list, elements: str, default: []}
   distribution: {description: Directory that Java's daemons must run from, type: path}
   disks: {description: Directories whose disks must have room, type: list, elements: path, default: []}
-  free_percent: {description: Least free space of each, type: int, default: 10}
-  free_days: {description: Days for which it must suffice at the last day's rate, type: float, default: 1}
+  free_percent: {description: Least free space of each disk in percent, type: int, default: 10}
+  free_days: {description: Days for which the space must suffice at the last day's rate, type: float, default: 1}
   spool: {description: Where the pipeline drops exposures, type: path}
-  patience: {description: Seconds that units which start or stop are waited for, type: int, default: 30}
-  waiting_minutes: {description: How long one may wait there, type: int, default: 15}
+  patience: {description: Seconds to wait for units that start or stop, type: int, default: 30}
+  waiting_minutes: {description: Minutes that an exposure may wait in the spool, type: int, default: 15}
   asked: {description: "The control machine's clock as it asks, seconds since 1970", type: float, default: 0}
 """
 
@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problems: {description: What is wrong and what to do, returned: always, type: list, elements: str}
-asked: {description: What O(asked) was, returned: always, type: float}
+asked: {description: The value of O(asked), returned: always, type: float}
 clock: {description: Seconds since 1970, returned: always, type: float}
 """
 
@@ -52,7 +52,7 @@ WANTED = Path("/etc/systemd/system/multi-user.target.wants")
 OURS = re.compile(r"(zads-.+|kafka|zookeeper)\.service")
 SHOWN = "Id,ActiveState,SubState,MainPID,FragmentPath,NRestarts,ActiveEnterTimestampMonotonic"
 DAY = 86_400
-YOUNG = 10  # seconds: a unit that systemd started again so short a time ago may end again
+YOUNG = 10  # seconds: a unit that systemd restarted more recently may end again
 PAUSE = 1
 
 
@@ -62,13 +62,13 @@ def enabled(directory: Path) -> list[str]:
 
 
 def blocks(output: str) -> dict[str, dict[str, str]]:
-    """What `systemctl show` says of several units, by unit."""
+    """The output of `systemctl show` for several units, by unit."""
     found = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
     return {block["Id"]: block for block in found if "Id" in block}
 
 
 def older(listing: Path) -> list[str]:
-    """The files of a list that `sha256sum` wrote that are others by now, or gone."""
+    """The files of a `sha256sum` list that have changed since, or are gone."""
     found = []
     for line in listing.read_text().splitlines() if listing.exists() else []:
         digest, _, name = line.partition("  ")
@@ -79,7 +79,7 @@ def older(listing: Path) -> list[str]:
 
 
 def unit_problems(unit: str, shown: dict[str, str], directory: Path) -> list[str]:
-    """What is wrong with a unit, from what systemd says of it and the digests in its runtime directory."""
+    """The problems of a unit, from what systemd reports of it and from the digests in its runtime directory."""
     if shown.get("ActiveState") not in ("active", "reloading"):
         state = f"{shown.get('ActiveState', 'unknown')} ({shown.get('SubState', '')})"
         return [f"{unit} is {state}: journalctl -u {unit} says why, make deploy starts it"]
@@ -90,7 +90,7 @@ def unit_problems(unit: str, shown: dict[str, str], directory: Path) -> list[str
 
 
 def unsettled(shown: dict[str, dict[str, str]], uptime: float) -> list[str]:
-    """Units of which nothing can be said yet: they start or stop, or were started again a moment ago."""
+    """Units that cannot be judged yet: they start or stop, or were restarted a moment ago."""
     found = []
     for unit, about in shown.items():
         entered = int(about.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
@@ -101,7 +101,7 @@ def unsettled(shown: dict[str, dict[str, str]], uptime: float) -> list[str]:
 
 
 def container_problems(unit: str, told: str, text: str) -> list[str]:
-    """What is wrong with a unit's container. ``told``: image, its id, the id that the image's name has now, health."""
+    """The problem of a unit's container. ``told``: image, its id, the id that the image's name has now, health."""
     image, runs, named, health = (told.split("|") + [""] * 4)[:4]
     if not image:
         return [f"{unit} has no container: journalctl -u {unit}"]
@@ -127,7 +127,7 @@ def disk_problems(path: str, total: int, free: int, written: int, percent: int, 
 
 
 def written(path: str, now: float) -> int:
-    """Bytes below a directory in files that were written to during the last day."""
+    """Total size of the files below a directory that were written to during the last day, in bytes."""
     size = 0
     for directory, _, names in os.walk(path):
         for name in names:
@@ -208,7 +208,7 @@ def main() -> None:
 
 
 def settled(module: AnsibleModule, units: list[str], patience: int) -> dict[str, dict[str, str]]:
-    """What systemd says of the units, once none of them starts or stops any more, or patience has ended."""
+    """What systemd reports of the units once none of them starts or stops, or after `patience` seconds."""
     deadline = time.monotonic() + patience
     while units:
         shown = blocks(module.run_command(["systemctl", "show", f"--property={SHOWN}", *units])[1])
@@ -219,7 +219,7 @@ def settled(module: AnsibleModule, units: list[str], patience: int) -> dict[str,
 
 
 def container(module: AnsibleModule, name: str) -> str:
-    """Image, its id, the id that its name has now, and health of a container, joined by |; empty if there is none."""
+    """A container's image, its id, the id that its name has now, and health, joined by |; empty without a container."""
     form = "{{.Config.Image}}|{{.Image}}|{{if .State.Health}}{{.State.Health.Status}}{{end}}"
     status, output, _ = module.run_command(["docker", "inspect", "--format", form, name])
     if status:

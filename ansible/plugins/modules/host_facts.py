@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: host_facts
 short_description: The few facts of a host that the roles read
 description:
-  - Stands for Ansible's own gathering, which takes seconds a host. Facts that Ansible gathers too have the same names;
-    the others are in C(ansible_facts.host_facts). Changes nothing.
+  - Replaces Ansible's own gathering of facts, which takes seconds a host. Facts that Ansible gathers too have the same
+    names; the others are in C(ansible_facts.host_facts). Changes nothing.
 options:
   asked: {description: "The control machine's clock when it asks, seconds since 1970", type: float, default: 0}
 """
@@ -24,8 +24,8 @@ ansible_facts:
   description:
     - C(distribution), C(distribution_major_version), C(architecture), C(getent_passwd), C(getent_group), and
       C(host_facts) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib), C(clock) (seconds since
-      1970), C(asked) (what O(asked) was) and C(authorities) (SHA-256 of every certificate in each file of authorities
-      that our programs read).
+      1970), C(asked) (the value of O(asked)) and C(authorities) (SHA-256 of every certificate in each file of
+      authorities that our programs read).
   returned: always
   type: dict
 """
@@ -51,7 +51,7 @@ def release(text: str) -> tuple[str, str]:
 
 
 def memory_mb(text: str) -> int:
-    """All memory, from /proc/meminfo."""
+    """The total memory, from /proc/meminfo."""
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemTotal:")) // 1024
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/python
-"""What a program's directories and files on a host must be, and what its units need after that: all in one step.
+"""Writes a program's directories and files on a host, and says what its units need after that, in one step.
 
-Why not Ansible's own modules and a handler: a handler is lost when the play dies between the change and the end. The
+Ansible's own modules and a handler would not do: a handler is lost if the play dies between the change and its end. The
 next run then finds nothing changed, and the process keeps running with the old files. Here the checksums that a process
-noted at its start decide, so an interrupted deployment is finished by the next. One call also takes one round trip.
+noted at its start decide, so the next deployment finishes an interrupted one. One call also takes only one round trip.
 """
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
@@ -13,13 +13,14 @@ DOCUMENTATION = r"""
 module: host_files
 short_description: A program's directories and files, and what its units need
 description:
-  - Files are replaced whole, with their owner and mode. A difference shows their lines, but of a secret only that it
-    differs.
-  - Units are asked, not touched. Each writes at its start the checksums of the files it reads into
-    C(/run/NAME/started-with) (C(sha256sum)), and those that it reads again on a reload into C(/run/NAME/reloaded-with).
+  - Files are replaced whole, with their owner and mode. A difference shows the lines of a file; for a secret it shows
+    only that it differs.
+  - The state of units is read, not changed. At its start each unit writes the checksums (C(sha256sum)) of the files
+    that it reads into C(/run/NAME/started-with), and of those that it reads again on a reload into
+    C(/run/NAME/reloaded-with).
 options:
   directories:
-    description: Made if missing, and their parents.
+    description: Directories, made with their parents if they are missing.
     type: list
     elements: dict
     default: []
@@ -35,7 +36,7 @@ options:
     default: []
     suboptions:
       path: {description: Its path, type: path, required: true}
-      content: {description: What is in it, type: str, required: true}
+      content: {description: Its contents, type: str, required: true}
       owner: {description: "Its owner, else O(owner)", type: str}
       group: {description: "Its group, else O(group)", type: str}
       mode: {description: "Its mode, in octal digits", type: str, default: "0644"}
@@ -51,15 +52,15 @@ options:
       mode: {description: "Its mode, in octal digits", type: str, default: "0400"}
   contents:
     description:
-      - What is in each of O(secrets), by its path. It is an option of its own so that it is hidden as a whole. Were it
-        part of the list, Ansible would write the list into the host's journal with each end of a line as two
-        characters, and would not know the hidden text again.
+      - The contents of each of O(secrets), by its path. They are an option of their own so that Ansible hides them as a
+        whole. As part of the list they would be written into the host's journal with each line end as two characters,
+        in which Ansible would not recognise the text to hide.
     type: dict
     default: {}
-  owner: {description: Owner of what names none, type: str, default: root}
-  group: {description: Group of what names none, type: str, default: root}
+  owner: {description: Owner of paths that name none, type: str, default: root}
+  group: {description: Group of paths that name none, type: str, default: root}
   purge:
-    description: Patterns of paths. What matches and is neither named nor holds something named is removed.
+    description: Patterns of paths. Every matching path is removed, unless it is named or holds a named path.
     type: list
     elements: str
     default: []
@@ -68,7 +69,7 @@ options:
     type: list
     elements: str
     default: []
-  units: {description: Units to ask, type: list, elements: str, default: []}
+  units: {description: Units whose needs are reported, type: list, elements: str, default: []}
 """
 
 EXAMPLES = r"""
@@ -86,8 +87,9 @@ written: {description: Paths that changed, returned: always, type: list, element
 removed: {description: Paths removed, returned: always, type: list, elements: str}
 needs:
   description:
-    - What each unit needs, V(started), V(restarted) or V(reloaded); those that need nothing are not named. V(started)
-      also means that it runs but would not after a reboot. In check mode a unit still to be written is not named.
+    - What each unit needs, V(started), V(restarted) or V(reloaded). Units that need nothing are not named. V(started)
+      may also mean that a unit runs but would not after a reboot. In check mode a unit still to be written is not
+      named.
   returned: always
   type: dict
 """
@@ -109,7 +111,7 @@ RUN = Path("/run")
 
 @dataclass(frozen=True)
 class State:
-    """How a path is, or must be. ``content`` is None for a directory."""
+    """The present or wanted state of a path. ``content`` is None for a directory."""
 
     owner: str
     group: str
@@ -126,14 +128,14 @@ class State:
 
 @dataclass(frozen=True)
 class Entry:
-    """One path, what it must be, and whether nobody may see its content."""
+    """A path, its wanted state, and whether its content is secret."""
 
     path: Path
     wanted: State
     secret: bool
 
     def present(self) -> State | None:
-        """How it is; None when it is not there."""
+        """Its present state; None if it does not exist."""
         if not self.path.exists():
             return None
         status = self.path.stat()
@@ -141,7 +143,7 @@ class Entry:
         return State(_user(status.st_uid), _group(status.st_gid), status.st_mode & 0o7777, content)
 
     def make(self) -> None:
-        """KeyError when there is no such user or group."""
+        """Raises KeyError if there is no such user or group."""
         owner = pwd.getpwnam(self.wanted.owner).pw_uid, grp.getgrnam(self.wanted.group).gr_gid
         if self.wanted.content is not None:
             replace(self.path, self.wanted.content, self.wanted.mode, owner)
@@ -152,7 +154,7 @@ class Entry:
         self.path.chmod(self.wanted.mode)
 
     def difference(self, before: State | None) -> dict:
-        """As ``--diff`` prints it."""
+        """The difference in the form that ``--diff`` prints."""
         old = before.shown(secret=self.secret) if before else ""
         new = self.wanted.shown(secret=self.secret)
         if self.secret and old == new:
@@ -175,7 +177,7 @@ def _group(number: int) -> str:
 
 
 def entries(params: dict) -> list[Entry]:
-    """Everything that must be there, directories first. ValueError when secrets and their contents do not agree."""
+    """All wanted paths, directories first. Raises ValueError if secrets and their contents do not agree."""
     contents = params["contents"]
     if unequal := {one["path"] for one in params["secrets"]}.symmetric_difference(contents):
         raise ValueError(f"secrets and contents must name the same paths: {', '.join(sorted(unequal))}")
@@ -195,20 +197,20 @@ def _state(one: dict, text: str | None, defaults: dict) -> State:
 
 
 def strays(patterns: list[str], named: list[Path]) -> list[Path]:
-    """What matches a pattern and is neither named nor a directory of something named."""
+    """Paths that match a pattern, and are neither named nor a directory above a named path."""
     found = {Path(path) for pattern in patterns for path in glob.glob(pattern)}  # noqa: PTH207 absolute patterns
     kept = {path for one in named for path in (one, *one.parents)}
     return sorted(path for path in found - kept if not found.intersection(path.parents) - kept)
 
 
 def listed(listing: Path) -> dict[Path, str]:
-    """The files and digests of a list that `sha256sum` wrote; empty when it is not there."""
+    """The files and digests of a list that `sha256sum` wrote; empty if there is no list."""
     lines = listing.read_text().splitlines() if listing.exists() else []
     return {Path(name): digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def agrees(sums: dict[Path, str], wanted: dict[Path, bytes]) -> bool:
-    """Whether these files are what they were then: as they are wanted now, or else as they are."""
+    """Whether these files have their old digests: in their wanted state, or in their present one if none is wanted."""
     return bool(sums) and all(_digest(path, wanted) == digest for path, digest in sums.items())
 
 
@@ -235,7 +237,7 @@ def need(unit: str, state: dict[str, str], wanted: dict[Path, bytes], kept: list
 
 
 def states(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
-    """What systemd says of each unit."""
+    """What systemd reports of each unit."""
     command = ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState", *units]
     _, output, _ = module.run_command(command, check_rc=True)
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")]
@@ -243,7 +245,7 @@ def states(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]
 
 
 def settle(params: dict, units: dict[str, dict[str, str]], *, check: bool) -> dict:
-    """Make what differs, unless this is a check; what to tell Ansible. ``units``: what systemd says of each."""
+    """Change what differs, except in check mode. Returns the module's answer. ``units``: systemd's report of each."""
     all_entries = entries(params)
     wrong = [(entry, before) for entry in all_entries if (before := entry.present()) != entry.wanted]
     kept = [Path(path) for path in params["kept"]]
@@ -297,7 +299,7 @@ def main() -> None:
     units = states(module, params["units"]) if params["units"] else {}
     try:
         result = settle(params, units, check=module.check_mode)
-    except (KeyError, ValueError, OSError) as error:  # no such user or group; a directory where a file shall be
+    except (KeyError, ValueError, OSError) as error:  # no such user or group; a directory in the place of a file
         module.fail_json(msg=str(error.args[0] if isinstance(error, KeyError) else error))
     module.exit_json(**result)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""The access control entries of a site, all of them."""
+"""Sets all access control entries of a site."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ DOCUMENTATION = r"""
 module: kafka_acls
 short_description: Make a cluster's access control entries exactly these
 description:
-  - Runs on the control machine. The entries given are the whole truth, because the cluster belongs to this deployment.
-    Entries that are not given are removed, whoever made them, those that deny and those for single hosts included.
-  - Missing entries are added before others are removed, so that nobody loses for a moment what both sets give.
+  - Runs on the control machine. The given entries are the only ones, because the cluster belongs to this deployment.
+    All others are removed, even if somebody else made them, including those that deny and those for single hosts.
+  - Missing entries are added before others are removed, so that nobody loses, even for a moment, a right that both the
+    old and the new entries give.
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   acls:
@@ -19,11 +20,11 @@ options:
     elements: dict
     required: true
     options:
-      principal: {description: For whom, type: str, required: true}
-      resource: {description: On what, type: str, required: true, choices: [topic, group, cluster, transactional_id]}
-      name: {description: Its name or prefix, type: str, required: true}
-      pattern: {description: Whether the name is one, type: str, choices: [literal, prefixed], default: literal}
-      operation: {description: What is allowed, type: str, required: true}
+      principal: {description: Who is allowed, type: str, required: true}
+      resource: {description: Its type, type: str, required: true, choices: [topic, group, cluster, transactional_id]}
+      name: {description: Name or prefix of the resource, type: str, required: true}
+      pattern: {description: Whether the name is a prefix, type: str, choices: [literal, prefixed], default: literal}
+      operation: {description: The allowed operation, type: str, required: true}
 """
 
 EXAMPLES = r"""

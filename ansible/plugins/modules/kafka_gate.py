@@ -1,14 +1,14 @@
 #!/usr/bin/python
-"""The gate of rolling operations: may a broker go down, and is it back."""
+"""The gate of rolling operations: waits until a broker may go down, or until brokers are back."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kafka_gate
-short_description: Wait until a broker may go down, or until it is wholly back
+short_description: Wait until a broker may go down, or until it is fully back
 description:
-  - Runs on the control machine, changes nothing but leaders. The decision itself is C(zads.site.gate).
+  - Runs on the control machine, and changes only leaders. C(zads.site.gate) makes the decision.
 options:
   client: {description: The administrator's client configuration, type: path, required: true}
   state:
@@ -19,10 +19,10 @@ options:
     type: str
     choices: [may_stop, recovered]
     required: true
-  brokers: {description: The brokers meant; exactly one for V(may_stop), type: list, elements: int, required: true}
+  brokers: {description: Numbers of the brokers; exactly one for V(may_stop), type: list, elements: int, required: true}
   expected: {description: All brokers of the site, type: list, elements: int, default: []}
-  defer_controller: {description: Answer RV(deferred) when the broker is the controller, type: bool, default: false}
-  wait: {description: Seconds to wait at most, type: int, default: 600}
+  defer_controller: {description: Answer RV(deferred) if the broker is the controller, type: bool, default: false}
+  wait: {description: Maximum seconds to wait, type: int, default: 600}
 """
 
 EXAMPLES = r"""
@@ -31,9 +31,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-deferred: {description: The broker is the controller and shall be the last, returned: always, type: bool}
-reasons: {description: In check mode why the answer is no, returned: always, type: list, elements: str}
-elected: {description: Partitions given back to their preferred leader, returned: always, type: int}
+deferred: {description: Whether the broker is the controller and has to be the last, returned: always, type: bool}
+reasons: {description: "In check mode, the reasons against it", returned: always, type: list, elements: str}
+elected: {description: Number of partitions given back to their preferred leader, returned: always, type: int}
 """
 
 import time
@@ -74,17 +74,17 @@ def describe(client) -> gate.Cluster:
 
 
 def elect(client, cluster: gate.Cluster) -> int:
-    """Give partitions back to their preferred leaders; how many."""
+    """Give partitions back to their preferred leaders. Returns how many."""
     strayed = [TopicPartition(partition.topic, partition.number) for partition in gate.misplaced(cluster)]
     if strayed:
-        # confluent-kafka 2.16's binding refuses this one call's request_timeout: the wait is ours.
+        # confluent-kafka 2.16 refuses a request_timeout for this call, so we limit the wait ourselves.
         answers = client.elect_leaders(ElectionType.PREFERRED, strayed).result(ANSWER)
         return sum(error is None for error in answers.values())
     return 0
 
 
 def look(client, params: dict) -> tuple[list[str], gate.Cluster | None]:
-    """Reasons to wait, and the cluster unless it does not answer."""
+    """Reasons to wait, and the cluster if it answers."""
     try:
         cluster = describe(client)
     except KafkaException as error:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Whether a site keeps its promises right now."""
+"""Checks whether a site keeps its promises now."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ DOCUMENTATION = r"""
 module: kafka_health
 short_description: Refuse a site that does not keep its promises
 description:
-  - Runs on the control machine and changes nothing. All reasons are told at once.
-  - Every broker is up; every partition has a leader, all its replicas in sync, and as many replicas as its topic is to
-    have; whoever has no credentials, or wrong ones, or no encryption, is refused by both listeners of every broker.
+  - Runs on the control machine and changes nothing. Reports all reasons at once.
+  - Checks that every broker is up, and that every partition has a leader, the wanted number of replicas, and all of
+    them in sync. Checks that both listeners of every broker refuse clients without credentials, with wrong ones, or
+    without encryption.
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   brokers: {description: Numbers of the brokers that must be up, type: list, elements: int, required: true}
   clients: {description: "HOST:PORT of every broker, for clients", type: list, elements: str, required: true}
   topics: {description: Topics and the replicas that they must have, type: dict, required: true}
-  refusal: {description: Seconds in which a stranger must not have got an answer, type: int, default: 4}
+  refusal: {description: Seconds during which a stranger must get no answer, type: int, default: 4}
 """
 
 EXAMPLES = r"""
@@ -30,8 +31,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reasons: {description: What is wrong, returned: failure, type: list, elements: str}
-partitions: {description: Partitions that were looked at, returned: success, type: int}
-strangers: {description: Ways to come in that were tried and refused, returned: success, type: int}
+partitions: {description: Number of partitions that were checked, returned: success, type: int}
+strangers: {description: Number of ways to connect that were tried and refused, returned: success, type: int}
 """
 
 import socket
@@ -43,13 +44,13 @@ from confluent_kafka.admin import AdminClient
 
 from zads.errors import some
 
-NAMED = 3  # partitions that a reason names: a broker that is down is behind in hundreds
+NAMED = 3  # partitions that a reason names: hundreds lag when a broker is down
 STRANGER = "nobody-at-all"
 CREDENTIALS = {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": STRANGER, "sasl.password": STRANGER}
 
 
 def cluster_reasons(metadata, brokers: list[int], topics: dict[str, int]) -> list[str]:
-    """What is wrong with brokers, partitions and replicas, from one look at the cluster's metadata."""
+    """The problems of brokers, partitions and replicas, from one reading of the cluster's metadata."""
     reasons = [f"broker {number} is not up" for number in sorted(set(brokers) - set(metadata.brokers))]
     reasons += [f"the topic {name} is missing" for name in sorted(set(topics) - set(metadata.topics))]
     alike: dict[str, list[str]] = {}
@@ -66,7 +67,7 @@ def cluster_reasons(metadata, brokers: list[int], topics: dict[str, int]) -> lis
 
 
 def attempts(conf: dict[str, str], clients: list[str]) -> dict[str, dict[str, str]]:
-    """Every way to come in that must fail: what it is called, and its client configuration."""
+    """Every way to connect that must fail: its description, and its client configuration."""
     authority = {"ssl.ca.location": conf["ssl.ca.location"]}
     kinds = {
         "without encryption": {"security.protocol": "plaintext"},
@@ -83,7 +84,7 @@ def attempts(conf: dict[str, str], clients: list[str]) -> dict[str, dict[str, st
 
 
 def silent(addresses: list[str], seconds: int) -> list[str]:
-    """Listeners at which nobody listens: that a stranger is refused there says nothing."""
+    """Listeners that nobody serves: a stranger's failure to connect to them proves nothing."""
     reasons = []
     for address in addresses:
         host, _, port = address.rpartition(":")
@@ -95,7 +96,7 @@ def silent(addresses: list[str], seconds: int) -> list[str]:
 
 
 def comes_in(settings: dict[str, str], seconds: int) -> bool:
-    """Whether a broker tells this client anything."""
+    """Whether a broker answers this client."""
     client = AdminClient({**settings, "log_level": "0", "error_cb": lambda _: None})
     try:
         client.list_topics(timeout=seconds)

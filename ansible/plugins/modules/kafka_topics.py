@@ -1,26 +1,26 @@
 #!/usr/bin/python
-"""Topics as data."""
+"""Gives a site the topics that the data describe."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kafka_topics
-short_description: Create topics, give them partitions, set their configuration
+short_description: Create topics, add partitions, set their configuration
 description:
   - Runs on the control machine. Topics that are not named are left alone, and none is ever deleted.
-  - A setting that a named topic has and that is not wanted goes back to the broker's default.
+  - An unwanted setting of a named topic goes back to the broker's default.
   - Refuses, before changing anything, to take partitions away or to change the number of replicas.
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   topics:
-    description: The topics that must be there.
+    description: The topics that must exist.
     type: list
     elements: dict
     required: true
     options:
       name: {description: Its name, type: str, required: true}
-      partitions: {description: Partitions at least, type: int, required: true}
+      partitions: {description: Minimum number of partitions, type: int, required: true}
       replication_factor: {description: Replicas of each partition, type: int, required: true}
       config: {description: Settings that differ from the broker's, type: dict, default: {}}
 """
@@ -51,7 +51,7 @@ def as_text(value) -> str:
 
 
 def read(topics: list[dict]) -> list[Topic]:
-    """The wanted topics. ZadsError when one is named twice or has an impossible number."""
+    """The wanted topics. Raises ZadsError if one is named twice or has an impossible number."""
     names = [topic["name"] for topic in topics]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ZadsError(f"named twice: {', '.join(twice)}")
@@ -64,7 +64,7 @@ def read(topics: list[dict]) -> list[Topic]:
 
 
 def difference(changes: TopicChanges) -> dict:
-    """What would change, a line each."""
+    """The changes, one a line."""
     before, after = [], []
     for topic in changes.create:
         settings = ", ".join(f"{key}={value}" for key, value in sorted(topic.config.items()))

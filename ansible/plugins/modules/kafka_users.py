@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""SCRAM accounts of a site, all of them."""
+"""Sets all SCRAM accounts of a site."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ DOCUMENTATION = r"""
 module: kafka_users
 short_description: Make a cluster's SCRAM accounts exactly these
 description:
-  - Runs on the control machine. Everybody who is not named loses the account, since access is data.
-  - A cluster tells the mechanism and the iterations of an account and never its password. What was set last is
-    therefore remembered as a digest, made with the file's own random salt and bound to this cluster; an account is set
-    again when its password, its iterations or the cluster is another one, or when it is not there.
+  - Runs on the control machine. Users who are not named lose their accounts, since the data alone decide on access.
+  - A cluster reveals the mechanism and the iterations of an account, but never its password. So a digest of the
+    password that was set last is kept, made with the file's own random salt and bound to this cluster. An account is
+    set again if its password, its iterations or the cluster has changed, or if the account is missing.
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   users: {description: "Name: password", type: dict, required: true}
@@ -28,7 +28,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-set: {description: Accounts made or given another password, returned: success, type: list, elements: str}
+set: {description: Accounts created or given another password, returned: success, type: list, elements: str}
 removed: {description: Accounts removed, returned: success, type: list, elements: str}
 """
 
@@ -54,7 +54,7 @@ ITERATIONS = (4096, 16384)  # the bounds that Kafka sets
 
 
 class Memory:
-    """Digests of the passwords last set, by user; of use for one cluster only."""
+    """Digests of the passwords that were set last, by user; they are valid for one cluster only."""
 
     def __init__(self, path: Path, cluster: str) -> None:
         self.path, self.cluster = path, cluster
@@ -71,7 +71,7 @@ class Memory:
             return {}  # nothing is known, and every account is set again
 
     def digest(self, user: str, password: str) -> str:
-        """Slow on purpose: a stolen file does not give weak passwords away."""
+        """The digest of a password; slow on purpose, so that a stolen file does not reveal weak passwords."""
         salt = self.salt + f"{self.cluster}/{user}".encode()
         return hashlib.scrypt(password.encode(), salt=salt, n=2**13, r=8, p=1).hex()
 

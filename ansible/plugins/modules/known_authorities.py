@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Whether the secrets of this control machine are those of the hosts that it is about to touch."""
+"""Checks that the secrets of this control machine are those of the hosts that it is about to change."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ module: known_authorities
 short_description: Refuse secrets that are not those of the site
 description:
   - Runs on the control machine before anything is made, and changes nothing. A machine that has lost its secrets would
-    make new ones, and a deployment would roll these onto hosts that work with others.
-  - What each host knows is a fact of it, C(machine.authorities). A host that knows nothing is new, and agrees.
+    make new ones, and a deployment would bring these to hosts that work with the old ones.
+  - The authorities that a host knows are among its facts. A host that knows none is new, and raises no problem.
 options:
   directory: {description: Where the secrets are kept, type: path, required: true}
   hosts: {description: The hosts that were asked, type: list, elements: dict, required: true}
   groups: {description: Ansible's groups, type: dict, required: true}
   replace:
-    description: Hosts are to get the secrets of this machine although they know others.
+    description: Give hosts the secrets of this machine even if they know others.
     type: bool
     default: false
 """
@@ -30,7 +30,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-problems: {description: Why not, returned: failure, type: list, elements: str}
+problems: {description: Why the secrets are refused, returned: failure, type: list, elements: str}
 """
 
 from collections import defaultdict
@@ -39,8 +39,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.certificate_text import fingerprints
 
-#: Which authority each file of a program holds; one without a site is that of the host's own.
-#: Workers of filters are left out: the brokers of the site know what they know.
+#: The authority that each file of a program holds; a name without a site stands for the authority of the host's site.
+#: Filter workers are left out: the brokers of the site know the same authorities.
 FILES = {
     "kafka": {"/etc/kafka/tls/ca.pem": "kafka-ca", "/etc/kafka/tls/zookeeper-ca.pem": "zookeeper-ca"},
     "zookeeper": {"/etc/zookeeper/tls/ca.pem": "zookeeper-ca"},
@@ -58,7 +58,7 @@ Known = dict[str, dict[str, list[str]]]
 
 
 def known(hosts: list[dict], groups: dict[str, list[str]]) -> Known:
-    """What the hosts that were asked know, by what each is in the inventory now; other files of theirs do not count."""
+    """The authorities that the hosts know, by each host's present role in the inventory; other files do not count."""
     found: Known = defaultdict(lambda: defaultdict(list))
     for host in hosts:
         for group, files in FILES.items():
@@ -71,7 +71,7 @@ def known(hosts: list[dict], groups: dict[str, list[str]]) -> Known:
 
 
 def members(groups: dict[str, list[str]]) -> dict[str, set[str]]:
-    """Every authority that the deployment needs, and the hosts that hold it."""
+    """All authorities that the deployment needs, with the hosts that hold each."""
     needed = {}
     for site in SITES:
         needed[f"{site}/kafka-ca"] = set(groups.get(f"{site}_kafka", []))
@@ -111,7 +111,7 @@ def _listed(hosts: list[str]) -> str:
 
 
 def _short(fingerprint: str) -> str:
-    """As `openssl x509 -fingerprint -sha256` writes it, the first bytes."""
+    """The first bytes of a fingerprint in the form of `openssl x509 -fingerprint -sha256`."""
     return ":".join(fingerprint[at : at + 2].upper() for at in range(0, 16, 2)) + ":..."
 
 

@@ -8,10 +8,10 @@ DOCUMENTATION = r"""
 module: preflight_inventory
 short_description: Refuse an inventory that cannot work
 description:
-  - Runs on the control machine and changes nothing. Reports every problem at once, a line for each that names the file,
-    the variable, what is wrong with it and what to write instead.
-  - C(zads.site.policy) has the rules for data about topics and access. This module has those for hosts and groups, for
-    the files of filters, and for secrets.
+  - Runs on the control machine and changes nothing. Reports all problems at once. The line of each names the file, the
+    variable, the problem and what to write instead.
+  - C(zads.site.policy) has the rules for data about topics and access. This module has the rules for hosts and groups,
+    for the files of filters, and for secrets.
 options:
   env: {description: Name of the inventory, type: str, required: true}
   hosts: {description: Name site and node_id of each host, type: list, elements: list, required: true}
@@ -81,7 +81,7 @@ def _hosts(data: dict):
 
 
 def _members(data: dict, site: str, kind: str):
-    """What is wrong with a site's brokers or ensemble."""
+    """The problems of a site's brokers or ensemble."""
     site_of = {name: site for name, site, _ in data["hosts"]}
     number_of = {name: number for name, _, number in data["hosts"]}
     group = f"{site}_{kind}"
@@ -120,7 +120,7 @@ def _choices(data: dict):
 
 
 def _filters(data: dict):
-    """What is wrong with the files that filters name, and the modules that they import without naming them."""
+    """The problems of the files that filters name, and of modules that filters import without naming them."""
     there = {Path(path).name: Path(path) for path in data["filter_files"]}
     for _, one in named(Filter, "filters", data["policy"].get("filters"), []):
         if one is not None:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""What the inventory's data says a site must have."""
+"""Works out the topics, accounts and grants that a site must have by the inventory's data."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: site_access
 short_description: The topics, accounts and grants that a site must have
 description:
-  - Runs on the control machine and changes nothing. Works out from the data of the inventory, and from the nights whose
-    topics the site has, what C(kafka_topics), C(kafka_users) and C(kafka_acls) are to bring about.
+  - Runs on the control machine and changes nothing. Works out what C(kafka_topics), C(kafka_users) and C(kafka_acls)
+    have to set, from the inventory's data and from the nights whose topics the site has.
   - In check mode a site that does not answer (it was never deployed) is reported as O(reachable=false) instead of an
     error.
 options:
@@ -91,7 +91,7 @@ def main() -> None:
             "night_topics": [topic_name(night, programme) for night, programme in known],
         }
 
-    # A site whose certificates do not exist yet has no administrator either.
+    # If a site's certificates do not exist yet, it has no administrator either.
     try:
         run(module, work)
     except OSError as error:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Certificates and passwords of a whole deployment, kept on the control machine."""
+"""Makes or checks all certificates and passwords of a deployment, on the control machine."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ short_description: Authorities, certificates and passwords of every site
 description:
   - Runs on the control machine, once for all hosts. C(zads.site.secrets) and C(zads.site.certificates) do the work.
   - A certificate is made again when it is missing, when its names or its authority differ, or when it expires soon.
-  - Every run warns of what nears its end.
-  - With O(source=given) nothing is made; what is missing or wrong is an error that names the file. The key of an
-    authority need not be there then, and a certificate may vouch for more names than it must.
+  - Every run warns of secrets that expire soon.
+  - With O(source=given) nothing is made, and each missing or wrong secret is an error that names the file. In this case
+    the key of an authority may be absent, and a certificate may have more names than it needs.
 options:
   directory: {description: Where the secrets are kept, type: path, required: true}
   clients: {description: Where client configurations are kept, type: path, required: true}
@@ -36,11 +36,11 @@ options:
       name: {description: Its inventory name and certificate name, type: str, required: true}
       names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
   passwords: {description: Users and programs that need a password, type: list, elements: str, default: []}
-  source: {description: Make secrets or demand them, type: str, choices: [generated, given], default: generated}
+  source: {description: Whether to make secrets, type: str, choices: [generated, given], default: generated}
   renew_days: {description: A certificate with fewer days left is made again, type: int, default: 30}
-  authority_days: {description: An authority with fewer days left is warned of, type: int, default: 365}
-  critical_days: {description: What has fewer days left is in RV(critical), type: int, default: 21}
-  password_days: {description: A password that is older is warned of, 0 for never, type: int, default: 730}
+  authority_days: {description: Warn of an authority with fewer days left, type: int, default: 365}
+  critical_days: {description: A secret with fewer days left is in RV(critical), type: int, default: 21}
+  password_days: {description: "Warn of a password that is older; 0 for never", type: int, default: 730}
 """
 
 EXAMPLES = r"""
@@ -56,8 +56,8 @@ RETURN = r"""
 renewed: {description: Certificates made again, returned: always, type: list, elements: str}
 created: {description: Secrets made for the first time, returned: always, type: list, elements: str}
 expires: {description: Days until the first certificate or authority expires, returned: always, type: int}
-nearing: {description: What nears its end, in words, returned: always, type: list, elements: str}
-critical: {description: Which of it is so near that a system is not well, returned: always, type: list, elements: str}
+nearing: {description: Warnings of secrets that expire soon, returned: always, type: list, elements: str}
+critical: {description: The warnings that are failures of a verification, returned: always, type: list, elements: str}
 """
 
 from pathlib import Path
@@ -69,7 +69,7 @@ from zads.site.secrets import Authorities, Changes, Host, administrator, passwor
 
 
 class Secrets:
-    """All secrets of a deployment, brought about or, in a check, compared. ``warnings`` has what nears its end."""
+    """Make all secrets of a deployment or, in check mode, compare them. ``warnings`` names those that expire soon."""
 
     def __init__(self, params: dict, *, check: bool):
         self.directory, self.clients = Path(params["directory"]), Path(params["clients"])
@@ -98,7 +98,7 @@ class Secrets:
         administrator(path, site, brokers, self.directory / site, self.changes, check=self.check)
 
     def nearing(self, limits: Limits) -> tuple[list[str], list[str]]:
-        """What to warn of, and which of it is a failure."""
+        """The warnings, and which of them are failures."""
         return report(self.authorities.ends, self.ages, limits)
 
     def result(self) -> dict:

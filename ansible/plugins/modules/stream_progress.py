@@ -1,12 +1,12 @@
 #!/usr/bin/python
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
-"""Whether the mirror and the filters keep up."""
+"""Reports whether the mirror and the filters keep up."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stream_progress
-short_description: What is behind in the stream
+short_description: The parts of the stream that are behind
 description: Runs on the control machine and changes nothing. See zads.progress.
 options:
   origin: {description: Properties file of origin's administrator, type: path, required: true}
@@ -23,7 +23,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-problems: {description: What is behind and what to do, returned: always, type: list, elements: str}
+problems: {description: The parts that are behind and what to do, returned: always, type: list, elements: str}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""What the members of a ZooKeeper ensemble say of themselves, over TLS, with Python's own library."""
+"""Asks the members of a ZooKeeper ensemble for their state, over TLS, with Python's own library."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ options:
   port: {description: Port of the secure client listener, type: int, required: true}
   certificate: {description: PEM file with key and certificate, type: path, required: true}
   authority: {description: PEM file of the ensemble's authority, type: path, required: true}
-  defer_leader: {description: Answer RV(deferred) when this member leads, type: bool, default: false}
-  wait: {description: Seconds to wait at most, type: int, default: 60}
+  defer_leader: {description: Answer RV(deferred) if this member leads, type: bool, default: false}
+  wait: {description: Maximum seconds to wait, type: int, default: 60}
 """
 
 EXAMPLES = r"""
@@ -38,8 +38,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 mode: {description: leader, follower or standalone, returned: always, type: str}
-deferred: {description: This member leads and shall be the last, returned: always, type: bool}
-reasons: {description: In check mode why the answer is no, returned: always, type: list, elements: str}
+deferred: {description: Whether this member leads and has to be the last, returned: always, type: bool}
+reasons: {description: "In check mode, the reasons against it", returned: always, type: list, elements: str}
 """
 
 import socket
@@ -53,7 +53,7 @@ ANSWER = 5  # seconds that a member has to answer
 
 
 def read(tls: ssl.SSLSocket) -> bytes:
-    """All that the member sends. It closes without a TLS close_notify, which is not an error here."""
+    """Everything that the member sends. It closes without a TLS close_notify, which is not an error here."""
     answer = b""
     try:
         while part := tls.recv(4096):
@@ -64,7 +64,7 @@ def read(tls: ssl.SSLSocket) -> bytes:
 
 
 def mode_of(host: str, port: int, context: ssl.SSLContext) -> str:
-    """The mode that a member reports, or why it reports none."""
+    """The mode that a member reports, or the reason why it reports none."""
     try:
         with (
             socket.create_connection((host, port), timeout=ANSWER) as plain,
