@@ -23,7 +23,7 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 
 def makefile() -> list[str]:
-    """Targets and what they do, from the comments that `make help` prints."""
+    """The Makefile's targets and what each does, from the comments that `make help` prints."""
     found = re.findall(r"^([a-z]+):.*?## (.*)$", (ROOT / "Makefile").read_text(), re.M)
     return ["| target | does |", "| --- | --- |", *(f"| `make {target}` | {text} |" for target, text in found)]
 
@@ -89,7 +89,7 @@ def reference() -> str:
 
 
 def architecture() -> str:
-    """The page of architecture with its pictures made anew: each follows a comment that names it."""
+    """The page of architecture with new pictures; each picture follows a comment that names it."""
     text = ARCHITECTURE.read_text()
     for name, draw in pictures.PICTURES.items():
         block = f"<!-- picture: {name} -->\n```mermaid\n" + "\n".join(draw()) + "\n```\n"

@@ -1,7 +1,7 @@
 """Give this computer what the lab needs: Debian packages and a running container engine.
 
-A program or engine that exists is used as it is, wherever it came from. ``scripts/prepare`` runs this file in the
-virtual environment.
+An existing program or engine from any source is used as it is. ``scripts/prepare`` runs this file in the virtual
+environment.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def start_engine() -> None:
         subprocess.run(as_root("systemctl", "start", "docker.service"), check=True)
     elif subprocess.run(["pgrep", "-x", "dockerd"], capture_output=True, check=False).returncode != 0:
         say(f"starting dockerd (no systemd here); its log is {LOG}")
-        # A crash of the computer leaves pid files, and another process may have that number now.
+        # After a crash of the computer its pid files remain, and other processes may have their numbers now.
         stale = ["/var/run/docker.pid", "/var/run/docker/containerd/containerd.pid"]
         subprocess.run(as_root("rm", "-f", *stale), check=True)
         command = f"PATH=$PATH:/usr/sbin:/sbin; setsid nohup dockerd >{LOG} 2>&1 </dev/null &"

@@ -14,7 +14,7 @@ from zads.errors import ZadsError
 
 
 def main(names: list[str]) -> None:
-    """Build what is named; nothing is done for what exists and whose inputs have not changed."""
+    """Build the named images and archives, except those that exist and whose inputs have not changed."""
     builder = Builder(Path(__file__).resolve().parent.parent, lambda line: print(f"images: {line}", flush=True))
     if names == ["--remove"]:
         print(f"images: {builder.remove()} removed")

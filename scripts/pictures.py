@@ -17,8 +17,8 @@ from zads.site.policy import Policy
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "src"
 
-#: From the bottom up: what a layer is, and its modules and packages in ``zads``. A module imports from its own layer
-#: and from those below it. A longer name wins over the package that it is in.
+#: From the bottom up: each layer's title, and its modules and packages in ``zads``. A module imports only from its own
+#: layer and from those below it. A module that is listed itself does not belong to the layer of its package.
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("Words: names and errors", ("errors", "wholefile", "topics", "principals", "shown")),
     ("What an alert is", ("avro", "schemas", "header", "strangers", "packet", "cutouts", "inflate")),
@@ -88,7 +88,7 @@ def layers() -> list[str]:
     known = modules()
     uses = {(layer(name), layer(other)) for name, path in known.items() for other in imports(path, known)}
     uses = {(one, other) for one, other in uses if one != other}
-    # An arrow that follows from two others says nothing new.
+    # An arrow that follows from two others is redundant.
     direct = {
         (one, other)
         for one, other in uses
@@ -102,7 +102,7 @@ def layers() -> list[str]:
 
 
 def flow() -> list[str]:
-    """Who writes and who reads which topics, from the grants of inventories/local for one night."""
+    """The writers and readers of each topic, from the grants of inventories/local for one night."""
     inventory = Inventory.load("local", ROOT)
     policy = Policy.read(next(iter(inventory.hosts.values())))
     lines = ["flowchart LR", "  pipeline([the pipeline]) -- exposures --> origin_zads_producer"]
@@ -141,7 +141,7 @@ def _who(principal: str) -> str:
 
 
 def _topic(name: str) -> str:
-    """A topic's name with what varies as a capital; empty for those that say nothing here."""
+    """A topic's name with capitals in place of its variable parts; empty for topics that the picture leaves out."""
     if parsed := topics.parse(name):
         return f"ztf_NIGHT_programid{parsed[1]}"
     if name.startswith("ztf_filter_"):
