@@ -1,7 +1,8 @@
-"""The header of a packet's container: the schema in it, and all that follows from that.
+"""The header of a packet's container: its schema, and everything that is derived from the schema.
 
-A survey writes only a handful of different headers, so what follows from one is worked out once and remembered by the
-header's bytes. So is why a header is refused: a night of refused headers must not cost more than a night of packets.
+A survey writes only a handful of different headers. So everything that is derived from a header is worked out once and
+cached by the header's bytes. The reason for a refusal is cached, too: a night of refused headers must not cost more
+than a night of packets.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: Real schemas have 27,000 bytes; parsing a far larger one is work that no alert asks for.
+#: Real schemas have 27,000 bytes; no alert needs a far larger one, and parsing it would cost much time.
 MAX_SCHEMA_BYTES = 512_000
-#: How many headers are remembered at a time, and how many refused ones.
+#: How many headers are cached at a time, and how many refused ones.
 MAX_HEADERS = 64
 MAX_REFUSALS = 8
-#: How many sets of fields have their readers remembered, of each schema.
+#: For how many sets of fields of a schema the readers are cached.
 MAX_READERS = 1024
-#: A refusal may quote the header, which may be anything: it is cut at this many characters before it is remembered.
+#: A refusal may quote the header, which may hold anything: the quotation is cut at this many characters.
 MAX_REFUSAL_TEXT = 1_000
 CODECS = {b"null": False, b"deflate": True}
 _OTHER_CODECS = (b"snappy", b"zstandard", b"bzip2", b"xz")
 
 
 class HeaderError(MismatchError):
-    """A header that is refused; ``differences``: in what a new schema differs from the nearest known one."""
+    """A header that is refused; ``differences``: how a new schema differs from the nearest known one."""
 
     def __init__(self, reason: str, differences: Sequence[Difference] = ()) -> None:
         super().__init__("header", reason[:MAX_REFUSAL_TEXT])
@@ -49,10 +50,10 @@ class HeaderError(MismatchError):
 
 
 class ReadableSchema:
-    """A schema with all that follows from it; each part is worked out when it is first asked for.
+    """A schema with everything that is derived from it; each part is worked out when it is first needed.
 
-    ``new`` says what is different in a schema that is not known; None if it is known. ``renumbered`` is the new version
-    that a schema of known meaning claims to be, for those of its packets that say the same; None if it claims none.
+    ``new`` has the differences of an unknown schema; None if the schema is known. A schema of known meaning may claim
+    to be a new version: ``renumbered`` is that version, for its packets that claim the same; else None.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class ReadableSchema:
 
     @functools.cached_property
     def resolved(self) -> Any:
-        """The schema, every named type spelt out."""
+        """The schema with every named type spelt out."""
         return schema.resolved(self.schema.definition)
 
     @functools.cached_property
@@ -79,7 +80,7 @@ class ReadableSchema:
         return not fields.missing(self.resolved, _tree((field,)))
 
     def having(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of some fields that the schema has."""
+        """The fields among these that the schema has."""
         if wanted not in self._having:
             if len(self._having) >= MAX_READERS:
                 self._having = {}
@@ -87,7 +88,7 @@ class ReadableSchema:
         return self._having[wanted]
 
     def reader(self, wanted: tuple[str, ...]) -> Reader:
-        """The reader of these fields. Raises ZadsError naming a field that the schema does not have."""
+        """The reader of these fields. Raises ZadsError that names a field which the schema does not have."""
         try:
             return self._readers[wanted]
         except KeyError:
@@ -107,8 +108,8 @@ def _tree(wanted: tuple[str, ...]) -> dict[str, Any]:
     return fields.tree(field for field in wanted if field)
 
 
-#: The schema of each header, and whether the block behind it is compressed; why others are refused. By their bytes.
-#: Never changed in place: other threads may be reading them.
+#: Caches by the headers' bytes: each header's schema and whether its block is compressed; and the reasons for refusals.
+#: They are never changed in place, since other threads may be reading them.
 _headers: dict[bytes, tuple[ReadableSchema, bool]] = {}
 _refusals: dict[bytes, HeaderError] = {}
 
@@ -139,7 +140,7 @@ def read(data: bytes) -> tuple[ReadableSchema, bool, int]:
 
 
 def _and(remembered: Mapping[bytes, _T], key: bytes, value: _T, most: int) -> dict[bytes, _T]:
-    """What is remembered, with one thing more; the oldest goes where that would be too many."""
+    """A cache with one more entry, without the oldest if there would be too many."""
     return {**dict(list(remembered.items())[1 - most :]), key: value}
 
 
@@ -194,7 +195,7 @@ def _known(known: schemas.Schema, definition: dict[str, Any]) -> ReadableSchema:
 
 @functools.lru_cache(maxsize=MAX_HEADERS)
 def _of_form(version: str, form: str, claimed: str) -> ReadableSchema:
-    """The schema of a known form; `claimed` is the new version that it says it is, or ""."""
+    """The schema of a known form; `claimed` is the new version that it claims to be, or ""."""
     known = next(one for one in schemas.forms() if (one.version, one.form) == (version, form))
     new = schemas.renumbered({**known.definition, "version": claimed}) if claimed else None
     return ReadableSchema(known, None, ReadableSchema(new.schema, new) if new else None)
@@ -209,7 +210,7 @@ def _new(definition: Any) -> ReadableSchema:
         raise HeaderError(f"{unknown(claimed)}: {error}") from None
     if not new.compatible:
         raise HeaderError(f"{unknown(claimed)}: {new}", new.differences)
-    # Another wording of a schema that is remembered shares all that was worked out for it.
+    # Another wording of a cached schema shares everything that was worked out for that one.
     for known, _ in _headers.values():
         if known.new and (known.schema.version, known.schema.canonical) == (claimed, new.schema.canonical):
             return known
@@ -217,5 +218,5 @@ def _new(definition: Any) -> ReadableSchema:
 
 
 def unknown(claimed: object) -> str:
-    """How a refusal of a schema that is not known begins."""
+    """The beginning of the message that refuses an unknown schema."""
     return f"its schema is none of {', '.join(schemas.known())}, or altered (it says version {claimed!r})"

@@ -1,4 +1,4 @@
-"""Decompression of what may be hostile: a few bytes must not become gigabytes."""
+"""Decompression of data that may be hostile: a few bytes must not become gigabytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zlib
 
 
 def inflate(packed: bytes, wbits: int, limit: int) -> tuple[bytes, bytes]:
-    """What was compressed, and what follows it; `wbits` is the format, as in `zlib.decompressobj`.
+    """The decompressed data, and the bytes that follow them; `wbits` is the format, as in `zlib.decompressobj`.
 
     Raises ValueError for data that are broken, or have more than `limit` bytes when they are unpacked.
     """

@@ -1,8 +1,8 @@
 """One alert packet: an Avro object container file with one record, as the survey's pipeline makes it.
 
-A packet's bytes are never encoded again. ``Packet.parse`` validates them without decoding. ``read`` decodes the fields
-asked for and stops after the last of them: a program that wants only the candidate never touches light curve and
-cutouts, which come later in the record. What follows from the header alone is in ``zads.header``.
+A packet's bytes are never encoded again. ``Packet.parse`` validates them without decoding. ``read`` decodes only the
+wanted fields and stops after the last of them: a program that wants only the candidate never touches light curve and
+cutouts, which come later in the record. ``zads.header`` has everything that depends on the header alone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from zads.avro.differences import Difference
 
-#: A packet above this is refused: Kafka's limits here are a little higher, real packets are about 75,000 bytes.
+#: A larger packet is refused. Kafka's limits are a little higher here; real packets have about 75,000 bytes.
 MAX_BYTES = 4_000_000
-#: An object's name has 12 characters; people and tables read it.
+#: The survey's names of objects have 12 characters; people and tables show them.
 MAX_NAME = 64
 #: Julian dates between 1968 and 2132: wide enough for any alert, narrow enough to refuse other kinds of dates.
 JD_RANGE = (2_440_000.0, 2_500_000.0)
@@ -39,9 +39,9 @@ _IDENTITY = (
 
 
 class PacketError(ZadsError):
-    """Bytes that are not a packet: ``field`` is the dotted path of what is wrong (may be empty), ``reason`` why.
+    """Bytes that are not a packet: ``field`` is the dotted path of the wrong field (may be empty), ``reason`` says why.
 
-    ``differences``: of a new schema, everything in which it differs from the nearest known one.
+    ``differences``: all differences of a new schema from the nearest known one.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class PacketError(ZadsError):
 
     @classmethod
     def of(cls, error: MismatchError, source: str = "") -> PacketError:
-        """What is wrong with the bytes of a packet, with the source that they came from."""
+        """The error of a packet's bytes, with the source that they came from."""
         differences = error.differences if isinstance(error, header.HeaderError) else ()
         return cls(error.reason, field=error.field, source=source, differences=differences)
 
 
 class Packet:
-    """An alert, by its bytes; made by ``parse`` (validates) or ``trusted`` (does not).
+    """An alert packet, made from bytes by ``parse`` (which validates them) or ``trusted`` (which does not).
 
-    ``data`` are the packet's bytes; the other attributes are decoded when they are first asked for.
+    ``data`` are the packet's bytes; the other attributes are decoded when they are first needed.
     """
 
     __slots__ = ("_block", "_identity", "_readable", "_start", "_stop", "data")
@@ -73,15 +73,15 @@ class Packet:
     def __init__(self, data: bytes, readable: header.ReadableSchema, block: bytes, start: int, stop: int) -> None:
         self.data = data
         self._readable = readable
-        self._block = block  # what the record is in: `data`, unless that is compressed
+        self._block = block  # the bytes that hold the record: `data`, unless that is compressed
         self._start, self._stop = start, stop  # of the record in `_block`
         self._identity: dict[str, Any] | None = None
 
     @classmethod
     def parse(cls, data: bytes, *, source: str = "", admission: schemas.Admission = schemas.REFUSE) -> Packet:
-        """The packet that these bytes are, after all of it has been validated; ``admission`` decides on new schemas.
+        """The packet in these bytes, after all of them have been validated; ``admission`` decides on new schemas.
 
-        Raises PacketError with the path of the field that is wrong, ``source`` (a file's name, say) in its message.
+        Raises PacketError with the path of the wrong field; its message names ``source`` (for example, a file).
         """
         try:
             if not data:
@@ -107,10 +107,10 @@ class Packet:
 
     @classmethod
     def trusted(cls, data: bytes) -> Packet:
-        """The packet that these bytes are, which somebody has validated before: only the header is looked at.
+        """The packet in bytes that have been validated before: only the header is read.
 
-        A new schema is taken if it is compatible: the publisher of the packet has admitted it.
-        Raises PacketError if even the header is not a packet's.
+        A new schema is accepted if it is compatible, since the publisher of the packet has admitted it.
+        Raises PacketError if the header is not a packet's.
         """
         try:
             readable, packed, position = header.read(data)
@@ -119,7 +119,7 @@ class Packet:
             raise PacketError.of(error) from None
 
     def _check_values(self) -> None:
-        """What the schema cannot say: an alert's identity is consistent, and its date and programme are possible."""
+        """Check what a schema cannot express: the identity is consistent, and date and programme are possible."""
         identity = self._identify()
         candidate = identity["candidate"]
         version = self.schema_version
@@ -138,7 +138,7 @@ class Packet:
             raise MismatchError("candidate.jd", f"{jd} is not a Julian date of an alert")
 
     def _identify(self) -> dict[str, Any]:
-        """The fields of _IDENTITY; they decide on the schema as well, where the header leaves that open."""
+        """The fields of _IDENTITY; they also decide on the schema if the header leaves that open."""
         if self._identity is None:
             self._identity = self.read(_IDENTITY)
             other = self._readable.renumbered
@@ -147,7 +147,7 @@ class Packet:
         return self._identity
 
     def _schema(self) -> header.ReadableSchema:
-        """The schema that the packet says it has, if its header claims another version than it is."""
+        """The schema that the packet claims, if its header claims another version than the schema's."""
         if self._readable.renumbered is not None:
             self._identify()
         return self._readable
@@ -159,7 +159,7 @@ class Packet:
 
     @property
     def new_schema(self) -> schemas.NewSchema | None:
-        """What is different in its schema; None if that is known."""
+        """The differences of its schema from the nearest known one; None if the schema is known."""
         return self._schema().new
 
     @property
@@ -174,7 +174,7 @@ class Packet:
 
     @property
     def programid(self) -> int:
-        """The programme that it was observed for: 1, 2 or 3."""
+        """The programme for which it was observed: 1, 2 or 3."""
         return int(self._identify()["candidate"]["programid"])
 
     @property
@@ -194,21 +194,21 @@ class Packet:
 
     @property
     def topic(self) -> str:
-        """Where it is published: follows from its night and programme."""
+        """The topic in which it is published, by its night and programme."""
         return topics.topic(self.night, self.programid)
 
     @property
     def key(self) -> bytes:
-        """The record's key: the object's name, since an object's alerts stay in order."""
+        """The record's key: the object's name, so that an object's alerts stay in order."""
         return self.object_id.encode()
 
     def read(self, fields: Iterable[str]) -> dict[str, Any]:
-        """The fields asked for, as nested dictionaries of just these.
+        """The wanted fields, as nested dictionaries of only these.
 
         A field is a dotted path ("candidate.magpsf"); the name of a record or array alone means all of it. A path goes
         through an array as if its records stood there ("prv_candidates.magpsf").
-        Raises ZadsError naming a field that the packet's schema does not have, and PacketError if a packet that was
-        trusted is not valid.
+        Raises ZadsError that names a field which the packet's schema does not have, and PacketError if a trusted packet
+        is not valid.
         """
         read = self._readable.reader(tuple(fields))
         try:
@@ -221,7 +221,7 @@ class Packet:
         return self._readable.has(field)
 
     def having(self, fields: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of some fields (dotted paths) that the packet's schema has."""
+        """The fields among these (dotted paths) that the packet's schema has."""
         return self._readable.having(fields)
 
     def __repr__(self) -> str:
@@ -236,7 +236,7 @@ def _admit(readable: header.ReadableSchema, admission: schemas.Admission) -> Non
 
 
 def _name_problem(name: str) -> str:
-    """Why an object cannot have this name, or "". Names are printed, and are keys: each character must be visible."""
+    """Why an object cannot have this name, or "". Names are printed and are keys, so each character must be visible."""
     if not name:
         return "it is empty"
     if len(name) > MAX_NAME:

@@ -33,7 +33,7 @@ def read_header(data: bytes) -> tuple[dict[str, bytes], int]:
                 key = name.decode()
             except UnicodeDecodeError:
                 raise MismatchError("header", "an entry is not UTF-8") from None
-            if key in entries:  # readers differ in which of them they take
+            if key in entries:  # readers differ in which of the two they use
                 raise MismatchError("header", f"it has the entry {key!r} twice")
             entries[key] = value
 
@@ -46,7 +46,7 @@ def _sized(data: bytes, start: int, end: int) -> tuple[bytes, int]:
 
 
 def read_record(data: bytes, position: int, *, packed: bool, limit: int) -> tuple[bytes, int, int]:
-    """The bytes that the one record is in, and where it starts and stops there: `data`, unless that is `packed`.
+    """The bytes that hold the one record (`data`, unless that is `packed`), and where the record starts and ends there.
 
     The sync marker starts at `position`; nothing may follow the block. At most `limit` bytes are unpacked.
     """
@@ -82,7 +82,7 @@ def _unpacked(block: bytes, limit: int) -> bytes:
 
 
 def _following(data: bytes, end: int, sync: bytes) -> str:
-    """What follows a packet's end."""
+    """The error for bytes that follow a packet's end."""
     if data.startswith(MAGIC, end):
         return f"{len(data) - end} bytes follow its end, where another packet begins: one packet is one file"
     try:

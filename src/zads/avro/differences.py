@@ -1,8 +1,8 @@
-"""In what two schemas differ, and whether a reader that knows the old one can read the new one.
+"""The differences of two schemas, and whether a reader that knows the old schema can read the new one.
 
-A reader goes by names, with the schema that the data come with: every field must still be there, of the same type. Avro
-would let a ``float`` be read as a ``double``, but a date would lose its hours. New fields, another order of fields or
-of a union's branches, and a null that no longer occurs do not disturb a reader.
+A reader finds fields by name, with the schema that comes with the data: every field must still exist with the same
+type. Avro lets a ``float`` be read as a ``double``, but a date would lose its hours. New fields, another order of
+fields or of a union's branches, and a null that no longer occurs do not affect a reader.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from zads.avro.fields import below
 class Difference:
     """One thing in which a new schema differs from an old one.
 
-    ``field`` is the dotted path ("" for the record itself), ``what`` what is different there, ``breaks`` whether a
-    reader of the old schema could not read the new one.
+    ``field`` is the dotted path ("" for the record itself), ``what`` is the difference in words, and ``breaks`` says
+    whether a reader of the old schema could not read the new one.
     """
 
     field: str
@@ -32,9 +32,9 @@ class Difference:
 
 
 def differences(old: Any, new: Any) -> list[Difference]:
-    """Everything in which one schema's definition differs from another's, what breaks readers first.
+    """All differences of one schema's definition from another's, those that break readers first.
 
-    Empty if both mean the same. Raises ZadsError as `schema.resolved`.
+    Empty if both mean the same. Raises ZadsError as `schema.resolved` does.
     """
     found = _differ(schema.resolved(old, logical=True), schema.resolved(new, logical=True), "")
     return sorted(found, key=lambda one: (not one.breaks, not one.what.startswith("is new")))
@@ -60,7 +60,7 @@ def _branches(node: Any) -> dict[str, Any]:
 
 
 def _within(old: Any, new: Any, path: str) -> Iterator[Difference]:
-    """In what two types of one kind differ."""
+    """The differences of two types of one kind."""
     if isinstance(old, str):
         return
     if old["type"] == "record":

@@ -1,10 +1,10 @@
-"""The error of all that looks at bytes."""
+"""The error of all modules that read bytes."""
 
 from __future__ import annotations
 
 
 class MismatchError(Exception):
-    """The bytes are not what Avro or their schema says: `field` is the dotted path, `reason` what is wrong there.
+    """The bytes contradict Avro or their schema: `field` is the dotted path, `reason` says what is wrong there.
 
     The container's own parts are fields as well: "header", "block"; "" stands for the bytes as a whole.
     """

@@ -1,6 +1,6 @@
-"""Variable-length numbers, and what they announce: a length, a branch of a union, the items of an array.
+"""Variable-length numbers, and their meanings: a length, a branch of a union, the items of an array.
 
-Each function takes (bytes, start, end, the field's path for the error) and returns what it read and where that ends.
+Each function takes (bytes, start, end, the field's path for the error) and returns the value and where it ends.
 Source: Avro specification 1.11, "Binary Encoding".
 """
 
@@ -28,7 +28,7 @@ def read_long(data: bytes, start: int, end: int, field: str) -> tuple[int, int]:
 
 
 def decode_long(coded: bytes) -> int:
-    """The number that a variable-length form, which is known to be valid, stands for."""
+    """The number that valid variable-length bytes encode."""
     value = coded[0] & 0x7F
     if len(coded) > 1:
         for shift, byte in enumerate(coded[1:], 1):

@@ -14,7 +14,7 @@ from typing import Any
 from zads.avro import schema
 from zads.avro.errors import MismatchError
 
-#: A regular expression at one place: (bytes, start, end) -> what it found there.
+#: A regular expression at one position: (bytes, start, end) -> the match there.
 Match = Callable[[bytes, int, int], "re.Match[bytes] | None"]
 
 #: An int has 32 bits in at most five bytes, a long 64 in ten: the last byte of the longest form has 4 bits or 1.
@@ -46,7 +46,7 @@ def matcher(types: Sequence[Any], captured: Sequence[bool] = ()) -> Match:
 def short_matcher(types: Sequence[Any]) -> Match | None:
     """Matches the usual encodings of consecutive values: those whose texts have up to 63 ASCII characters.
 
-    What it does not match may still be valid. None if one of the types is neither a text nor of fixed shape.
+    Bytes that it does not match may still be valid. None if one of the types is neither a text nor of fixed shape.
     """
     patterns = [_short(kind) for kind in types]
     return _compiled([one for one in patterns if one is not None]) if None not in patterns else None
@@ -76,7 +76,7 @@ def _any_of(branches: Sequence[bytes | None]) -> bytes | None:
 
 
 def first_misfit(fields: Sequence[tuple[str, Any]], data: bytes, start: int, end: int) -> MismatchError:
-    """Which of consecutive fields (path, type) does not fit, where their matcher found nothing."""
+    """The error of the first of consecutive fields (path, type) that does not fit, where their matcher failed."""
     for path, kind in fields:
         found = matcher([kind])(data, start, end)
         if found is None:

@@ -1,11 +1,11 @@
-"""A schema and the fields wanted of it, compiled into a reader of just these fields.
+"""Compiles a schema and the wanted fields into a reader of only these fields.
 
 A reader is a chain of steps. A run of fields of fixed shape is one match of a regular expression
 (`zads.avro.patterns`), which captures the wanted ones and passes over the others; only what is captured becomes a
 Python object. Nothing after the last wanted field is looked at.
 
-The bytes are taken to be valid. Some functions here have counterparts in `zads.avro.validate`: these here leave out
-checks and calls, since each alert is read many times.
+The bytes are assumed to be valid. Some functions here have counterparts in `zads.avro.validate`. The ones here leave
+out checks and calls, since each alert is read many times.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {
 def compile_reader(kind: Mapping[str, Any], wanted: Wanted) -> Reader:
     """The reader of the wanted fields of a record whose named types are spelt out (`schema.resolved`).
 
-    It returns nested dictionaries in the schema's order, arrays as lists. Raises ZadsError naming a field that the
+    It returns nested dictionaries in the schema's order, arrays as lists. Raises ZadsError that names a field which the
     schema does not have.
     """
     if lacking := missing(kind, wanted):

@@ -1,8 +1,8 @@
-"""An Avro schema made plain: names spelt out, documentation and defaults left out, nothing in it that hurts a reader.
+"""Simplifies an Avro schema: spells out names, leaves out documentation and defaults, and refuses harmful parts.
 
-A packet brings its schema along, so a schema may be anything. What Avro forbids (1.11, "Names", "Unions") is refused
-here, and so is what only costs time or memory: a type within itself, far too many fields, items without bytes.
-Libraries let much of this pass.
+A packet contains its schema, so a schema may hold anything. Schemas that Avro forbids (1.11, "Names", "Unions") are
+refused here, and so are those that only cost time or memory: a type within itself, far too many fields, items without
+bytes. Libraries accept many of these.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def _no_number(text: str) -> float:
 
 
 def canonical(definition: Any) -> str:
-    """Names, types and order alone, as JSON text; a named type is spelt out where it is first used, then named.
+    """Only names, types and order, as JSON text; a named type is spelt out at its first use, and only named later.
 
-    So does Avro's parsing canonical form. To spell out every use would let a few lines of schema grow without bound.
+    Avro's parsing canonical form does the same. If every use were spelt out, a short schema could grow without bound.
     Raises ZadsError if it is not a schema.
     """
     return json.dumps(_plain(definition, "", _Names(expand=False, logical=True)), separators=(",", ":"))
 
 
 def resolved(definition: Any, *, logical: bool = False) -> Any:
-    """A schema with every named type spelt out where it is used: lists and dictionaries, no references.
+    """A schema with every named type spelt out at each use: lists and dictionaries, no references.
 
     A logical type becomes the type beneath it; with `logical`, a dictionary of both.
     Raises ZadsError if it is not a schema, or too large to be an alert's.
@@ -64,7 +64,7 @@ def resolved(definition: Any, *, logical: bool = False) -> Any:
 
 
 class _Names(dict[str, Any]):
-    """The named types that a schema has defined so far; with `expand`, a reference becomes what it refers to."""
+    """The named types that a schema has defined so far; with `expand`, a reference is replaced by its type."""
 
     def __init__(self, *, expand: bool, logical: bool) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ def _repeated(words: list[str]) -> str:
 
 
 def below(node: Any) -> list[Any]:
-    """The types directly within a type that is spelt out."""
+    """The types directly within a spelt-out type."""
     if isinstance(node, list):
         return node
     if not isinstance(node, dict):

@@ -63,7 +63,7 @@ def _fixed(size: int, path: str) -> Validator:
 
 
 def _run(run: list[tuple[str, Any]]) -> Validator:
-    """Of consecutive fields of fixed shape (path, type): one match for all."""
+    """The validator of consecutive fields of fixed shape (path, type): one match for all."""
     match = patterns.matcher([kind for _, kind in run])
 
     def validate(data: bytes, start: int, end: int) -> int:
@@ -76,7 +76,7 @@ def _run(run: list[tuple[str, Any]]) -> Validator:
 
 
 def _sized(path: str, *, text: bool) -> Validator:
-    """Of a byte string, or of a `text`, which must be UTF-8."""
+    """The validator of a byte string or, with `text`, of a string, which must be UTF-8."""
 
     def validate(data: bytes, start: int, end: int) -> int:
         first, last = read_span(data, start, end, path)
@@ -127,7 +127,7 @@ def _array(items: Any, path: str) -> Validator:
 
 
 def _record(kind: dict[str, Any], path: str) -> Validator:
-    """Of a record: one match if all its fields are numbers and short texts; other records, and misfits, go by steps."""
+    """The validator of a record: one match if all fields are numbers and short texts; otherwise it goes by steps."""
     steps = _steps(kind, path)
     match = patterns.short_matcher([field["type"] for field in kind["fields"]])
     if match is None:
