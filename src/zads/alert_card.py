@@ -28,7 +28,7 @@ CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 PIXEL_ARCSEC = 1.01
 #: Where people look up an object of the survey; `{object}` is its name. An inventory's `object_page` replaces it.
 OBJECT_PAGE = "https://alerce.online/object/{object}"
-#: The page's colours do not reach an image within it: the reader's colour scheme chooses.
+#: An image in a page does not inherit the page's colours, so it follows the reader's colour scheme itself.
 _IMAGE_STYLE = "svg{color:#1d2733}@media screen and (prefers-color-scheme:dark){svg{color:#dfe6ee}}"
 
 

@@ -1,7 +1,7 @@
-"""The canary: a marked record that goes through the mirror. Does it arrive unchanged at the public site, and how soon?
+"""The canary: a marked record that shows whether the mirror delivers it to the public site unchanged, and how soon.
 
-Its topic is mirrored like every night's. It must not be a real night's, which would then hold something that no
-telescope saw; `topics.CANARY_NIGHT` is before the first of the survey.
+Its topic is mirrored like that of every night. It must not be a real night's topic, which would then hold a record that
+no telescope made; `topics.CANARY_NIGHT` is before the survey's first night.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class Inventory:
     def load(cls, env: str, root: Path, *, realised: bool = True) -> Inventory:
         """Read ``inventories/ENV`` below the repository ``root``, and the addresses that its lab or Vagrant wrote.
 
-        ``realised`` false leaves these addresses out. Raises ZadsError if there is no such inventory, or with Ansible's
-        own message if Ansible refuses it.
+        With ``realised`` false these addresses are left out. Raises ZadsError if there is no such inventory, or, with
+        Ansible's own message, if Ansible refuses it.
         """
         directory = root / "inventories" / env
         if not (directory / "hosts.yml").exists():

@@ -1,8 +1,8 @@
-"""A subscriber's kit: the files of one directory with which a user reads what they may, wherever it is copied.
+"""A subscriber's kit: a directory of files with which a user can read their topics; it works wherever it is copied.
 
-Its files are those of a directory of templates: what ends in ``.j2`` is rendered, all else is taken as it is. Each
-format has its own way of writing a password that holds quotes, backslashes or letters beyond ASCII; a password that
-one of them cannot write is refused.
+Its files come from a directory of templates: those that end in ``.j2`` are rendered, all others are copied. Each format
+has its own way to write quotes, backslashes and letters beyond ASCII in a password. A password that some format cannot
+hold is refused.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from zads import kafka, topics
 from zads.errors import ZadsError
 from zads.site.policy import Policy
 
-#: kcat takes no longer line: of more brokers the first ones are named, and tell a client of the others.
+#: The longest line that kcat accepts: only as many brokers as fit are named, and clients learn the others from these.
 LINE_BYTES = 500
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of a kit. ``program``: whether it is started by its name."""
+    """A file of a kit. ``program``: whether it is an executable program."""
 
     data: bytes
     program: bool = False
 
     @property
     def mode(self) -> int:
-        """Its owner's alone."""
+        """The file's mode: only its owner can use it."""
         return 0o700 if self.program else 0o600
 
 
 @dataclass(frozen=True)
 class Kit:
-    """What one user's files say: who they are at which site, and what they may read there."""
+    """The contents of a user's files: their account at a site, and what they may read there."""
 
     user: str
     site: str
@@ -63,7 +63,7 @@ class Kit:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """All that the user may read: names, and a pattern that begins with ``^``."""
+        """Everything that the user may read: names, and a pattern that begins with ``^``."""
         return ((self.nights,) if self.nights else ()) + self.filters
 
     def files(self, templates: Path) -> dict[str, File]:
@@ -79,7 +79,7 @@ class Kit:
         return found
 
     def render(self, template: Path, ca: str = "ca.pem") -> str:
-        """A template's text; ``ca`` is where librdkafka's file says that the certificate is."""
+        """A template's text; ``ca`` is the path of the certificate in librdkafka's file."""
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(template.parent), undefined=jinja2.StrictUndefined, trim_blocks=True,
             lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,  # noqa: S701 - these are no web pages
@@ -93,7 +93,7 @@ class Kit:
 
 
 def check_password(user: str, password: str) -> None:
-    """Raises ZadsError for a password that not every client would read as it is."""
+    """Raises ZadsError for a password that some client would not read correctly."""
     reasons = {
         "is empty": not password,
         "begins or ends with a space": password != password.strip(),
@@ -109,7 +109,7 @@ def check_password(user: str, password: str) -> None:
 
 
 def fitting(brokers: list[str]) -> tuple[str, ...]:
-    """The first brokers, as many as a line of a properties file holds."""
+    """The first brokers: as many as fit into a line of a properties file."""
     kept: list[str] = []
     for broker in brokers:
         if kept and len(",".join([*kept, broker]).encode()) > LINE_BYTES - len("bootstrap.servers="):

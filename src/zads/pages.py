@@ -1,4 +1,4 @@
-"""HTML pages that load nothing else: this package's templates, and plots as SVG in a page's colours."""
+"""HTML pages that load no other files: this package's templates, and plots as SVG in a page's colours."""
 
 from __future__ import annotations
 

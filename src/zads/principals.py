@@ -1,8 +1,8 @@
 """Names of the system's own programs, brokers and operators: none of them can be a user's.
 
-Each begins with ``zads.``. The name of a user has no dot (``zads.site.policy``), and their consumer groups are NAME and
-NAME-…: no name of a user, and no prefix made of one, can be a name made here. Parts are joined by dots, and the name
-of a group of filters has no dot either: the prefix ``zads.filter.a.`` belongs to one group alone.
+Each begins with ``zads.``. The name of a user has no dot (``zads.site.policy``), and a user's consumer groups are NAME
+and NAME-…, so no user's name or group can be a name made here. Parts are joined by dots, and the name of a group of
+filters has no dot either, so the prefix ``zads.filter.a.`` belongs to one group alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _ROOT = "zads"
 
 
 def program(*parts: str) -> str:
-    """The name of one of our own, e.g. ``zads.producer`` or ``zads.filter.transients``."""
+    """The name of one of our own programs, e.g. ``zads.producer`` or ``zads.filter.transients``."""
     return ".".join((_ROOT, *parts))
 
 

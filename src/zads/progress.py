@@ -1,7 +1,7 @@
-"""How far each hop has come: are origin's last alerts at the public site, and have the filters seen them?
+"""How far each hop has come: whether origin's last alerts are at the public site, and whether the filters saw them.
 
-Only the newest nights of each programme are read, and only the end of each of their partitions: a hop that is behind is
-behind there. Nothing is written and no offset is committed.
+Only the ends of the partitions of each programme's newest nights are read: if a hop is behind, it is behind there.
+Nothing is written and no offset is committed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from zads.errors import ZadsError
 from zads.reading import Partition
 from zads.site.policy import Policy
 
-# Seconds for which an alert may be on its way.
+# Seconds that an alert may be under way.
 UNDER_WAY = 60.0
 _ANSWER = 20.0
-# Behind a partition's last record lie the markers of its transaction and of those that were aborted.
+# After a partition's last record come the markers of its transaction and of aborted ones.
 _MARKERS = 16
 _NIGHTS = 2
 
@@ -48,7 +48,7 @@ def newest_topics(names: Iterable[str]) -> list[str]:
 def not_mirrored(
     origin: Mapping[Partition, Tail], public: Mapping[Partition, Tail], now: float, under_way: float = UNDER_WAY
 ) -> list[str]:
-    """Which topics' last alerts are at origin and not at the public site, in words; `now` in Unix seconds."""
+    """The topics whose last alerts are at origin but not at the public site, in words; `now` in Unix seconds."""
     late: dict[str, list[float]] = {}
     for where, tail in origin.items():
         at_public = public.get(where)
@@ -84,7 +84,7 @@ def not_filtered(
 
 
 def open_circuits(records: Iterable[Mapping[str, object]], filters: Iterable[str]) -> list[str]:
-    """Which filters a worker does not run for their failures, in words; `records`: the newest of each and worker."""
+    """The filters that a worker has stopped since they failed, in words; `records`: the newest by filter and worker."""
     wanted = set(filters)
     return sorted(
         f"the circuit of the filter {record['filter']} is open at the worker {record['worker']}: it fails, and sees no "
@@ -95,7 +95,7 @@ def open_circuits(records: Iterable[Mapping[str, object]], filters: Iterable[str
 
 
 def tails(conf: Mapping[str, str], names: Iterable[str]) -> dict[Partition, Tail]:
-    """The last committed record of each partition of these topics that has any.
+    """The last committed record of each partition of these topics, except those without records.
 
     Raises confluent_kafka.KafkaException, TimeoutError or reading.StalledError if the cluster does not answer.
     """

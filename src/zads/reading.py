@@ -1,8 +1,8 @@
-"""Reads topics to the end that they have now: committed records only, each partition in its order.
+"""Reads topics to their present end: only committed records, each partition in its order.
 
-No offset is committed. The end of a partition is an offset, and offsets count transaction markers, which no consumer
-ever sees: a partition is finished when the record before its end arrives, or when librdkafka reports the end of the
-partition (EOF) there. Silence is not the end: a reader raises or goes on waiting, it never returns a part.
+No offset is committed. The end of a partition is an offset. Offsets also count transaction markers, which no consumer
+ever sees. So a partition is finished when the record before its end arrives, or when librdkafka reports the end of the
+partition (EOF) there. Silence is not the end: a reader raises or goes on waiting; it never returns only a part.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
 ANSWER_SECONDS = 20.0  # for metadata and offsets
-CALL_SECONDS = 5.0  # after which a question that is asked until it is answered returns to the loop
-STALL_SECONDS = 60.0  # a cluster that delivers nothing for that long does not answer
-LOG_SECONDS = 15.0  # between two lines that say what is waited for
+CALL_SECONDS = 5.0  # a question that is repeated until it is answered returns to the loop after this
+STALL_SECONDS = 60.0  # a cluster that delivers nothing for this long counts as not answering
+LOG_SECONDS = 15.0  # between two lines in the log that say what the reader waits for
 _POLL_SECONDS = 0.1
 _BATCH = 200
 # A consumer that reads to the end waits for no further records: brokers answer at once.
@@ -45,7 +45,7 @@ class StalledError(ZadsError):
 
 
 def headers(message: Message) -> dict[str, bytes]:
-    """A record's headers by name; the last one counts where a name is given twice."""
+    """A record's headers by name; if a name occurs twice, the last one counts."""
     pairs: Any = message.headers() or ()
     return {name: value.encode() if isinstance(value, str) else bytes(value or b"") for name, value in pairs}
 
@@ -113,7 +113,7 @@ def read_to_end(
 def read_topics(
     conf: Mapping[str, Any], names: Iterable[str], *, group: str = principals.AUDIT_GROUP
 ) -> Iterator[Message]:
-    """The committed records of all those topics that there are, from their beginning to the end that they have now.
+    """The committed records of those topics that exist, from their beginning to their present end.
 
     Raises what `committed_ends` and `read_to_end` raise.
     """
@@ -128,10 +128,11 @@ def read_topics(
 
 
 def read_own(conf: Mapping[str, Any], group: str, topic: str, turn: Callable[[], object]) -> Iterator[Message]:
-    """The committed records of a program's own topic: all that was written before now, however long that takes.
+    """The committed records of a program's own topic: all that were written before this call, even if that takes long.
 
-    Open transactions of others hold back what is committed behind them, and brokers may be away. Both are waited for;
-    the log says so every LOG_SECONDS. `turn` is called all the time, and ends the reading by raising.
+    Open transactions of other producers hold back the records that are committed after them, and brokers may be away.
+    The reader waits for both; the log says so every LOG_SECONDS. `turn` is called repeatedly; an exception from it ends
+    the reading.
     Raises ZadsError if the topic is missing or may not be read.
     """
 
@@ -154,7 +155,7 @@ def read_own(conf: Mapping[str, Any], group: str, topic: str, turn: Callable[[],
 
 
 def _written_ends(conf: Mapping[str, Any], group: str, topic: str, turn: Callable[[], object]) -> dict[Partition, int]:
-    """Where a topic's partitions end, behind the records of open transactions."""
+    """The ends of a topic's partitions, including the records of open transactions."""
     over = {"isolation.level": "read_uncommitted"}
     with contextlib.closing(kafka.consumer(conf, group, **over)) as consumer:
         while True:
@@ -169,7 +170,7 @@ def _written_ends(conf: Mapping[str, Any], group: str, topic: str, turn: Callabl
 
 
 def _refuse(topic: str, error: KafkaError) -> None:
-    """Raise ZadsError for what waiting does not mend."""
+    """Raise ZadsError for an error that waiting does not mend."""
     if error.code() in _NO_TOPIC:
         raise ZadsError(f"there is no topic {topic}", hint="a deployment makes it")
     if error.fatal() or error.code() in _REFUSALS:

@@ -1,4 +1,4 @@
-"""Refused input: what a site does not take, and what a filter fails on, as records of the topic ``zads_rejected``."""
+"""Records of the topic ``zads_rejected``: input that a site refuses, and alerts on which a filter fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rejection(
 ) -> Record:
     """The record of an input with these bytes from `source`, a file or a place in a topic, refused for a `reason`.
 
-    `field`: the dotted path of the field that it was refused for. `headers`: what is known of it otherwise.
+    `field`: the dotted path of the field that it was refused for. `headers`: what else is known of it.
     """
     why = [
         (topics.HEADER_REASON, reason.encode("utf-8", "replace")),

@@ -1,8 +1,8 @@
-"""The alert schemas that are known, by version and form, and what becomes of a new one.
+"""The known alert schemas, by version and form, and the rules for a new one.
 
 The files are ``schemas/ztf/VERSION/FORM.avsc``. The survey has changed its schema without changing the version, so a
-version may have several forms; ``alert`` is the first. Two schemas are the same if their names, types and order of
-fields are: these decide what a packet's bytes mean. Documentation, defaults and other attributes do not.
+version may have several forms; ``alert`` is the first. Two schemas are the same if they have the same names, types and
+order of fields: only these decide what a packet's bytes mean, not documentation, defaults or other attributes.
 
 A new schema is compared with the version that it claims. It is compatible if a reader of that version finds every field
 in it, under the same name and of the same type (`zads.avro.differences`).
@@ -26,7 +26,7 @@ from zads.errors import ZadsError
 
 #: The first form of a version, which the simulator writes.
 FIRST_FORM = "alert"
-#: A process accepts this many new schemas: a survey has one at a time, and each costs memory.
+#: A process accepts at most this many new schemas: a survey has one at a time, and each costs memory.
 MAX_NEW = 16
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 
@@ -95,8 +95,8 @@ def get(version: str) -> Schema:
 def identify(definition: Any) -> Schema | None:
     """The known form that has a schema's meaning; None for a schema that is new or altered.
 
-    If several versions have it, the one that the schema claims is returned. Otherwise its claim does not count: the
-    survey's own schemas lag behind (3.1 in packets of 3.2). Raises ZadsError if it is not a schema.
+    If several versions have this meaning, the one that the schema claims is returned. Otherwise the claim is ignored:
+    the survey's own claims lag behind (3.1 in packets of 3.2). Raises ZadsError if it is not a schema.
     """
     text = avro_schema.canonical(definition)
     same = [schema for schema in forms() if schema.canonical == text]
@@ -108,9 +108,9 @@ def identify(definition: Any) -> Schema | None:
 
 
 def renumbered(definition: dict[str, Any]) -> NewSchema | None:
-    """A schema of known meaning that claims a new version, as the new schema that it then is; None if it claims none.
+    """A schema of known meaning that claims a new version, treated as a new schema; None if it claims no new version.
 
-    Each of its packets says of which of the two versions it is.
+    Each packet says which of the two versions it has.
     """
     claimed = definition.get("version")
     return compare(definition) if _is_version(claimed) and claimed not in known() else None
@@ -165,7 +165,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 class Admission:
-    """Whether a process takes packets of new schemas: if it ``accepts``, of compatible ones, and of MAX_NEW at most."""
+    """Whether a process takes packets of new schemas: with ``accepts``, those of compatible ones, at most MAX_NEW."""
 
     def __init__(self, *, accepts: bool = False) -> None:
         self.accepts = accepts

@@ -1,4 +1,4 @@
-"""Output for people and programs that stays readable, whatever it quotes: names of files and objects may be anything.
+"""Output for people and programs that stays readable even if it quotes hostile names of files and objects.
 
 Nothing that is printed moves the cursor, changes colours or reverses the direction of a line. Characters that cannot be
 printed are written as in Python (``\\x1b``, ``\\u202e``), in any locale.
@@ -29,7 +29,7 @@ def plain(text: object) -> str:
 
 
 def lines(text: object) -> str:
-    """The same for a text of several lines; line breaks are kept, tabs become blanks."""
+    """A text of several lines with every character visible; line breaks are kept, tabs become blanks."""
     return "\n".join(map(plain, str(text).expandtabs().split("\n")))
 
 
@@ -38,7 +38,7 @@ def _escaped(character: str) -> str:
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """A table of values as they are: markup in them is not interpreted."""
+    """A table of values; markup in them is not interpreted."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""What is not a packet is named for what it seems to be, so that the person who dropped it knows what to do."""
+"""Says what a file that is not a packet seems to be, so that the person who dropped it knows what to do."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ REJECTED = "zads_rejected"
 LEDGER = "zads_ledger"
 #: Each filter's counts, compacted by filter and worker.
 FILTER_COUNTS = "zads_filter_counts"
-#: The night of canaries: mirrored like any other, before the first of the survey, and read by no filter and no user.
+#: The night of canaries: it is before the survey's first night, mirrored like any other, and read by no filter or user.
 CANARY_NIGHT = "20000101"
-#: The survey's first light was in 2017; nobody has planned what comes after the last. An inventory may narrow them.
+#: The survey's first light was in 2017; nothing is planned after the last of these. An inventory may narrow them.
 FIRST_NIGHT, LAST_NIGHT = "20170101", "20491231"
 _FILTER_PREFIX = f"{SURVEY}_filter_"
 #: A filter's name: part of the name of its topic.
@@ -36,18 +36,18 @@ HEADER_VISIT = "visit"
 HEADER_SCHEMA = "schema"
 #: Unix seconds at which the producer handed the packet to Kafka, as text with six decimals.
 HEADER_PRODUCED = "produced"
-#: What the value is, as hop-client asks; without it that client takes an alert for a blob.
+#: The format of the value, for hop-client; without this header that client treats an alert as a blob.
 HEADER_FORMAT = "_format"
 FORMAT = b"avro"
-#: Of an alert that was published before with other bytes: "2" for its second contents, and so on. First ones have none.
+#: On an alert that was published before with other bytes: "2" for its second contents, and so on; absent on the first.
 HEADER_VERSION = "version"
-#: What every alert has, on the way to its subscribers and in what filters pass of it.
+#: The headers that every alert has, on the way to its subscribers and in filters' topics.
 ALERT_HEADERS = (HEADER_CANDID, HEADER_VISIT, HEADER_SCHEMA, HEADER_PRODUCED)
 HEADER_FILTER = "filter"
-#: What a filter has to say of an alert, as JSON.
+#: A filter's annotations of an alert, as JSON.
 HEADER_ANNOTATIONS = "annotations"
 HEADER_REASON = "reason"
-#: Dotted path of the field for which a packet was refused; empty when it is not about one.
+#: Dotted path of the field for which a packet was refused; empty if it was not refused for a field.
 HEADER_FIELD = "field"
 #: File or topic that refused input came from.
 HEADER_SOURCE = "source"
@@ -96,7 +96,7 @@ def check_night(text: str) -> str:
 
 
 def check_survey(night: str, first: str = FIRST_NIGHT, last: str = LAST_NIGHT) -> None:
-    """See that an alert may be of a night. Raises ZadsError if this survey has none on it."""
+    """Check that an alert can be of a night. Raises ZadsError if this survey has no alerts of that night."""
     if night == CANARY_NIGHT:
         raise ZadsError(f"{night} is the night of the canaries, not of an alert")
     if not first <= night <= last:
@@ -115,9 +115,9 @@ def parse(name: str) -> tuple[str, int] | None:
 
 
 def pattern(programmes: Iterable[int]) -> str:
-    """A regular expression (Java's, and POSIX's as librdkafka has it) for every night's topics of some programmes.
+    """A regular expression (for Java, and for librdkafka's POSIX syntax) of every night's topics of some programmes.
 
-    Nights begin with 2001: the canaries' is left out.
+    It begins with the year 2001, so that it leaves out the canaries' night.
     """
     choice = "|".join(str(programme) for programme in sorted(programmes))
     return rf"^{SURVEY}_20(0[1-9]|[1-9][0-9])[0-9]{{4}}_programid({choice})$"
@@ -130,12 +130,12 @@ def mirrored(programmes: Iterable[int]) -> str:
 
 
 def filter_topic(name: str) -> str:
-    """The topic of what a filter passes. Raises ZadsError if the name cannot be part of a topic's."""
+    """The topic of the alerts that a filter passes. Raises ZadsError if the name cannot be part of a topic's name."""
     if not re.fullmatch(FILTER_NAME, name):
         raise ZadsError(f"{name!r} cannot name a filter", hint=f"use {FILTER_NAME_IN_WORDS}")
     return f"{_FILTER_PREFIX}{name}"
 
 
 def filter_name(topic_name: str) -> str | None:
-    """The filter whose passes a topic holds; None for any other topic."""
+    """The filter whose passed alerts a topic holds; None for any other topic."""
     return topic_name.removeprefix(_FILTER_PREFIX) if topic_name.startswith(_FILTER_PREFIX) else None

@@ -4,12 +4,12 @@
 
 1. begins a transaction;
 2. hands its records to the client;
-3. adds the offsets that a consumer has come to, if there are any;
+3. adds the offsets that a consumer has reached, if there are any;
 4. commits it, which waits until the brokers have every record.
 
-A call is resumed while Kafka says that it may be tried again. When it returns the transaction is committed. Any other
-end is an exception: the transaction was aborted and can be written again (`TransactionAborted`), or the client is of no
-more use (`ClientLost`), be it that a successor has fenced it or for another fatal error.
+A call is resumed while Kafka says that it may be tried again. When it returns, the transaction is committed. Any other
+end is an exception: either the transaction was aborted and can be written again (`TransactionAborted`), or the client
+is unusable (`ClientLost`), because a successor has fenced it or because of another fatal error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # a public name
 
 FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
-#: Metadata and brokers answer so for a topic that is not there, or that this user may not write.
+#: Errors for a topic that does not exist, or that this user may not write.
 NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 
@@ -46,10 +46,10 @@ class Record(NamedTuple):
 
 
 class TransactionAborted(Exception):
-    """Nothing of a transaction has become visible; the next one can begin.
+    """A transaction was aborted: nothing of it has become visible, and the next one can begin.
 
-    `reason` is the error that led to it: a record's, of `topic`, if one of them could not be written. `demanded` is
-    false if Kafka refused a call without demanding that the transaction be aborted.
+    `reason` is the error that caused this; if a record could not be written, it is the record's, and `topic` is the
+    record's topic. `demanded` is false if Kafka refused a call without demanding that the transaction be aborted.
     """
 
     def __init__(self, reason: KafkaError, topic: str, *, demanded: bool) -> None:
@@ -58,7 +58,7 @@ class TransactionAborted(Exception):
 
 
 class ClientLost(Exception):
-    """The client can write nothing any more; whether its transaction was committed is unknown.
+    """The client cannot write any more; it is unknown whether its transaction was committed.
 
     `fenced`: another client has taken over its name.
     """
@@ -76,8 +76,8 @@ class Transactions:
     """Transactions of one transactional id, one after the other.
 
     `name` is the transactional id; `properties` win over those of `conf`. A call to Kafka returns after `call_seconds`
-    and is resumed: before that, and while the client's queue is full, `waiting` is called with the reason, and ends the
-    writing by raising. `stamp`: give each record the header ``produced``, the time at which the client gets it.
+    and is resumed. Before that, and while the client's queue is full, `waiting` is called with the reason; an exception
+    from it ends the writing. `stamp`: give each record the header ``produced``, the time at which the client gets it.
     Raises ZadsError if the client refuses its configuration.
     """
 
@@ -102,15 +102,15 @@ class Transactions:
         self._client: Any = kafka.producer(self._conf)
 
     def open(self, waiting: Callable[[str], object] | None = None) -> None:
-        """End what a predecessor of this name left open, and fence it. `waiting` takes the place of the writer's.
+        """End what a predecessor of this name left open, and fence it. `waiting` is used instead of the writer's.
 
-        Raises confluent_kafka.KafkaException for what waiting does not mend.
+        Raises confluent_kafka.KafkaException for an error that waiting does not mend.
         """
         self._began = time.monotonic()
         self._resume(self._client.init_transactions, self._call_seconds, waiting=waiting or self._waiting)
 
     def replace(self) -> None:
-        """Take a new client in place of a lost one; `open` it next."""
+        """Replace a lost client by a new one; call `open` next."""
         self._client.purge()
         self._client = kafka.producer(self._conf)
         self._in_transaction = False
@@ -170,7 +170,7 @@ class Transactions:
                 raise
 
     def _remember_failure(self, error: KafkaError | None, message: Message) -> None:
-        # What was thrown away because of another record's error says nothing.
+        # The error of a record that was dropped because of another record's error is not the cause.
         if error is not None and error.code() != KafkaError._PURGE_QUEUE:
             self._blame(error, message.topic() or "")
 
@@ -181,7 +181,7 @@ class Transactions:
     def _resume(
         self, call: Callable[..., Any], *arguments: Any, waiting: Callable[[str], object] | None = None
     ) -> None:
-        """Make a transactional call, again and again while Kafka says that it may be tried again."""
+        """Make a transactional call, and repeat it while Kafka says that it may be tried again."""
         while True:
             try:
                 call(*arguments)
@@ -193,7 +193,7 @@ class Transactions:
                 (waiting or self._waiting)(reason.str())
 
     def _fail(self, reason: KafkaError) -> None:
-        """Abort what could not be written, and raise how it ended."""
+        """Abort the transaction that could not be written, and raise the exception for the outcome."""
         cause = self._cause or reason
         if reason.fatal() or cause.fatal():
             raise self._lost(reason, cause.str())

@@ -1,14 +1,14 @@
 """The warm-up: canaries at a steady pace until the chain is quick.
 
 After a start the brokers and the mirror run interpreted code, and open connections, coordinators and files when they
-first need them. That would cost the first visits of a night many seconds. So packets go the whole way beforehand, from
-origin by the mirror and public to a subscriber. They are on the canaries' topic, which no filter reads.
+first need them. That would cost the first visits of a night many seconds. So packets go the whole way beforehand: from
+origin through the mirror and the public site to a subscriber. They are on the canaries' topic, which no filter reads.
 
 1. A round of packets is sent, `ROUND_SECONDS` long at the given rate.
 2. Every packet of the round is awaited at the public site. If one is missing the chain is broken, which is an error.
 3. The warm-up ends once 99 % of a round were read within the bound, or when the time is over.
 
-A mirror that finds new topics starts its tasks again. After topics were made a warm-up has to last longer than that.
+A mirror restarts its tasks when it finds new topics. After topics were made, a warm-up must last longer than that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROUND_SECONDS = 4.0
-# The packets of this time are sent at once and committed together, as those of an exposure are.
+# The packets of this many seconds are sent at once and committed together, like those of an exposure.
 EXPOSURE_SECONDS = 0.25
 DIFFERENT_PACKETS = 100
 _ANY_NIGHT = "20300101"
@@ -41,7 +41,7 @@ _ANY_NIGHT = "20300101"
 RATE = 40.0
 LIMIT_SECONDS = 60.0
 UNTIL_SECONDS = 0.5
-# After a night's topics are made: the mirror looks for new ones every 5 s, and needs some more to begin with them.
+# Needed after a night's topics are made: the mirror looks for new ones every 5 s, and needs more time to start on them.
 NEW_TOPICS_SECONDS = 12.0
 ARRIVAL_SECONDS = 60.0  # within which a packet of a round must have arrived at the public site
 
@@ -79,7 +79,7 @@ def warm(
     rate: float = RATE,
     say: Callable[[str], None],
 ) -> WarmUpResult:
-    """Send canaries until 99 % of a round are read within `until_seconds`, but for `at_least` seconds.
+    """Send canaries until 99 % of a round are read within `until_seconds`, but at least for `at_least` seconds.
 
     No round begins after `seconds`. The clients need the right to write `topic` at origin, in transactions, and to read
     it at public. `rate`: packets a second. `say` gets a line for each round.
@@ -112,7 +112,7 @@ def warm(
 
 
 class _Canaries:
-    """Canaries to origin, in transactions as the producer's packets are; `sent` counts them. Raises CanaryError."""
+    """Sends canaries to origin, in transactions like the producer's; `sent` counts them. Raises CanaryError."""
 
     def __init__(self, origin: Mapping[str, str], topic: str, mark: bytes) -> None:
         self._topic, self._mark = topic, mark
@@ -159,7 +159,7 @@ class _Canaries:
 
 
 def _packets() -> list[Packet]:
-    # Their own dates do not matter: a canary is what is on the canaries' topic.
+    # The packets' dates do not matter: every record of the canaries' topic is a canary.
     [(_, made)] = simulator.simulate(_ANY_NIGHT, 1, DIFFERENT_PACKETS)
     return [Packet.trusted(data) for _, data in made]
 

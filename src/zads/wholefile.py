@@ -1,4 +1,4 @@
-"""A file as a whole: written so that nobody sees half of it, and read so that nothing of any size or kind hurts."""
+"""Writes files so that nobody sees half of one, and reads files so that none can harm by its size or kind."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: What people and programs write for us is far smaller.
+#: Files that people and programs write for us are far smaller.
 MOST_BYTES = 32_000_000
-#: A pipe may be given in place of a file (`<(command)` in a shell): within this it has to say all.
+#: A pipe may be given in place of a file (`<(command)` in a shell): it must end within this time.
 PIPE_SECONDS = 10.0
 _PART = 1_000_000
 
@@ -28,7 +28,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, from its first byte on, in a directory that only they enter."""
+    """Write a file that only its owner can read at any moment, in a directory that only the owner can enter."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.part")
     hidden.unlink(missing_ok=True)
@@ -38,7 +38,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def read(path: Path, most: int = MOST_BYTES) -> bytes:
-    """All of a file, or of what a pipe says. Raises OSError, also if it is larger than ``most`` or never ends."""
+    """The bytes of a file or a pipe. Raises OSError, also if there are more than ``most``, or a pipe does not end."""
     until = time.monotonic() + PIPE_SECONDS
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     content = bytearray()
@@ -57,8 +57,8 @@ def read(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def _part(handle: int, until: float) -> bytes:
-    """What can be read next, b"" at the end. Raises TimeoutError if that is not known in time."""
-    # A pipe that nobody has opened to write reads as empty, which it is not; to wait for it tells the two apart.
+    """The bytes that can be read next; b"" at the end. Raises TimeoutError if that is not known in time."""
+    # A pipe that nobody has opened for writing yet reads as if it had ended. Waiting for data tells these cases apart.
     ready = select.poll()
     ready.register(handle, select.POLLIN)
     while ready.poll(max(0.0, 1000 * (until - time.monotonic()))):

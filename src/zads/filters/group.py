@@ -15,7 +15,7 @@ from zads.site import policy
 
 
 class Configuration(policy.Entry):
-    """What a group's file says, by the rules of the inventory, whose lines of filters it holds."""
+    """The contents of a group's file. It holds the inventory's lines of filters, so the inventory's rules apply."""
 
     group: str = Field(pattern=policy.GROUP_NAME, description=policy.GROUP_NAME_IN_WORDS)
     programmes: frozenset[int] = Field(default=frozenset({1}), description="a list of programmes' numbers, such as [1]")
@@ -24,7 +24,7 @@ class Configuration(policy.Entry):
 
     @classmethod
     def read(cls, path: Path) -> Configuration:
-        """The configuration in a JSON file. Raises ZadsError naming the file and everything that is wrong in it."""
+        """The configuration in a JSON file. Raises ZadsError that names the file and all problems in it."""
         try:
             data = json.loads(wholefile.read(path))
         except OSError as error:
@@ -45,7 +45,7 @@ class Configuration(policy.Entry):
 
 
 def _with_filters(data: Any, problems: list[policy.Problem]) -> Any:
-    """The file's contents, each filter that can be read by itself in the place of its line."""
+    """The file's contents, with each filter that can be read by itself in place of its line."""
     if not isinstance(data, dict):
         return data
     filters = policy.named(policy.Filter, "filters", data.get("filters"), problems)

@@ -38,7 +38,7 @@ class RunningFilters:
         return wanted if entry.programmes is None else wanted & entry.programmes
 
     def eligible(self, batch: Sequence[AlertRecord]) -> dict[str, list[int]]:
-        """Which alerts of a batch each filter may see; filters of the same programmes have the very same list."""
+        """The alerts of a batch that each filter may see; filters of the same programmes share one list object."""
         chosen = {
             programmes: [index for index, alert in enumerate(batch) if alert.programme in programmes]
             for programmes in set(self.programmes.values())
