@@ -103,7 +103,7 @@ def check_password(user: str, password: str) -> None:
     }
     if wrong := [reason for reason, holds in reasons.items() if holds]:
         raise ZadsError(
-            f"the password of {user} {' and '.join(wrong)}: not every client can be told it",
+            f"the password of {user} {' and '.join(wrong)}: some clients could not read it",
             hint="give another in passwords.yml",
         )
 

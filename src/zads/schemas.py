@@ -140,7 +140,7 @@ def compare(definition: Any) -> NewSchema:
     """
     version = definition.get("version") if isinstance(definition, dict) else None
     if not _is_version(version):
-        raise ZadsError(f"it says version {version!r}, which is none")
+        raise ZadsError(f"it says version {version!r}, which is not a version")
     new = Schema(version, definition, avro_schema.canonical(definition), form="")
     compared = [
         NewSchema(new, form, tuple(differences(form.definition, definition))) for form in _nearest_version(version)

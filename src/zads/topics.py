@@ -100,7 +100,7 @@ def check_survey(night: str, first: str = FIRST_NIGHT, last: str = LAST_NIGHT) -
     if night == CANARY_NIGHT:
         raise ZadsError(f"{night} is the night of the canaries, not of an alert")
     if not first <= night <= last:
-        raise ZadsError(f"the night {night} is none of this survey's, {first} to {last}")
+        raise ZadsError(f"the night {night} is not one of this survey's, {first} to {last}")
 
 
 def topic(night: str, programme: int) -> str:

@@ -329,8 +329,8 @@ def test_bad_exposures_are_set_aside_and_the_one_behind_them_is_published(origin
         )
     assert unmade.published() == originals(unmade.exposures[0])
     reasons = origin.reasons()
-    assert "none of this survey's" in reasons["00/1990.avro"]
-    assert "none of this survey's" in reasons["01/2100.avro"]
+    assert "not one of this survey's" in reasons["00/1990.avro"]
+    assert "not one of this survey's" in reasons["01/2100.avro"]
     assert "canaries" in reasons["02/canary.avro"]
     assert "neither a directory nor a file" in reasons["yy"]
     assert "neither a directory nor a file" in reasons["yz"]

@@ -115,7 +115,7 @@ def test_what_nears_its_end_is_told_and_what_is_near_is_a_failure():
         "the authority origin/kafka-ca expires in 19 days",
         "the certificate origin/one/kafka expires in 25 days",
         "the authority origin/zookeeper-ca expires in 364 days",
-        "origin/one/kafka outlive their authority, and are worth nothing after it",
+        "origin/one/kafka outlive their authority, and are worthless when it has expired",
         "the password of reader is 731 days old",
     ]
     assert failures == warnings[:2]

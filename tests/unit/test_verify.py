@@ -195,8 +195,8 @@ def test_all_problems_are_told_at_once_by_host_and_site(promises):
     assert promises.broken_promises(hostvars, ["a", "b", "c", "d"], ["a", "b"], 101.0, 5) == [
         "a: x",
         "b: cannot be reached: no route",
-        "c: could not be looked at: no python",
-        "d: could not be looked at: it was not asked",
+        "c: could not be checked: no python",
+        "d: could not be checked: it was not asked",
         "origin: broker 2 is not up",
         "origin: missing topic t: make deploy TAGS=access",
         "origin: unwanted account of mallory: make deploy TAGS=access",

@@ -9,7 +9,7 @@ import pytest
 
 HANGS = "time.sleep(30)"
 CALLS = {
-    "the loop": (f"dog.beat(); {HANGS}", "not come round"),
+    "the loop": (f"dog.beat(); {HANGS}", "made no progress"),
     "a call": (f"dog.beat()\nwith dog.limits(): {HANGS}", "Kafka client hung"),
 }
 

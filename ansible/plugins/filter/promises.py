@@ -61,7 +61,7 @@ def broken_promises(hostvars, hosts, sites, answered, bound):
         if told.get("unreachable"):
             found.append(f"{host}: cannot be reached: {' '.join(str(told.get('msg', '')).split())}")
         elif "problems" not in told:
-            found.append(f"{host}: could not be looked at: {told.get('msg', told)}")
+            found.append(f"{host}: could not be checked: {told.get('msg', told)}")
         else:
             found += [f"{host}: {problem}" for problem in told["problems"]]
             measured[host] = {"clock": told["clock"], "before": told["asked"], "after": answered}
@@ -70,7 +70,7 @@ def broken_promises(hostvars, hosts, sites, answered, bound):
         about = hostvars[host]
         found += [f"{about['site']}: {problem}" for problem in site_problems(about)]
     stream = hostvars[sites[0]].get("verify_stream") or {}
-    return found + list(stream.get("problems", [f"the stream could not be looked at: {stream.get('msg', '')}"]))
+    return found + list(stream.get("problems", [f"the stream could not be checked: {stream.get('msg', '')}"]))
 
 
 def site_problems(about):

@@ -109,7 +109,7 @@ def container_problems(unit: str, told: str, text: str) -> list[str]:
     if image not in text or runs != named:
         found.append(f"{unit} runs {image} ({runs[:19]}), not the image that was deployed: make deploy")
     if health not in ("", "healthy", "starting"):
-        found.append(f"{unit} is {health}: journalctl -u {unit} says why, systemctl restart {unit} begins anew")
+        found.append(f"{unit} is {health}: journalctl -u {unit} says why, systemctl restart {unit} restarts it")
     return found
 
 

@@ -122,7 +122,7 @@ def main() -> None:
         tried = attempts(site.conf, params["clients"])
         with ThreadPoolExecutor(len(tried)) as pool:
             answers = pool.map(lambda settings: comes_in(settings, params["refusal"]), tried.values())
-        reasons += [f"whoever comes {how} is let in" for how, entered in zip(tried, answers, strict=True) if entered]
+        reasons += [f"a client is let in: {how}" for how, entered in zip(tried, answers, strict=True) if entered]
         if reasons:
             module.fail_json(msg=f"{len(reasons)} promises are not kept: {'; '.join(reasons)}", reasons=reasons)
         return {

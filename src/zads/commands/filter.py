@@ -65,7 +65,8 @@ def test(
     cap: Cap = None,
     client: Client = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, max=5_000, help="Try a fair sample of so many packets, not the whole night.")
+        int | None,
+        typer.Option(min=1, max=5_000, help="Try a fair sample of this many packets, not the whole night."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another sample.")] = 1,
     object_page: Annotated[

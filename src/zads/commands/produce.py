@@ -26,7 +26,7 @@ def produce(
         Path, typer.Option("--kafka", help="The Kafka client's properties file.", metavar="PROPERTIES")
     ],
     name: Annotated[
-        str, typer.Option(help="The producer's name: a second of this name ends the first.")
+        str, typer.Option(help="The producer's name: a second producer of this name ends the first.")
     ] = principals.program("producer", "manual"),
     heartbeat: Annotated[Path | None, typer.Option(help="A file that is touched while the producer works.")] = None,
     metrics_port: Annotated[
@@ -34,7 +34,7 @@ def produce(
     ] = 0,
     new_schemas: Annotated[
         Literal["refuse", "accept"],
-        typer.Option(help="What becomes of packets of a new schema that readers of the version it claims can read."),
+        typer.Option(help="Whether to accept packets of a new schema that readers of the version it claims can read."),
     ] = "refuse",
     first_night: Annotated[
         str, typer.Option(help="Alerts of earlier nights are refused (YYYYMMDD).")

@@ -1,4 +1,4 @@
-"""The process in which an owner's filters run. The worker tells it what to do, and kills it when it does not answer.
+"""The process in which an owner's filters run. The worker commands it, and kills it when it does not answer.
 
 1. it closes the fence, loads the filters, each by itself, and sends what they declare;
 2. for each batch it decodes every alert once, as far as any filter declares, and runs filter after filter;

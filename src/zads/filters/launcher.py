@@ -119,7 +119,7 @@ class Nursery:
                 if time.monotonic() > until:
                     raise ZadsError(
                         f"no nursery listens at {self._path}: {error.strerror or error}",
-                        hint="see what the unit zads-sandbox-GROUP@N says",
+                        hint="see the log of the unit zads-sandbox-GROUP@N",
                     ) from error
             time.sleep(0.1)
 

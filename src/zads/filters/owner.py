@@ -229,7 +229,7 @@ class Owner:
             body = yield from process.receive(self._deadline, None)
             bytes_left, frames_left = bytes_left - len(body), frames_left - 1
             if bytes_left < 0 or frames_left < 0:
-                raise wire.Broken("it says more than anybody would read")
+                raise wire.Broken("it sends more output than is allowed")
             answer = verdicts.running(body)
             if isinstance(answer, wire.Done):
                 return

@@ -55,7 +55,7 @@ class Watchdog:
             if now > self._call_ends:
                 _end(f"the Kafka client hung for {self._call:g} s")
             if now > self._turn_ends:
-                _end(f"the worker has not come round for {self._turn:g} s")
+                _end(f"the worker made no progress for {self._turn:g} s")
 
 
 def _end(why: str) -> None:

@@ -187,7 +187,7 @@ class Publisher:
         if error.fenced:
             raise ProducerError(
                 f"another producer has taken over as {self.name!r}: {error}",
-                hint="run one producer of each name; what this one had not committed, the other publishes",
+                hint="run one producer of each name; the other one publishes what this one had not committed",
             ) from error
         _log.warning("client replaced", reason=str(error))
         self._transactions.replace()

@@ -40,7 +40,7 @@ def report(ends: Iterable[Expiry], passwords: Mapping[str, int], limits: Limits)
             if one.days < limits.critical:
                 failures.append(warnings[-1])
     if outliving := sorted(one.name for one in ordered if one.authority is not None and one.days > one.authority):
-        warnings.append(f"{some(outliving, _NAMED)} outlive their authority, and are worth nothing after it")
+        warnings.append(f"{some(outliving, _NAMED)} outlive their authority, and are worthless when it has expired")
     if limits.password:
         old = {name: days for name, days in passwords.items() if days > limits.password}
         warnings += [f"the password of {name} is {days} days old" for name, days in sorted(old.items())]
