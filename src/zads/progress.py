@@ -6,7 +6,6 @@ Nothing is written and no offset is committed.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from confluent_kafka import KafkaException, Message
 
 from zads import kafka, principals, reading, topics
 from zads.errors import ZadsError
+from zads.filters import progress as filters_progress
 from zads.reading import Partition
 from zads.site.policy import Policy
 
 # Seconds that an alert may be under way.
 UNDER_WAY = 60.0
-_ANSWER = 20.0
 # After a partition's last record come the markers of its transaction and of aborted ones.
 _MARKERS = 16
 _NIGHTS = 2
@@ -99,14 +98,13 @@ def tails(conf: Mapping[str, str], names: Iterable[str]) -> dict[Partition, Tail
 
     Raises confluent_kafka.KafkaException, TimeoutError or reading.StalledError if the cluster does not answer.
     """
-    known = kafka.admin(conf).list_topics(timeout=_ANSWER).topics
-    partitions = [(name, number) for name in names if name in known for number in known[name].partitions]
+    partitions = reading.existing(conf, names)
     ends = {where: end for where, end in reading.committed_ends(conf, partitions).items() if end > 0}
     found: dict[Partition, Tail] = {}
     back = _MARKERS
     while ends:
         starts = {where: max(0, end - back) for where, end in ends.items()}
-        for message in reading.read_to_end(conf, ends, starts=starts, stall_seconds=_ANSWER):
+        for message in reading.read_to_end(conf, ends, starts=starts, stall_seconds=reading.ANSWER_SECONDS):
             found[reading.place(message)] = _tail(message)
         ends = {where: end for where, end in ends.items() if where not in found and end > back}
         back *= 8
@@ -131,7 +129,7 @@ def problems(
     """
     conf = origin
     try:
-        known = kafka.admin(origin).list_topics(timeout=_ANSWER).topics
+        known = kafka.admin(origin).list_topics(timeout=reading.ANSWER_SECONDS).topics
         names = [
             name
             for name in newest_topics(known)
@@ -150,15 +148,10 @@ def problems(
             }
             committed = kafka.committed(public, principals.filters(group), read) if read else {}
             found += not_filtered(group, read, committed, time.time(), under_way)
-        return found + open_circuits(_counts(public), [one.name for one in policy.filters if one.state != "off"])
+        return found + open_circuits(
+            filters_progress.records(public), [one.name for one in policy.filters if one.state != "off"]
+        )
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error
     except TimeoutError as error:
         raise ZadsError(f"{conf.get('bootstrap.servers')} does not answer in time", hint="is the site up?") from error
-
-
-def _counts(public: Mapping[str, str]) -> list[dict[str, object]]:
-    newest: dict[bytes, dict[str, object]] = {}
-    for message in reading.read_topics(public, [topics.FILTER_COUNTS]):
-        newest[bytes(message.key() or b"")] = json.loads(message.value() or b"{}")
-    return list(newest.values())

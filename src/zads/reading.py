@@ -55,6 +55,17 @@ def place(message: Message) -> Partition:
     return message.topic() or "", message.partition() or 0
 
 
+def existing(conf: Mapping[str, Any], names: Iterable[str]) -> list[Partition]:
+    """The partitions of those topics that exist. Raises confluent_kafka.KafkaException if there is no answer."""
+    known = kafka.admin(conf).list_topics(timeout=ANSWER_SECONDS).topics
+    return [
+        (name, number)
+        for name in names
+        if name in known and known[name].error is None
+        for number in known[name].partitions
+    ]
+
+
 def committed_ends(conf: Mapping[str, Any], partitions: Iterable[Partition]) -> dict[Partition, int]:
     """The offset behind the last committed record (or transaction marker) of each partition.
 
@@ -117,14 +128,7 @@ def read_topics(
 
     Raises what `committed_ends` and `read_to_end` raise.
     """
-    known = kafka.admin(conf).list_topics(timeout=ANSWER_SECONDS).topics
-    partitions = [
-        (name, number)
-        for name in names
-        if name in known and known[name].error is None
-        for number in known[name].partitions
-    ]
-    return read_to_end(conf, committed_ends(conf, partitions), group=group)
+    return read_to_end(conf, committed_ends(conf, existing(conf, names)), group=group)
 
 
 def read_own(conf: Mapping[str, Any], group: str, topic: str, turn: Callable[[], object]) -> Iterator[Message]:

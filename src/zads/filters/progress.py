@@ -12,17 +12,22 @@ from zads import kafka, reading, topics
 COUNTED = ("seen", "passed", "capped", "failed")
 
 
+def records(conf: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The newest record of counts of each filter and worker."""
+    newest: dict[bytes, dict[str, Any]] = {}
+    for message in reading.read_topics(conf, [topics.FILTER_COUNTS]):
+        newest[bytes(message.key() or b"")] = json.loads(message.value() or b"{}")
+    return list(newest.values())
+
+
 def counts(conf: Mapping[str, str], nights: Iterable[str]) -> dict[str, dict[str, int]]:
     """What each filter has done with these nights' alerts: filter -> number of each kind of COUNTED.
 
     Workers write these counts in the transaction that commits their offsets: they agree with `lag`.
     """
-    newest: dict[bytes, dict[str, Any]] = {}
-    for message in reading.read_topics(conf, [topics.FILTER_COUNTS]):
-        newest[bytes(message.key() or b"")] = json.loads(message.value() or b"{}")
     totals: dict[str, dict[str, int]] = {}
     wanted = set(nights)
-    for record in newest.values():
+    for record in records(conf):
         total = totals.setdefault(record["filter"], dict.fromkeys(COUNTED, 0))
         for night in wanted & record.get("nights", {}).keys():
             for name in COUNTED:
