@@ -148,9 +148,7 @@ def problems(
             }
             committed = kafka.committed(public, principals.filters(group), read) if read else {}
             found += not_filtered(group, read, committed, time.time(), under_way)
-        return found + open_circuits(
-            filters_progress.records(public), [one.name for one in policy.filters if one.state != "off"]
-        )
+        return found + open_circuits(filters_progress.records(public), [one.name for one in policy.filters if one.runs])
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error
     except TimeoutError as error:

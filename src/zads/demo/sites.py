@@ -67,7 +67,7 @@ class Sites:
 
     def group_behind(self, group: str, ends: Mapping[tuple[str, int], int]) -> int:
         """How many offsets a group of filters is behind these ends of the public (topic, partition)."""
-        running = [entry for entry in self.policy.filters if entry.group == group and entry.state != "off"]
+        running = [entry for entry in self.policy.filters if entry.group == group and entry.runs]
         reads = {programme for entry in running for programme in self.policy.reads(entry)}
         read = {where: end for where, end in ends.items() if _programme(where[0]) in reads}
         return progress.lag(self.public, principals.filters(group), read)

@@ -41,7 +41,7 @@ class Configuration(policy.Entry):
 
     def specs(self, directory: Path) -> list[Spec]:
         """Where each filter is: a file beside the configuration, else a built-in one."""
-        return [Spec(one.name, _place(one, directory), one.owner) for one in self.filters if one.state != "off"]
+        return [Spec(one.name, _place(one, directory), one.owner) for one in self.filters if one.runs]
 
 
 def _with_filters(data: Any, problems: list[policy.Problem]) -> Any:

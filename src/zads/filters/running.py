@@ -25,7 +25,7 @@ class RunningFilters:
             self.config.specs(path.parent), memory_bytes=self.config.memory_mb * 1_000_000, beat=beat,
             launcher=Nursery(nursery) if nursery is not None else None,
         )  # fmt: skip
-        self.entries = {entry.name: entry for entry in self.config.filters if entry.state != "off"}
+        self.entries = {entry.name: entry for entry in self.config.filters if entry.runs}
         self.caps = {name: entry.cap or self.sandbox.declared[name].cap for name, entry in self.entries.items()}
         self.programmes = {name: self._programmes(entry) for name, entry in self.entries.items()}
         for name, declared in self.sandbox.declared.items():

@@ -78,7 +78,7 @@ def filter_rows(policy: Policy, counts: Mapping[str, Mapping[str, int]]) -> dict
     return {
         entry.name: {**nothing, **counts.get(entry.name, {}), "state": entry.state, "owner": entry.owner}
         for entry in policy.filters
-        if entry.state != "off"
+        if entry.runs
     }
 
 

@@ -167,7 +167,7 @@ def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
     user = principals.filters(group)
-    running = [entry for entry in policy.filters if entry.group == group and entry.state != "off"]
+    running = [entry for entry in policy.filters if entry.group == group and entry.runs]
     programmes = frozenset[int]().union(*(policy.reads(entry) for entry in running))
     grants.nights(user, "read", programmes)
     for entry in running:

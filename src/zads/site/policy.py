@@ -87,6 +87,11 @@ class Filter(Entry):
         """The name of the file that its code is in."""
         return self.file.partition(":")[0] or f"{self.name}.py"
 
+    @property
+    def runs(self) -> bool:
+        """Whether workers run it: in shadow it publishes nothing."""
+        return self.state != "off"
+
 
 class FilterGroup(Entry):
     """Filters that run together, in this many workers."""
@@ -155,7 +160,7 @@ class Policy:
 
     def groups(self) -> list[str]:
         """The groups that have a filter to run."""
-        return sorted({entry.group for entry in self.filters if entry.state != "off"})
+        return sorted({entry.group for entry in self.filters if entry.runs})
 
 
 def checked(kind: type[_Entry], place: str, data: Any, found: list[Problem]) -> _Entry | None:
