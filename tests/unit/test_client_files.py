@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -150,3 +152,28 @@ def test_a_password_that_cannot_be_told_is_refused_before_anything_is_written(se
     with pytest.raises(ZadsError, match="the password of reader has a control character"):
         settle(READER, passwords={"reader": "a\nb"})
     assert not clients.exists()
+
+
+@pytest.mark.parametrize("step", ["superfluous", "write", "remove"])
+def test_no_other_run_can_begin_meanwhile(
+    settle: Settle, clients: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Both sites' runs remove a user who is gone: one would list files that the other has just removed."""
+    settle(READER)
+    held = []
+
+    def observed(*args: Any) -> Any:
+        other = os.open(clients, os.O_RDONLY)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.append(step)
+        finally:
+            os.close(other)
+        return work(*args)
+
+    work = getattr(module, step)
+    monkeypatch.setattr(module, step, observed)
+    settle(ALICE)
+    assert set(held) == {step}
+    assert not (clients / "reader.properties").exists()

@@ -12,6 +12,7 @@ description:
     the kit's librdkafka.properties with the certificate's whole path, for use on this machine.
   - Files that a kit no longer has are removed, and so are the kits of users who are gone. Files that this module did
     not write are left alone. No password and no contents of a file are shown.
+  - The kits of both sites share the directory. A run waits while another one writes there.
 options:
   directory: {description: Directory of the kits, type: path, required: true}
   templates: {description: Directory of the kit's files, type: path, required: true}
@@ -39,6 +40,10 @@ written: {description: "Files that were made or changed, as USER/FILE", returned
 removed: {description: Files that were removed, returned: success, type: list, elements: str}
 """
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -118,18 +123,35 @@ def remove(path: Path, top: Path) -> None:
         directory.rmdir()
 
 
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold the directory for one run: the sites' runs begin together, and each removes users who are gone."""
+    if not directory.is_dir():  # as in check mode before the first deployment: there is nothing to share yet
+        yield
+        return
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def settle(params: dict, *, check: bool) -> dict:
     """Write the kits, except in check mode. Returns the module's answer. Raises ZadsError, OSError."""
     directory = Path(params["directory"])
     policy = Policy.read(params["policy"])
     files = wanted(params, policy)
-    written = sorted(name for name, file in files.items() if differs(directory / name, file))
-    removed = superfluous(directory, params["site"], policy, files)
     if not check:
-        for name in written:
-            write(directory / name, files[name], directory)
-        for name in removed:
-            remove(directory / name, directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with alone(directory):
+        written = sorted(name for name, file in files.items() if differs(directory / name, file))
+        removed = superfluous(directory, params["site"], policy, files)
+        if not check:
+            for name in written:
+                write(directory / name, files[name], directory)
+            for name in removed:
+                remove(directory / name, directory)
     return {
         "changed": bool(written or removed),
         "written": written,
