@@ -15,7 +15,7 @@ from types import MappingProxyType
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.cimpl import NewTopic
 
-from zads import kafka, topics
+from zads import kafka, names
 from zads.errors import ZadsError
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image is not ours; `timeout` below does its work
@@ -72,12 +72,12 @@ class Broker:
     conf: dict[str, str]
     container: DockerContainer
 
-    def create(self, *names: str, partitions: int = 1, **config: str) -> None:
+    def create(self, *topics: str, partitions: int = 1, **config: str) -> None:
         """Create topics and wait until they can be written. The names of `config` have _ in place of dots."""
         admin = kafka.admin(self.conf)
         settings = {name.replace("_", "."): value for name, value in config.items()}
         for answer in admin.create_topics(
-            [NewTopic(name, partitions, 1, config=settings) for name in names], operation_timeout=20
+            [NewTopic(name, partitions, 1, config=settings) for name in topics], operation_timeout=20
         ).values():
             try:
                 answer.result(30)
@@ -146,8 +146,8 @@ def running(heap: str = "384m", settings: Mapping[str, object] = MappingProxyTyp
         conf["bootstrap.servers"] = f"{wrapped.attrs['NetworkSettings']['IPAddress']}:9092"
         started = Broker(conf, container)
         await_true(lambda: _answers(conf), "the broker to answer", READY_SECONDS, lambda: _logs(container))
-        started.create(topics.REJECTED, max_message_bytes="4194304")
-        started.create(topics.LEDGER, cleanup_policy="compact")
+        started.create(names.REJECTED_TOPIC, max_message_bytes="4194304")
+        started.create(names.LEDGER_TOPIC, cleanup_policy="compact")
         yield started
     finally:
         container.stop(force=True, delete_volume=True)

@@ -23,7 +23,7 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from bench.usage import Parts, Usage, between
-from zads import kafka, principals, reading, topics
+from zads import kafka, names, reading
 from zads.errors import ZadsError
 from zads.filters import progress
 from zads.inventory import Inventory
@@ -131,7 +131,7 @@ class Reader(threading.Thread):
                     if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
                         raise ZadsError(f"the subscriber cannot read: {error.str()}")
                     continue
-                self.produced.append(float(reading.headers(message).get(topics.HEADER_PRODUCED, b"nan")))
+                self.produced.append(float(reading.headers(message).get(names.HEADER_PRODUCED, b"nan")))
                 self.read.append(time.time())
                 partition, offset = message.partition(), message.offset()
                 assert partition is not None
@@ -180,7 +180,7 @@ class Cluster:
         self.reader = kafka.read_properties(clients / "reader.properties")
         self.parts = Parts.of_lab(ENV)
         known = kafka.admin(self.origin).list_topics(timeout=30).topics
-        nights = [parsed[0] for name in known if (parsed := topics.parse(name))]
+        nights = [parsed[0] for name in known if (parsed := names.parse_topic(name))]
         self._night = max([self._night, *(datetime.datetime.strptime(night, "%Y%m%d").date() for night in nights)])
 
     def down(self) -> None:
@@ -222,14 +222,14 @@ class Cluster:
     @property
     def topic(self) -> str:
         """The topic of the present night."""
-        return topics.topic(f"{self._night:%Y%m%d}", PROGRAMME)
+        return names.night_topic(f"{self._night:%Y%m%d}", PROGRAMME)
 
     def new_night(self) -> None:
         """Begin a night: delete the topics of earlier ones, create new ones, and wait until all hops know them."""
         self._night += datetime.timedelta(days=1)
         for conf in (self.origin, self.public):
             client = kafka.admin(conf)
-            old = [name for name in client.list_topics(timeout=30).topics if topics.parse(name)]
+            old = [name for name in client.list_topics(timeout=30).topics if names.parse_topic(name)]
             for answer in client.delete_topics(old, operation_timeout=30).values() if old else ():
                 answer.result(60)
         shape = {**self.inventory.common("topics_night"), "partitions": self.partitions}
@@ -264,35 +264,35 @@ class Cluster:
     def ready(self, exposures: int, alerts: int = VISIT_ALERTS) -> list[str]:
         """Make new exposures ready on the producer's host. Returns their names."""
         models = self._stage(alerts)
-        names, copies = [], []
+        ready, copies = [], []
         for number in range(exposures):
             self._played += 1
             name = f"{self._night:%Y%m%d}-{time.time():.0f}-{self._played:06}.tar"
             model, candids = models[number % len(models)]
             copies.append((model, f"{STAGED}/{name}", candids, self._played * _STRIDE * 1000))
-            names.append(name)
+            ready.append(name)
         self.on(APPS, f"rm -rf {SPOOL}/done/*; python3 -c '{_RENUMBER}'", json.dumps(copies).encode())
         self._used += exposures * alerts
-        return names
+        return ready
 
-    def drop(self, names: Sequence[str], interval: float = 0.0, *, receipts: bool = False) -> float:
+    def drop(self, exposures: Sequence[str], interval: float = 0.0, *, receipts: bool = False) -> float:
         """Drop exposures that are ready into the spool, one every `interval` seconds.
 
         With `receipts` it waits until the last has its receipt. Returns the seconds that it took.
         """
-        return float(self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, names, receipts]).encode()))
+        return float(self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, exposures, receipts]).encode()))
 
     def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0) -> Played:
         """Drop exposures with this number of alerts each, and wait until all hops have processed them."""
         total = exposures * alerts
         if self._used + total > NIGHT_ALERTS:
             self.new_night()
-        names = self.ready(exposures, alerts)
+        ready = self.ready(exposures, alerts)
         reader = Reader(self.reader, self.topic)
         reader.start()
         try:
             before = self.parts.snapshot()
-            self.drop(names, interval)
+            self.drop(ready, interval)
             await_that(f"{total} alerts read", lambda: len(reader.read) >= total, reader.is_alive)
             await_that("the filters are done", lambda: self.behind(reader) == 0)
             after = self.parts.snapshot()
@@ -304,7 +304,7 @@ class Cluster:
     def behind(self, reader: Reader) -> int:
         """The number of offsets that the filters are behind a subscriber."""
         ends = {(reader.topic, number): end for number, end in reader.ends.items()}
-        return progress.lag(self.public, principals.filters("cuts"), ends)
+        return progress.lag(self.public, names.filters_principal("cuts"), ends)
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
         """Play until Java has compiled what is used and the cost of an alert no longer falls.

@@ -30,7 +30,7 @@ import numpy as np
 
 from bench import broker, clocks, group, scaling
 from bench.result import Context, Point, Result, Series
-from zads import topics
+from zads import names
 from zads.errors import ZadsError
 from zads.packet import Packet
 from zads.sources.simulator import VISIT_SECONDS
@@ -117,14 +117,14 @@ class Line:
 def _line(scratch: Path) -> Iterator[Line]:
     """Start all parts, and end them after the body."""
     with broker.running() as cluster, ExitStack() as stack:
-        night = topics.topic(NIGHT, 1)
+        night = names.night_topic(NIGHT, 1)
         # Records that have been read are deleted soon: a million packets do not fit into memory.
         cluster.create(
             night, partitions=4, max_message_bytes="4194304", retention_bytes="150000000", segment_bytes="32000000"
         )
-        cluster.create(topics.FILTER_COUNTS, cleanup_policy="compact")
+        cluster.create(names.FILTER_COUNTS_TOPIC, cleanup_policy="compact")
         specs = group.write(scratch / "filters", "light curve", FILTERS)
-        cluster.create(*(topics.filter_topic(spec.name) for spec in specs), max_message_bytes="4194304")
+        cluster.create(*(names.filter_topic(spec.name) for spec in specs), max_message_bytes="4194304")
         properties = scratch / "kafka.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in cluster.conf.items()))
         config = scratch / "filters" / "group.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from zads import principals, topics
+from zads import names
 from zads.inventory import Inventory
 from zads.site import access
 from zads.site.policy import Policy
@@ -20,7 +20,7 @@ SOURCES = ROOT / "src"
 #: From the bottom up: each layer's title, and its modules and packages in ``zads``. A module imports only from its own
 #: layer and from those below it. A module that is listed itself does not belong to the layer of its package.
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
-    ("Words: names and errors", ("errors", "wholefile", "topics", "principals", "shown")),
+    ("Words: names, dates and errors", ("errors", "wholefile", "julian", "names", "shown")),
     ("What an alert is", ("avro", "schemas", "header", "strangers", "packet", "cutouts", "inflate")),
     ("How we speak to Kafka", ("kafka", "reading", "transactions", "rejections", "replication", "metrics")),
     ("What a site must be", ("site", "kit", "inventory")),
@@ -47,15 +47,15 @@ def modules() -> dict[str, Path]:
 
 def imports(path: Path, known: Iterable[str]) -> set[str]:
     """The modules of the package that a file imports, within functions too."""
-    names: set[str] = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                names.add(whole if whole in known else node.module)
-    return names & set(known)
+                found.add(whole if whole in known else node.module)
+    return found & set(known)
 
 
 def layer(module: str) -> int:
@@ -96,8 +96,8 @@ def layers() -> list[str]:
     }
     lines = ["flowchart TD"]
     for number in reversed(range(len(LAYERS))):
-        title, names = LAYERS[number]
-        lines.append(f'  l{number}["<b>{title}</b><br/>{", ".join(names)}"]')
+        title, members = LAYERS[number]
+        lines.append(f'  l{number}["<b>{title}</b><br/>{", ".join(members)}"]')
     return [*lines, *(f"  l{one} --> l{other}" for one, other in sorted(direct, reverse=True))]
 
 
@@ -130,21 +130,21 @@ def _site(policy: Policy, site: Any, nights: list[tuple[str, int]]) -> list[str]
 
 
 def _between(policy: Policy) -> list[str]:
-    mirror = principals.MIRROR.replace(".", "_")
+    mirror = names.MIRROR.replace(".", "_")
     return [f"  origin_{mirror} -. one process .- public_{mirror}"] if policy.allowed("public") else []
 
 
 def _who(principal: str) -> str:
-    if principal.startswith(principals.filters("")):
-        return principals.filters("GROUP")
+    if principal.startswith(names.filters_principal("")):
+        return names.filters_principal("GROUP")
     return principal if principal.startswith("zads.") else "subscribers"
 
 
 def _topic(name: str) -> str:
     """A topic's name with capitals in place of its variable parts; empty for topics that the picture leaves out."""
-    if parsed := topics.parse(name):
+    if parsed := names.parse_topic(name):
         return f"ztf_NIGHT_programid{parsed[1]}"
-    if name.startswith("ztf_filter_"):
+    if names.filter_name(name) is not None:
         return "ztf_filter_NAME"
     return name if name.startswith("zads_") else ""
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 from matplotlib.figure import Figure
 
-from zads import topics
+from zads import julian
 from zads.cutouts import cutout
 from zads.errors import ZadsError
 from zads.packet import Packet
@@ -93,7 +93,7 @@ def object_address(template: str, object_id: str) -> str:
 def utc(jd: float) -> str:
     """A Julian date (UTC) as year, month, day and time to the second; "" outside of the years 1 to 9999."""
     try:
-        found = datetime.fromtimestamp(round(topics.unix_seconds(jd)), UTC)
+        found = datetime.fromtimestamp(round(julian.unix_seconds(jd)), UTC)
     except (OverflowError, ValueError, OSError):
         return ""
     return f"{found:%Y-%m-%d %H:%M:%S} UTC"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from zads import kafka, reading, topics
+from zads import kafka, names, reading
 from zads.errors import ZadsError
 from zads.manifest import TopicManifest, identity
 from zads.reading import StalledError
@@ -119,7 +119,7 @@ def disagreements(origin: SiteManifest, public: SiteManifest, programmes: Sequen
     """Every contradiction between a promise and two sites' manifests of the same nights, in words; a pure function."""
     found: list[str] = []
     for name in sorted(origin.topics.keys() | public.topics.keys()):
-        parsed = topics.parse(name)
+        parsed = names.parse_topic(name)
         at_origin, at_public = origin.topics.get(name), public.topics.get(name)
         if parsed is not None and parsed[1] not in programmes:
             if at_public is not None:
@@ -192,23 +192,23 @@ def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> Sit
     reasons: Counter[tuple[str, str]] = Counter()
     sources: dict[tuple[str, str], str] = {}
     for name in (state.topic for state in states):
-        if topics.parse(name) is not None:
+        if names.parse_topic(name) is not None:
             manifest.topics[name] = TopicManifest(name)
-        elif name != topics.REJECTED:
+        elif name != names.REJECTED_TOPIC:
             manifest.filters[name] = TopicManifest(name)
 
     for message in reading.read_topics(conf, [state.topic for state in states]):
         name, headers = message.topic() or "", reading.headers(message)
-        if name == topics.REJECTED:
-            texts = [headers.get(h, b"").decode(errors="replace") for h in (topics.HEADER_REASON, topics.HEADER_FIELD)]
+        if name == names.REJECTED_TOPIC:
+            texts = [headers.get(h, b"").decode(errors="replace") for h in (names.HEADER_REASON, names.HEADER_FIELD)]
             why = (texts[0].strip().splitlines() or ["no reason given"])[0], texts[1]
             reasons[why] += 1
-            sources.setdefault(why, headers.get(topics.HEADER_SOURCE, b"").decode(errors="replace"))
+            sources.setdefault(why, headers.get(names.HEADER_SOURCE, b"").decode(errors="replace"))
         elif name in manifest.topics:
             topic = manifest.topics[name]
             topic.add(message.key(), message.value() or b"", headers)
             topic.ends[message.partition() or 0] = (message.offset() or 0) + 1
-        elif topics.night_of_visit(identity(headers)[1]) in nights:
+        elif names.night_of_visit(identity(headers)[1]) in nights:
             manifest.filters[name].add(message.key(), message.value() or b"", headers)
     manifest.rejections = [
         Rejection(reason, where, count, sources[reason, where]) for (reason, where), count in reasons.most_common()
@@ -217,7 +217,7 @@ def _read_site(site: str, conf: Mapping[str, str], nights: Sequence[str]) -> Sit
 
 
 def _concerns(name: str, nights: Iterable[str]) -> bool:
-    parsed = topics.parse(name)
+    parsed = names.parse_topic(name)
     if parsed is not None:
         return parsed[0] in nights
-    return name == topics.REJECTED or topics.filter_name(name) is not None
+    return name == names.REJECTED_TOPIC or names.filter_name(name) is not None

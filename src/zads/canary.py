@@ -1,7 +1,7 @@
 """The canary: a marked record that shows whether the mirror delivers it to the public site unchanged, and how soon.
 
 Its topic is mirrored like that of every night. It must not be a real night's topic, which would then hold a record that
-no telescope made; `topics.CANARY_NIGHT` is before the survey's first night.
+no telescope made; `names.CANARY_NIGHT` is before the survey's first night.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
-from zads import kafka, principals, topics
+from zads import kafka, names
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class CanaryDelays:
 def send(
     origin: Mapping[str, str],
     public: Mapping[str, str],
-    topic: str = topics.topic(topics.CANARY_NIGHT, 1),
+    topic: str = names.night_topic(names.CANARY_NIGHT, 1),
     *,
     limit: float = 60.0,
 ) -> CanaryDelays:
@@ -56,7 +56,7 @@ def send(
     The clients need the right to write to the topic at origin and to read it at public. Raises CanaryError.
     """
     mark, value = uuid.uuid4().hex.encode(), os.urandom(CANARY_BYTES)
-    subscriber = kafka.consumer(public, kafka.own_group(public, principals.CANARY_GROUP))
+    subscriber = kafka.consumer(public, kafka.own_group(public, names.CANARY_GROUP))
     try:
         _assign_to_ends(subscriber, topic)
         started = time.monotonic()
@@ -84,7 +84,7 @@ def _publish(origin: Mapping[str, str], topic: str, mark: bytes, value: bytes, l
         topic,
         key=mark,
         value=value,
-        headers=[(topics.HEADER_SOURCE, b"canary"), (topics.HEADER_PRODUCED, f"{time.time():.6f}".encode())],
+        headers=[(names.HEADER_SOURCE, b"canary"), (names.HEADER_PRODUCED, f"{time.time():.6f}".encode())],
         on_delivery=lambda error, _: failures.append(error) if error is not None else None,
     )
     waiting = client.flush(limit + 1)

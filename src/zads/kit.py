@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jinja2
 
-from zads import kafka, topics
+from zads import kafka, names
 from zads.errors import ZadsError
 from zads.site.policy import Policy
 
@@ -51,7 +51,7 @@ class Kit:
     def of(cls, policy: Policy, user: str, password: str, brokers: list[str], certificate: str) -> Kit:
         """The kit of a user of the policy. Raises ZadsError for a password that the formats cannot hold."""
         entry = next(one for one in policy.users if one.name == user)
-        filters = tuple(topics.filter_topic(one.name) for one in policy.filters if one.owner == user)
+        filters = tuple(names.filter_topic(one.name) for one in policy.filters if one.owner == user)
         check_password(user, password)
         programmes = tuple(sorted(entry.programmes))
         return cls(user, entry.site, password, fitting(brokers), certificate, programmes, filters)
@@ -59,7 +59,7 @@ class Kit:
     @property
     def nights(self) -> str:
         """A pattern for every night's topics of the user's programmes; empty if they have none."""
-        return topics.pattern(self.programmes) if self.programmes else ""
+        return names.topic_pattern(self.programmes) if self.programmes else ""
 
     @property
     def topics(self) -> tuple[str, ...]:

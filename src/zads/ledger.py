@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from zads import principals, reading, topics
+from zads import names, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -281,7 +281,7 @@ def read(conf: Mapping[str, Any], turn: Callable[[], object]) -> Ledger:
     `turn` is called meanwhile; an exception from it ends the reading. Raises ZadsError if the topic cannot be read.
     """
     found = Ledger()
-    for message in reading.read_own(conf, principals.LEDGER_GROUP, topics.LEDGER, turn):
+    for message in reading.read_own(conf, names.LEDGER_GROUP, names.LEDGER_TOPIC, turn):
         key = message.key()
         if isinstance(key, bytes):
             found.add(key.decode("utf-8", "surrogateescape"), message.value(), message.timestamp()[1] / 1000)

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zads import topics
+from zads import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-DIGESTED_HEADERS = topics.ALERT_HEADERS
+DIGESTED_HEADERS = names.ALERT_HEADERS
 MODULUS = 1 << 256
 
 _Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -126,7 +126,7 @@ class TopicManifest:
         self.size += len(value)
         self.digest_sum = (self.digest_sum + record_digest(key, value, headers)) % MODULUS
         self.alerts.add(identity(headers), value)
-        if topics.HEADER_VERSION in headers:
+        if names.HEADER_VERSION in headers:
             self.marked.add(identity(headers), value)
 
     @property
@@ -165,12 +165,12 @@ def record_digest(key: bytes | None, value: bytes, headers: Mapping[str, bytes])
     for part in (key, value, *(headers.get(name) for name in DIGESTED_HEADERS)):
         digest.update(b"-" if part is None else b"%d:" % len(part))
         digest.update(part or b"")
-    if (version := headers.get(topics.HEADER_VERSION)) is not None:
+    if (version := headers.get(names.HEADER_VERSION)) is not None:
         digest.update(b"version%d:%s" % (len(version), version))
     return int.from_bytes(digest.digest(), "big")
 
 
 def identity(headers: Mapping[str, bytes]) -> Identity:
     """The alert that a record is about, by its headers; empty texts where a header is missing."""
-    candid, visit = headers.get(topics.HEADER_CANDID, b""), headers.get(topics.HEADER_VISIT, b"")
+    candid, visit = headers.get(names.HEADER_CANDID, b""), headers.get(names.HEADER_VISIT, b"")
     return candid.decode(errors="replace"), visit.decode(errors="replace")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from zads import header, schemas, topics
+from zads import header, names, schemas
 from zads.avro import container
 from zads.avro.errors import MismatchError
 from zads.errors import ZadsError
@@ -131,7 +131,7 @@ class Packet:
             raise MismatchError("candidate.candid", f"{candidate['candid']} differs from candid {identity['candid']}")
         if identity["candid"] <= 0:
             raise MismatchError("candid", f"{identity['candid']} is not positive")
-        if candidate["programid"] not in topics.PROGRAMMES:
+        if candidate["programid"] not in names.PROGRAMMES:
             raise MismatchError("candidate.programid", f"{candidate['programid']} is not a programme (1, 2 or 3)")
         jd = candidate["jd"]
         if not (math.isfinite(jd) and JD_RANGE[0] <= jd <= JD_RANGE[1]):
@@ -185,17 +185,17 @@ class Packet:
     @property
     def night(self) -> str:
         """The night of the exposure, YYYYMMDD."""
-        return topics.night_of(self.jd)
+        return names.night_of(self.jd)
 
     @property
     def visit(self) -> str:
         """The exposure, the same for all its alerts."""
-        return topics.visit_of(self.jd)
+        return names.visit_of(self.jd)
 
     @property
     def topic(self) -> str:
         """The topic in which it is published, by its night and programme."""
-        return topics.topic(self.night, self.programid)
+        return names.night_topic(self.night, self.programid)
 
     @property
     def key(self) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, Message
 
-from zads import kafka, principals, reading, topics
+from zads import kafka, names, reading
 from zads.errors import ZadsError
 from zads.filters import progress as filters_progress
 from zads.reading import Partition
@@ -34,12 +34,12 @@ class Tail:
     arrived: float
 
 
-def newest_topics(names: Iterable[str]) -> list[str]:
+def newest_topics(topics: Iterable[str]) -> list[str]:
     """The topics of each programme's two newest nights (tonight's may still be empty), without the canaries'."""
     nights: dict[int, list[tuple[str, str]]] = {}
-    for name in names:
-        parsed = topics.parse(name)
-        if parsed and parsed[0] != topics.CANARY_NIGHT:
+    for name in topics:
+        parsed = names.parse_topic(name)
+        if parsed and parsed[0] != names.CANARY_NIGHT:
             nights.setdefault(parsed[1], []).append((parsed[0], name))
     return sorted(name for found in nights.values() for _, name in sorted(found)[-_NIGHTS:])
 
@@ -93,12 +93,12 @@ def open_circuits(records: Iterable[Mapping[str, object]], filters: Iterable[str
     )
 
 
-def tails(conf: Mapping[str, str], names: Iterable[str]) -> dict[Partition, Tail]:
+def tails(conf: Mapping[str, str], topics: Iterable[str]) -> dict[Partition, Tail]:
     """The last committed record of each partition of these topics, except those without records.
 
     Raises confluent_kafka.KafkaException, TimeoutError or reading.StalledError if the cluster does not answer.
     """
-    partitions = reading.existing(conf, names)
+    partitions = reading.existing(conf, topics)
     ends = {where: end for where, end in reading.committed_ends(conf, partitions).items() if end > 0}
     found: dict[Partition, Tail] = {}
     back = _MARKERS
@@ -115,7 +115,7 @@ def _tail(message: Message) -> Tail:
     key = message.key()
     return Tail(
         message.offset() or 0,
-        (key if isinstance(key, bytes) else None, reading.headers(message).get(topics.HEADER_CANDID)),
+        (key if isinstance(key, bytes) else None, reading.headers(message).get(names.HEADER_CANDID)),
         message.timestamp()[1] / 1000,
     )
 
@@ -130,23 +130,23 @@ def problems(
     conf = origin
     try:
         known = kafka.admin(origin).list_topics(timeout=reading.ANSWER_SECONDS).topics
-        names = [
+        topics = [
             name
             for name in newest_topics(known)
-            if (parsed := topics.parse(name)) and parsed[1] in policy.allowed("public")
+            if (parsed := names.parse_topic(name)) and parsed[1] in policy.allowed("public")
         ]
-        at_origin = tails(origin, names)
+        at_origin = tails(origin, topics)
         conf = public
-        at_public = tails(public, names)
+        at_public = tails(public, topics)
         found = not_mirrored(at_origin, at_public, time.time(), under_way)
         for group in policy.groups():
             reads = {number for entry in policy.filters if entry.group == group for number in policy.reads(entry)}
             read = {
                 where: tail
                 for where, tail in at_public.items()
-                if (parsed := topics.parse(where[0])) and parsed[1] in reads
+                if (parsed := names.parse_topic(where[0])) and parsed[1] in reads
             }
-            committed = kafka.committed(public, principals.filters(group), read) if read else {}
+            committed = kafka.committed(public, names.filters_principal(group), read) if read else {}
             found += not_filtered(group, read, committed, time.time(), under_way)
         return found + open_circuits(filters_progress.records(public), [one.name for one in policy.filters if one.runs])
     except KafkaException as error:

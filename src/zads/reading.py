@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its stubs forget to export this name
 
-from zads import kafka, principals
+from zads import kafka, names
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def place(message: Message) -> Partition:
     return message.topic() or "", message.partition() or 0
 
 
-def existing(conf: Mapping[str, Any], names: Iterable[str]) -> list[Partition]:
+def existing(conf: Mapping[str, Any], topics: Iterable[str]) -> list[Partition]:
     """The partitions of those topics that exist. Raises confluent_kafka.KafkaException if there is no answer."""
     known = kafka.admin(conf).list_topics(timeout=ANSWER_SECONDS).topics
     return [
         (name, number)
-        for name in names
+        for name in topics
         if name in known and known[name].error is None
         for number in known[name].partitions
     ]
@@ -93,7 +93,7 @@ def read_to_end(
     conf: Mapping[str, Any],
     ends: Mapping[Partition, int],
     *,
-    group: str = principals.AUDIT_GROUP,
+    group: str = names.AUDIT_GROUP,
     starts: Mapping[Partition, int] | None = None,
     stall_seconds: float = STALL_SECONDS,
 ) -> Iterator[Message]:
@@ -121,14 +121,12 @@ def read_to_end(
         yield from _read(consumer, ends, starts or {}, check, refuse)
 
 
-def read_topics(
-    conf: Mapping[str, Any], names: Iterable[str], *, group: str = principals.AUDIT_GROUP
-) -> Iterator[Message]:
+def read_topics(conf: Mapping[str, Any], topics: Iterable[str], *, group: str = names.AUDIT_GROUP) -> Iterator[Message]:
     """The committed records of those topics that exist, from their beginning to their present end.
 
     Raises what `committed_ends` and `read_to_end` raise.
     """
-    return read_to_end(conf, committed_ends(conf, existing(conf, names)), group=group)
+    return read_to_end(conf, committed_ends(conf, existing(conf, topics)), group=group)
 
 
 def read_own(conf: Mapping[str, Any], group: str, topic: str, turn: Callable[[], object]) -> Iterator[Message]:

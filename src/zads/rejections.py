@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zads import topics
+from zads import names
 from zads.transactions import Header, Record
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def rejection(
     `field`: the dotted path of the field that it was refused for. `headers`: what else is known of it.
     """
     why = [
-        (topics.HEADER_REASON, reason.encode("utf-8", "replace")),
-        (topics.HEADER_FIELD, field.encode("utf-8", "replace")),
-        (topics.HEADER_SOURCE, source.encode("utf-8", "surrogateescape")[:SOURCE_BYTES]),
+        (names.HEADER_REASON, reason.encode("utf-8", "replace")),
+        (names.HEADER_FIELD, field.encode("utf-8", "replace")),
+        (names.HEADER_SOURCE, source.encode("utf-8", "surrogateescape")[:SOURCE_BYTES]),
     ]
-    return Record(topics.REJECTED, key, value, [*headers, *why])
+    return Record(names.REJECTED_TOPIC, key, value, [*headers, *why])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException
 
-from zads import kafka, principals, reading, topics
+from zads import kafka, names, reading
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Subscriber(threading.Thread):
     only records with that header ``source`` count. Raises ZadsError if a topic is missing or may not be read.
     """
 
-    def __init__(self, conf: Mapping[str, str], names: Sequence[str], source: bytes | None = None) -> None:
+    def __init__(self, conf: Mapping[str, str], topics: Sequence[str], source: bytes | None = None) -> None:
         super().__init__(name="subscriber", daemon=True)
         self.latencies = array("d")
         self.read: Counter[str] = Counter()
@@ -39,13 +39,13 @@ class Subscriber(threading.Thread):
         self._source = source
         self._stop_reading = threading.Event()
         self._news = threading.Condition()
-        self._consumer = kafka.consumer(conf, kafka.own_group(conf, principals.SUBSCRIBER_GROUP))
+        self._consumer = kafka.consumer(conf, kafka.own_group(conf, names.SUBSCRIBER_GROUP))
         try:
-            self._consumer.assign([end for name in names for end in kafka.ends(self._consumer, name, ANSWER_SECONDS)])
+            self._consumer.assign([end for name in topics for end in kafka.ends(self._consumer, name, ANSWER_SECONDS)])
         except KafkaException as error:
             self._consumer.close()
             raise ZadsError(
-                f"the public site does not let {', '.join(names)} be read: {error.args[0].str()}"
+                f"the public site does not let {', '.join(topics)} be read: {error.args[0].str()}"
             ) from error
 
     def run(self) -> None:
@@ -67,11 +67,11 @@ class Subscriber(threading.Thread):
                     self.error = error.str()
                 continue
             headers = reading.headers(message)
-            if self._source is not None and headers.get(topics.HEADER_SOURCE) != self._source:
+            if self._source is not None and headers.get(names.HEADER_SOURCE) != self._source:
                 continue
             self.read[message.topic()] += 1
             self.ends[message.topic(), message.partition()] = message.offset() + 1
-            if produced := headers.get(topics.HEADER_PRODUCED):
+            if produced := headers.get(names.HEADER_PRODUCED):
                 self.latencies.append(now - float(produced))
 
     def wait_for(self, count: int, seconds: float) -> bool:

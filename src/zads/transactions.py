@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 
-from zads import kafka, topics
+from zads import kafka, names
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Transactions:
     def _produce(self, record: Record) -> None:
         headers = list(record.headers)
         if self._stamp:
-            headers.append((topics.HEADER_PRODUCED, f"{time.time():.6f}".encode()))
+            headers.append((names.HEADER_PRODUCED, f"{time.time():.6f}".encode()))
         while True:
             try:
                 self._client.produce(

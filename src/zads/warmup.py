@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 
-from zads import principals, topics
+from zads import names
 from zads.canary import NOT_THERE, CanaryError
 from zads.errors import ZadsError
 from zads.packet import Packet
@@ -71,7 +71,7 @@ class WarmUpResult:
 def warm(
     origin: Mapping[str, str],
     public: Mapping[str, str],
-    topic: str = topics.topic(topics.CANARY_NIGHT, 1),
+    topic: str = names.night_topic(names.CANARY_NIGHT, 1),
     *,
     seconds: float = LIMIT_SECONDS,
     at_least: float = 0.0,
@@ -121,7 +121,7 @@ class _Canaries:
         self.sent = 0
         self._transactions = Transactions(
             origin,
-            f"{principals.WARM_UP}.{uuid.uuid4()}",
+            f"{names.WARM_UP}.{uuid.uuid4()}",
             call_seconds=ARRIVAL_SECONDS,
             waiting=self._wait,
             stamp=True,
@@ -141,7 +141,7 @@ class _Canaries:
 
     def _write(self, packets: Sequence[Packet]) -> None:
         self._until = time.monotonic() + ARRIVAL_SECONDS
-        headers = [(topics.HEADER_SOURCE, self._mark)]
+        headers = [(names.HEADER_SOURCE, self._mark)]
         try:
             self._transactions.write([Record(self._topic, one.key, one.data, headers) for one in packets])
         except (TransactionAborted, ClientLost, TransactionError) as error:

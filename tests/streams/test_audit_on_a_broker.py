@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from bench.broker import Broker
-from zads import audit, canary, kafka, reading, replication, subscriber, topics, warmup
+from zads import audit, canary, kafka, names, reading, replication, subscriber, warmup
 from zads.filters import progress
 
 NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))
@@ -22,17 +22,17 @@ PARTITIONS = 4
 def night(broker: Broker) -> Iterator[str]:
     """A separate night for each test, with the topics of programmes 1 and 2."""
     chosen = next(NIGHTS)
-    broker.create(topics.topic(chosen, 1), topics.topic(chosen, 2), partitions=PARTITIONS)
+    broker.create(names.night_topic(chosen, 1), names.night_topic(chosen, 2), partitions=PARTITIONS)
     yield chosen
 
 
 def headers(night: str, candid: int) -> list[tuple[str, bytes]]:
     visit = f"{MJD[night] - 1 + 0.25:.5f}"
     texts = {
-        topics.HEADER_CANDID: str(candid),
-        topics.HEADER_VISIT: visit,
-        topics.HEADER_SCHEMA: "3.2",
-        topics.HEADER_PRODUCED: "1700000000.000000",
+        names.HEADER_CANDID: str(candid),
+        names.HEADER_VISIT: visit,
+        names.HEADER_SCHEMA: "3.2",
+        names.HEADER_PRODUCED: "1700000000.000000",
     }
     return [(name, text.encode()) for name, text in texts.items()]
 
@@ -51,11 +51,11 @@ def transactional(broker: Broker, name: str) -> Producer:
 
 def test_the_fixtures_visits_are_of_its_nights() -> None:
     for night in ("20300101", "20300128"):
-        assert topics.night_of_visit(dict(headers(night, 1))[topics.HEADER_VISIT].decode()) == night
+        assert names.night_of_visit(dict(headers(night, 1))[names.HEADER_VISIT].decode()) == night
 
 
 def test_what_was_committed_counts_and_what_was_aborted_does_not(broker: Broker, night: str) -> None:
-    topic = topics.topic(night, 1)
+    topic = names.night_topic(night, 1)
     client = transactional(broker, f"audit-{night}")
     client.begin_transaction()
     put(client, topic, night, range(100))
@@ -66,11 +66,11 @@ def test_what_was_committed_counts_and_what_was_aborted_does_not(broker: Broker,
     found = audit.read_site("origin", broker.conf, [night])
     assert found.topics[topic].records == found.topics[topic].candids == 100
     assert found.topics[topic].duplicates == 0
-    assert found.topics[topics.topic(night, 2)].records == 0
+    assert found.topics[names.night_topic(night, 2)].records == 0
 
 
 def test_an_audit_ends_at_an_open_transaction(broker: Broker, night: str) -> None:
-    topic = topics.topic(night, 1)
+    topic = names.night_topic(night, 1)
     client = transactional(broker, f"open-{night}")
     client.begin_transaction()
     put(client, topic, night, range(10))
@@ -85,29 +85,29 @@ def test_an_audit_ends_at_an_open_transaction(broker: Broker, night: str) -> Non
 
 def test_order_and_batches_do_not_change_a_digest(broker: Broker, night: str) -> None:
     other = next(NIGHTS)
-    broker.create(topics.topic(other, 1), partitions=1)
+    broker.create(names.night_topic(other, 1), partitions=1)
     client = kafka.producer(broker.conf)
-    put(client, topics.topic(night, 1), night, range(50))
-    put(client, topics.topic(other, 1), night, range(49, 24, -1))
-    put(client, topics.topic(other, 1), night, range(24, -1, -1))
+    put(client, names.night_topic(night, 1), night, range(50))
+    put(client, names.night_topic(other, 1), night, range(49, 24, -1))
+    put(client, names.night_topic(other, 1), night, range(24, -1, -1))
     found = audit.read_site("origin", broker.conf, [night, other])
-    assert found.topics[topics.topic(night, 1)].digest == found.topics[topics.topic(other, 1)].digest
-    assert found.topics[topics.topic(night, 1)].size == sum(len(f"packet {candid}") for candid in range(50))
+    assert found.topics[names.night_topic(night, 1)].digest == found.topics[names.night_topic(other, 1)].digest
+    assert found.topics[names.night_topic(night, 1)].size == sum(len(f"packet {candid}") for candid in range(50))
 
 
 def test_a_programme_at_a_site_that_may_not_have_it_is_found(broker: Broker, night: str) -> None:
-    put(kafka.producer(broker.conf), topics.topic(night, 1), night, range(3))
+    put(kafka.producer(broker.conf), names.night_topic(night, 1), night, range(3))
     both = audit.audit(broker.conf, broker.conf, [night], [1, 2])
     assert both.disagreements == ()
     [sentence] = audit.audit(broker.conf, broker.conf, [night], [1]).disagreements
-    assert topics.topic(night, 2) in sentence
+    assert names.night_topic(night, 2) in sentence
 
 
 def test_filters_are_audited_for_the_nights_asked_for(broker: Broker, night: str) -> None:
-    name = topics.filter_topic(f"audit_{night}")
+    name = names.filter_topic(f"audit_{night}")
     broker.create(name)
     client = kafka.producer(broker.conf)
-    put(client, topics.topic(night, 1), night, range(5))
+    put(client, names.night_topic(night, 1), night, range(5))
     put(client, name, night, range(2))
     other = next(NIGHTS)
     put(client, name, other, range(3))
@@ -123,12 +123,12 @@ def test_refused_input_is_counted_by_reason(broker: Broker, night: str) -> None:
     client = kafka.producer(broker.conf)
     for number in range(3):
         client.produce(
-            topics.REJECTED,
+            names.REJECTED_TOPIC,
             b"bytes",
             headers=[
-                (topics.HEADER_REASON, f"because of {night}\nand more".encode()),
-                (topics.HEADER_FIELD, b"candid"),
-                (topics.HEADER_SOURCE, f"file {number}".encode()),
+                (names.HEADER_REASON, f"because of {night}\nand more".encode()),
+                (names.HEADER_FIELD, b"candid"),
+                (names.HEADER_SOURCE, f"file {number}".encode()),
             ],
         )
     client.flush(30)
@@ -138,10 +138,10 @@ def test_refused_input_is_counted_by_reason(broker: Broker, night: str) -> None:
 
 
 def test_replication_is_described(broker: Broker, night: str) -> None:
-    states = replication.describe(broker.conf, topics.topic(night, 1).__eq__)
+    states = replication.describe(broker.conf, names.night_topic(night, 1).__eq__)
     assert [vars(state) for state in states] == [
         {
-            "topic": topics.topic(night, 1),
+            "topic": names.night_topic(night, 1),
             "partitions": PARTITIONS,
             "replication_factor": 1,
             "min_insync_replicas": 1,
@@ -152,7 +152,7 @@ def test_replication_is_described(broker: Broker, night: str) -> None:
 
 
 def test_a_group_is_behind_by_records_and_not_by_transaction_markers(broker: Broker, night: str) -> None:
-    topic = topics.topic(night, 1)
+    topic = names.night_topic(night, 1)
     client = transactional(broker, f"lag-{night}")
     client.begin_transaction()
     put(client, topic, night, range(40))
@@ -169,13 +169,13 @@ def test_a_group_is_behind_by_records_and_not_by_transaction_markers(broker: Bro
 
 
 def test_the_newest_counts_of_every_worker_add_up_night_by_night(broker: Broker) -> None:
-    if topics.FILTER_COUNTS not in kafka.admin(broker.conf).list_topics(timeout=20).topics:
-        broker.create(topics.FILTER_COUNTS, cleanup_policy="compact")
+    if names.FILTER_COUNTS_TOPIC not in kafka.admin(broker.conf).list_topics(timeout=20).topics:
+        broker.create(names.FILTER_COUNTS_TOPIC, cleanup_policy="compact")
     client = kafka.producer(broker.conf)
     for worker, seen in (("one", 5), ("one", 9), ("two", 4)):
         row = {"seen": seen, "passed": 1, "capped": 0, "failed": 0}
         value = {"filter": "audit_counts", **row, "nights": {"20300101": row, "20300102": {**row, "seen": 1}}}
-        client.produce(topics.FILTER_COUNTS, json.dumps(value).encode(), f"audit_counts/{worker}".encode())
+        client.produce(names.FILTER_COUNTS_TOPIC, json.dumps(value).encode(), f"audit_counts/{worker}".encode())
     client.flush(30)
     counts = progress.counts(broker.conf, ["20300101"])["audit_counts"]
     assert counts == {"seen": 13, "passed": 2, "capped": 0, "failed": 0}
@@ -184,7 +184,7 @@ def test_the_newest_counts_of_every_worker_add_up_night_by_night(broker: Broker)
 
 
 def test_a_canary_is_read_unchanged(broker: Broker) -> None:
-    topic = topics.topic(topics.CANARY_NIGHT, 1)
+    topic = names.night_topic(names.CANARY_NIGHT, 1)
     broker.create(topic, partitions=3)
     flight = canary.send(broker.conf, broker.conf)
     assert 0 < flight.acknowledged_seconds <= flight.read_seconds
@@ -193,7 +193,7 @@ def test_a_canary_is_read_unchanged(broker: Broker) -> None:
 
 
 def test_a_warm_up_ends_when_the_chain_is_quick_or_the_time_is_over(broker: Broker) -> None:
-    topic = topics.topic(topics.CANARY_NIGHT, 2)
+    topic = names.night_topic(names.CANARY_NIGHT, 2)
     broker.create(topic, partitions=3)
     lines: list[str] = []
     measured = warmup.warm(broker.conf, broker.conf, topic, until_seconds=5.0, rate=20.0, say=lines.append)
@@ -208,16 +208,16 @@ def test_a_warm_up_ends_when_the_chain_is_quick_or_the_time_is_over(broker: Brok
 def test_a_warm_up_without_the_topic_names_the_site(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "NEW_TOPIC_SECONDS", 0.5)
     with pytest.raises(canary.CanaryError, match="make deploy") as caught:
-        warmup.warm(broker.conf, broker.conf, topics.topic(topics.CANARY_NIGHT, 3), say=print)
+        warmup.warm(broker.conf, broker.conf, names.night_topic(names.CANARY_NIGHT, 3), say=print)
     assert caught.value.hop == "public"
 
 
 def test_a_subscriber_counts_the_records_of_its_source_from_now_on(broker: Broker, night: str) -> None:
-    topic = topics.topic(night, 1)
+    topic = names.night_topic(night, 1)
     client = kafka.producer(broker.conf)
 
     def publish(source: bytes) -> None:
-        headers = [(topics.HEADER_SOURCE, source), (topics.HEADER_PRODUCED, f"{time.time():.6f}")]
+        headers = [(names.HEADER_SOURCE, source), (names.HEADER_PRODUCED, f"{time.time():.6f}")]
         client.produce(topic, b"value", b"key", headers=headers)
         assert client.flush(30) == 0
 
@@ -237,7 +237,7 @@ def test_a_subscriber_counts_the_records_of_its_source_from_now_on(broker: Broke
 def test_a_canary_without_a_topic_says_how_to_make_it(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "NEW_TOPIC_SECONDS", 0.5)
     with pytest.raises(canary.CanaryError, match="make deploy") as caught:
-        canary.send(broker.conf, broker.conf, topics.topic("20000102", 1))
+        canary.send(broker.conf, broker.conf, names.night_topic("20000102", 1))
     assert caught.value.hop == "public"
 
 

@@ -21,7 +21,7 @@ from prometheus_client import REGISTRY
 
 from bench.broker import Broker, await_true
 from packets import reencoded
-from zads import audit, topics
+from zads import audit, names
 from zads.commands.simulate import drop
 from zads.packet import Packet
 from zads.producer import Producer, ProducerError, disk, intake
@@ -40,7 +40,7 @@ class Origin:
         self.broker = broker
         self.conf = broker.conf
         self.night = next(NIGHTS)
-        self.topics = [topics.topic(self.night, programme) for programme in topics.PROGRAMMES]
+        self.topics = [names.night_topic(self.night, programme) for programme in names.PROGRAMMES]
         self.exposures: list[tuple[str, Packets]] = list(simulate(self.night, 6, 10, seed=3))
         if create:
             self.create()
@@ -54,10 +54,10 @@ class Origin:
     def reasons(self) -> dict[str, str]:
         """Source -> reason of all that was ever refused."""
         found = {}
-        for message in self.broker.read_all(topics.REJECTED):
+        for message in self.broker.read_all(names.REJECTED_TOPIC):
             headers = {name: value.decode("utf-8", "replace") for name, value in message.headers()}
-            assert headers[topics.HEADER_SOURCE] not in found, "refused twice"
-            found[headers[topics.HEADER_SOURCE]] = headers[topics.HEADER_REASON]
+            assert headers[names.HEADER_SOURCE] not in found, "refused twice"
+            found[headers[names.HEADER_SOURCE]] = headers[names.HEADER_REASON]
         return found
 
 
@@ -255,7 +255,7 @@ def test_other_bytes_under_the_same_candid_are_published_and_marked(origin, spoo
     versions = {}
     for topic in origin.topics:
         for message in origin.broker.read_all(topic):
-            versions[message.value()] = dict(message.headers()).get(topics.HEADER_VERSION)
+            versions[message.value()] = dict(message.headers()).get(names.HEADER_VERSION)
     assert [versions[data] for _, data in packets] == [None] * 10
     assert [versions[data] for _, data in changed] == [b"2"] * 3
     assert versions[third[0][1]] == b"3"

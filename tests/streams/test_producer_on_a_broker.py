@@ -21,7 +21,7 @@ from prometheus_client import REGISTRY
 
 from bench.broker import Broker, await_true
 from packets import reencoded
-from zads import kafka, metrics, reading, schemas, topics
+from zads import kafka, metrics, names, reading, schemas
 from zads.commands.simulate import drop
 from zads.ledger import LedgerEntry
 from zads.packet import Packet
@@ -41,7 +41,7 @@ class Origin:
         self.broker = broker
         self.conf = broker.conf
         self.night = next(NIGHTS)
-        self.topics = [topics.topic(self.night, programme) for programme in topics.PROGRAMMES]
+        self.topics = [names.night_topic(self.night, programme) for programme in names.PROGRAMMES]
         self.exposures = list(simulate(self.night, 6, 20, seed=5))
 
     def published(self) -> Counter[bytes]:
@@ -50,11 +50,11 @@ class Origin:
     def rejected(self) -> dict[str, dict[str, str]]:
         """Source -> headers and bytes of its refusal, for this night's exposures."""
         found = {}
-        names = tuple(name for name, _ in self.exposures)
-        for message in self.broker.read_all(topics.REJECTED):
+        exposures = tuple(name for name, _ in self.exposures)
+        for message in self.broker.read_all(names.REJECTED_TOPIC):
             headers = {name: value.decode() for name, value in message.headers()}
-            source = headers[topics.HEADER_SOURCE]
-            if source.startswith(names):
+            source = headers[names.HEADER_SOURCE]
+            if source.startswith(exposures):
                 assert source not in found, "refused twice"
                 found[source] = {**headers, "value": message.value()}
         return found
@@ -100,12 +100,12 @@ def test_every_schema_and_programme_arrives_byte_for_byte_on_its_topic_with_its_
             packet = Packet.parse(message.value())
             headers = {name: value.decode() for name, value in message.headers()}
             assert (packet.topic, packet.key) == (topic, message.key())
-            assert float(headers.pop(topics.HEADER_PRODUCED)) > 0
+            assert float(headers.pop(names.HEADER_PRODUCED)) > 0
             assert headers == {
-                topics.HEADER_CANDID: str(packet.candid),
-                topics.HEADER_VISIT: visits[message.value()],
-                topics.HEADER_SCHEMA: packet.schema_version,
-                topics.HEADER_FORMAT: "avro",
+                names.HEADER_CANDID: str(packet.candid),
+                names.HEADER_VISIT: visits[message.value()],
+                names.HEADER_SCHEMA: packet.schema_version,
+                names.HEADER_FORMAT: "avro",
             }
             seen.append(message.value())
     assert Counter(seen) == originals(*night[:2])
@@ -261,8 +261,8 @@ def test_bad_files_are_refused_with_their_reasons_and_stop_nothing(origin, spool
     for file, (data, reason, field) in bad.items():
         written = refused[f"{name}/{file}"]
         assert written["value"] == data[:1_000_000]
-        assert reason in written[topics.HEADER_REASON]
-        assert written[topics.HEADER_FIELD] == field
+        assert reason in written[names.HEADER_REASON]
+        assert written[names.HEADER_FIELD] == field
         assert (spool.refused / name / file).read_bytes() == data[:1_000_000]
 
 
@@ -282,9 +282,9 @@ def test_members_of_an_archive_cannot_lead_out_of_it(origin, spool, night, tmp_p
     assert origin.published() == originals(night[0])
     refused = origin.rejected()
     assert len(refused) == 3
-    assert "leads out" in refused[f"{name}/../../outside.avro"][topics.HEADER_REASON]
-    assert "leads out" in refused[f"{name}//absolute.avro"][topics.HEADER_REASON]
-    assert "link" in refused[f"{name}/link.avro"][topics.HEADER_REASON]
+    assert "leads out" in refused[f"{name}/../../outside.avro"][names.HEADER_REASON]
+    assert "leads out" in refused[f"{name}//absolute.avro"][names.HEADER_REASON]
+    assert "link" in refused[f"{name}/link.avro"][names.HEADER_REASON]
     assert not list(tmp_path.rglob("outside.avro"))
     assert (spool.done / f"{name}.tar").is_file()
 
@@ -326,7 +326,7 @@ def test_a_directory_without_permission_is_noted_once_and_stops_nothing(origin, 
         closed.chmod(0o755)
     refused = origin.rejected()
     assert set(refused) == {name}
-    assert "Permission denied" in refused[name][topics.HEADER_REASON]
+    assert "Permission denied" in refused[name][names.HEADER_REASON]
     assert origin.published() == originals(night[1])
     # Once it can be read, it is published.
     produce(origin, spool)
@@ -411,7 +411,7 @@ def test_anothers_open_transaction_does_not_hide_what_was_published(origin, spoo
     other = kafka.producer(origin.conf, **{"transactional.id": f"other-{origin.night}"})
     other.init_transactions(30)
     other.begin_transaction()
-    other.produce(topics.LEDGER, LedgerEntry().record(), f"other-{origin.night}".encode())
+    other.produce(names.LEDGER_TOPIC, LedgerEntry().record(), f"other-{origin.night}".encode())
     assert other.flush(10) == 0
     drop(spool.incoming, *night[0])
     stop = threading.Event()

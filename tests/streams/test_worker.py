@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bench.broker import Broker, await_true
-from zads import kafka, principals, topics
+from zads import kafka, names
 from zads.filters import progress, worker
 from zads.filters.counts import Counts, Stopped, restore
 from zads.filters.worker import REJECTIONS_A_VISIT
@@ -79,7 +79,7 @@ class Night:
     def __init__(self, broker: Broker, directory: Path) -> None:
         self.broker, self.directory = broker, directory
         self.group = next(GROUPS)
-        self.topic = topics.topic(next(NIGHTS), 1)
+        self.topic = names.night_topic(next(NIGHTS), 1)
         broker.create(self.topic, partitions=8, max_message_bytes="4194304")
         self.properties = directory / "kafka.properties"
         self.properties.write_text("".join(f"{name}={value}\n" for name, value in broker.conf.items()))
@@ -91,7 +91,7 @@ class Night:
         """Add a filter whose verdict is a body or an expression: its file, its topic, its entry in the group's file."""
         body = accept if "\n" in accept or accept.startswith(("raise", "while")) else f"return {accept}"
         self.write(name, body)
-        self.broker.create(topics.filter_topic(name), partitions=2, max_message_bytes="4194304")
+        self.broker.create(names.filter_topic(name), partitions=2, max_message_bytes="4194304")
         self.filters.append({"name": name, "owner": "alice", "group": self.group, "state": state, "cap": cap})
         self.configure()
 
@@ -114,8 +114,8 @@ class Night:
         for _, members in simulate("20190101", visits, alerts, seed=seed):
             for _, data in members:
                 packet = Packet.trusted(data)
-                headers = [(topics.HEADER_CANDID, str(packet.candid)), (topics.HEADER_VISIT, packet.visit)]
-                headers.append((topics.HEADER_FORMAT, topics.FORMAT))
+                headers = [(names.HEADER_CANDID, str(packet.candid)), (names.HEADER_VISIT, packet.visit)]
+                headers.append((names.HEADER_FORMAT, names.FORMAT_AVRO))
                 producer.produce(self.topic, data, packet.key, headers=headers)
         assert producer.flush(30) == 0
 
@@ -127,19 +127,19 @@ class Night:
 
     def all_topics(self) -> list[str]:
         known = kafka.admin(self.broker.conf).list_topics(timeout=20).topics
-        return sorted(name for name in known if re.search(topics.pattern({1}), name))
+        return sorted(name for name in known if re.search(names.topic_pattern({1}), name))
 
     def everything(self) -> list[Packet]:
         """Every alert on the topics that the worker subscribes to, those of other tests' nights too."""
         return [Packet.trusted(m.value()) for topic in self.all_topics() for m in self.broker.read_all(topic)]
 
     def passed(self, name: str) -> Counter[bytes]:
-        return Counter(message.value() for message in self.broker.read_all(topics.filter_topic(name)))
+        return Counter(message.value() for message in self.broker.read_all(names.filter_topic(name)))
 
     def records(self) -> list[dict[str, Any]]:
         """The newest committed record of each filter and worker of the group."""
         latest: dict[bytes, dict[str, Any]] = {}
-        for message in self.broker.read_all(topics.FILTER_COUNTS):
+        for message in self.broker.read_all(names.FILTER_COUNTS_TOPIC):
             value = json.loads(message.value())
             if value["group"] == self.group:
                 latest[message.key()] = value
@@ -165,7 +165,7 @@ class Night:
 
 @pytest.fixture(scope="module")
 def prepared(broker: Broker) -> Broker:
-    broker.create(topics.FILTER_COUNTS, cleanup_policy="compact")
+    broker.create(names.FILTER_COUNTS_TOPIC, cleanup_policy="compact")
     return broker
 
 
@@ -201,26 +201,26 @@ def test_a_killed_worker_passes_each_alert_once_and_keeps_to_caps(night: Night) 
 
     visits = Counter(packet.visit for packet in everything)
     assert night.passed(name[0]) == even(everything)
-    passed = night.broker.read_all(topics.filter_topic(name[1]))
-    assert Counter(dict(m.headers())[topics.HEADER_VISIT].decode() for m in passed) == {
+    passed = night.broker.read_all(names.filter_topic(name[1]))
+    assert Counter(dict(m.headers())[names.HEADER_VISIT].decode() for m in passed) == {
         visit: min(7, number) for visit, number in visits.items()
     }
-    assert {dict(message.headers())[topics.HEADER_ANNOTATIONS] for message in passed} == {b'{"seven":7}'}
-    assert {dict(message.headers())[topics.HEADER_FORMAT] for message in passed} == {topics.FORMAT}
+    assert {dict(message.headers())[names.HEADER_ANNOTATIONS] for message in passed} == {b'{"seven":7}'}
+    assert {dict(message.headers())[names.HEADER_FORMAT] for message in passed} == {names.FORMAT_AVRO}
     assert night.passed(name[2]) == Counter()
     counts = night.counts()
     assert {row["seen"] for row in counts.values()} == {len(everything)}
     assert counts[name[1]]["passed"] + counts[name[1]]["capped"] == len(everything)
     assert counts[name[2]]["passed"] == len(everything)
     for topic in night.all_topics():
-        parsed = topics.parse(topic)
+        parsed = names.parse_topic(topic)
         assert parsed is not None
         mine = progress.counts(night.broker.conf, [parsed[0]])
         assert {mine[one]["seen"] for one in name} == {len(night.broker.read_all(topic))}
 
 
 def test_a_worker_ignores_canaries(night: Night) -> None:
-    evens, canaries = f"{night.group}_evens", topics.topic(topics.CANARY_NIGHT, 1)
+    evens, canaries = f"{night.group}_evens", names.night_topic(names.CANARY_NIGHT, 1)
     night.broker.create(canaries, max_message_bytes="4194304")
     producer = kafka.producer(night.broker.conf)
     producer.produce(canaries, b"no packet", b"key")
@@ -232,7 +232,7 @@ def test_a_worker_ignores_canaries(night: Night) -> None:
     night.await_seen(evens, len(everything))
     assert keeper.stop() == 0
     assert night.seen(evens) == len(everything)
-    refused = night.broker.read_all(topics.REJECTED)
+    refused = night.broker.read_all(names.REJECTED_TOPIC)
     assert not [message for message in refused if message.value() == b"no packet"]
 
 
@@ -265,12 +265,12 @@ def test_bad_filters_cost_other_filters_only_bounded_time(night: Night) -> None:
     counts = night.counts()
     letters: Counter[str] = Counter()
     alerts = {packet.data: str(packet.candid).encode() for packet in everything}
-    for message in night.broker.read_all(topics.REJECTED):
+    for message in night.broker.read_all(names.REJECTED_TOPIC):
         headers = dict(message.headers())
-        if (name := headers.get(topics.HEADER_FILTER, b"").decode()).startswith(f"{night.group}_"):
+        if (name := headers.get(names.HEADER_FILTER, b"").decode()).startswith(f"{night.group}_"):
             letters[name] += 1
-            assert headers[topics.HEADER_CANDID] == alerts[message.value()], "the bytes and the candid of the alert"
-            assert headers[topics.HEADER_REASON], name
+            assert headers[names.HEADER_CANDID] == alerts[message.value()], "the bytes and the candid of the alert"
+            assert headers[names.HEADER_REASON], name
     circuits = {record["filter"]: record["circuit"] for record in night.records()}
     assert circuits[good] == "closed"
     visits = len({packet.visit for packet in everything})
@@ -357,9 +357,9 @@ def test_partitions_that_move_while_a_batch_is_gathered_are_judged_once(
     try:
         await_true(lambda: working._batch, "the beginning of a batch")
         other = kafka.consumer(
-            night.broker.conf, principals.filters(night.group), **{"partition.assignment.strategy": "range"}
+            night.broker.conf, names.filters_principal(night.group), **{"partition.assignment.strategy": "range"}
         )
-        other.subscribe([topics.pattern({1})])
+        other.subscribe([names.topic_pattern({1})])
         await_true(lambda: [other.poll(0.1)] and other.assignment(), "another member to have partitions")
         assert night.seen(evens) == 0, "the batch is still being gathered"
         other.close()
@@ -397,7 +397,7 @@ def test_a_worker_waits_for_its_counts_as_long_as_another_transaction_is_open(pr
         producer.init_transactions(30)
         producer.begin_transaction()
         counted = {**Counts(7, 3).summary(), "filter": "f", "worker": name, "visits": {"v": 3}, "nights": {}}
-        producer.produce(topics.FILTER_COUNTS, json.dumps(counted).encode(), f"f/{name}".encode())
+        producer.produce(names.FILTER_COUNTS_TOPIC, json.dumps(counted).encode(), f"f/{name}".encode())
         assert producer.flush(30) == 0
     producers["mine"].commit_transaction(30)
     beats: list[None] = []

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from local_system import NIGHT, ROOT, STATE, await_that, client, read_topic
-from zads import topics
+from zads import names
 
 SEPARATOR = b"--END-OF-ALERT--"
 PARTS = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -121,15 +121,15 @@ def _sized(data: bytes) -> Iterator[bytes]:
 
 def all_there_is(user: str) -> list[str]:
     """Digests of all packets that a user may read now, sorted."""
-    names = AdminClient(client(user)).list_topics(timeout=20).topics
-    return sorted(hashlib.sha256(one.value() or b"").hexdigest() for name in names for one in read_topic(user, name))
+    topics = AdminClient(client(user)).list_topics(timeout=20).topics
+    return sorted(hashlib.sha256(one.value() or b"").hexdigest() for topic in topics for one in read_topic(user, topic))
 
 
 def unlabelled(user: str) -> int:
     """The number of alerts without the header `_format` that a user may read: only very old ones."""
-    names = AdminClient(client(user)).list_topics(timeout=20).topics
-    headers = [dict(one.headers() or ()) for name in names for one in read_topic(user, name)]
-    return sum(topics.HEADER_FORMAT not in one for one in headers)
+    topics = AdminClient(client(user)).list_topics(timeout=20).topics
+    headers = [dict(one.headers() or ()) for topic in topics for one in read_topic(user, topic)]
+    return sum(names.HEADER_FORMAT not in one for one in headers)
 
 
 def forget(user: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from local_system import STATE, System, client, read_topic, run
-from zads import topics
+from zads import names
 
 
 def test_every_alert_of_the_night_is_at_both_sites_once(system: System, alerts: Path | None) -> None:
@@ -41,7 +41,7 @@ def test_every_filter_saw_every_public_alert_and_passed_what_is_on_its_topic(sys
     public = {record.value() for night in nights for record in read_topic("admin-public", night)}
     for name, row in report["filters"].items():
         assert row["seen"] == report["alerts"]["public"], name
-        held = [record.value() for record in read_topic("admin-public", topics.filter_topic(name))]
+        held = [record.value() for record in read_topic("admin-public", names.filter_topic(name))]
         passed = [value for value in held if value in public]
         assert len(passed) == len(set(passed)) == (row["passed"] if states[name] == "active" else 0), name
     assert any(row["passed"] for row in report["filters"].values())

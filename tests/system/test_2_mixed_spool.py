@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from local_system import System, await_that, drop, make_night, read_topic
-from zads import topics
+from zads import names
 from zads.packet import Packet
 from zads.sources import simulator
 
@@ -25,7 +25,7 @@ def test_each_packet_of_a_mixed_exposure_is_on_the_topic_of_its_night_and_progra
                 wanted[packet.topic][data] += 1
                 files[f"{night}-{name}"] = data
     assert versions == {"3.2", "3.3", "4.01", "4.02"}
-    assert set(wanted) == {topics.topic(night, programme) for night in NIGHTS for programme in topics.PROGRAMMES}
+    assert set(wanted) == {names.night_topic(night, programme) for night in NIGHTS for programme in names.PROGRAMMES}
     drop(system, "mixed", files)
 
     def held(site: str, topic: str) -> Counter[bytes]:
@@ -34,5 +34,5 @@ def test_each_packet_of_a_mixed_exposure_is_on_the_topic_of_its_night_and_progra
     for topic, values in wanted.items():
         await_that(f"{topic} has all alerts at the origin", lambda t=topic, v=values: held("origin", t) == v, 60)
     for night in NIGHTS:
-        topic = topics.topic(night, 1)
+        topic = names.night_topic(night, 1)
         await_that(f"{topic} has all alerts at the public site", lambda t=topic: held("public", t) == wanted[t], 60)

@@ -13,7 +13,7 @@ import pytest
 
 from attacking import DIRECTORY
 from local_system import ROOT, System, await_that, client, drop, make_night, playbook, read_topic
-from zads import topics
+from zads import names
 from zads.filters import progress
 from zads.filters.counts import Counts
 from zads.filters.owner import Spec
@@ -73,30 +73,29 @@ def test_hostile_filters_change_nothing_of_what_others_pass(system: System, atta
         drop(system, f"attacked-{number}", dict(members))
         packets += [Packet.trusted(data) for _, data in members]
     public = [packet for packet in packets if packet.programid == 1]
-    names = (HONEST, "known_variable", *ATTACKS)
+    filters = (HONEST, "known_variable", *ATTACKS)
 
     def seen() -> dict[str, int]:
         rows = progress.counts(client("admin-public"), [NIGHT])
-        return {name: rows.get(name, {}).get("seen", 0) for name in names}
+        return {name: rows.get(name, {}).get("seen", 0) for name in filters}
 
     await_that("every filter was offered the night", lambda: set(seen().values()) == {len(public)}, 150)
     mine = {packet.candid for packet in public}
-    passed = [
-        int(dict(one.headers())[topics.HEADER_CANDID]) for one in read_topic("alice", topics.filter_topic(HONEST))
-    ]
+    passed = [int(dict(one.headers())[names.HEADER_CANDID]) for one in read_topic("alice", names.filter_topic(HONEST))]
     assert Counter(candid for candid in passed if candid in mine) == Counter(quiet(public))
     assert containers(system) == before, "neither the worker nor the sandbox was restarted"
 
     secrets = ROOT / ".zads/local/secrets/passwords.yml"
     words = [word for line in secrets.read_text().splitlines() if len(word := line.split()[-1].strip("'\"")) > 12]
     assert words
-    refused = [one for one in read_topic("admin-public", topics.REJECTED) if one.value() in {p.data for p in packets}]
-    assert read_topic("admin-public", topics.filter_topic("reads_secrets")), "it passes alerts with what it could read"
+    contents = {packet.data for packet in packets}
+    refused = [one for one in read_topic("admin-public", names.REJECTED_TOPIC) if one.value() in contents]
+    assert read_topic("admin-public", names.filter_topic("reads_secrets")), "it passes alerts with what it could read"
     for name in ATTACKS:
-        for one in [*read_topic("admin-public", topics.filter_topic(name)), *refused]:
+        for one in [*read_topic("admin-public", names.filter_topic(name)), *refused]:
             texts = b"".join(value or b"" for _, value in one.headers() or ())
             assert not [word for word in words if word.encode() in texts], name
             assert b"kafka.properties" not in texts, f"{name} has read the worker's directory"
-    assert not [one for one in refused if topics.HEADER_FILTER not in dict(one.headers())], (
+    assert not [one for one in refused if names.HEADER_FILTER not in dict(one.headers())], (
         "no packet counts as undecodable"
     )

@@ -11,11 +11,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 import tutorial
 from local_system import ROOT, System, await_that, client, playbook, read_topic, run
-from zads import topics
+from zads import names
 from zads.filters import progress
 from zads.packet import Packet
 
-TOPIC = topics.filter_topic("bright_novae")
+TOPIC = names.filter_topic("bright_novae")
 FILTERS = ROOT / "inventories/local/filters"
 LIST = ROOT / "inventories/local/group_vars/all/filters.yml"
 #: For the longest command of the page, a deployment.
@@ -76,7 +76,7 @@ def test_a_filter_is_written_deployed_read_by_its_owner_and_removed(system: Syst
     ).stdout  # fmt: skip
     wanted = sorted(line.split()[0] for line in offered.splitlines())
     read = read_topic("alice", TOPIC)
-    assert sorted(dict(record.headers())[topics.HEADER_CANDID].decode() for record in read) == wanted
+    assert sorted(dict(record.headers())[names.HEADER_CANDID].decode() for record in read) == wanted
     assert {record.value() for record in read} <= {packet.data for packet in public}, "the original bytes"
     assert counted()["passed"] == len(wanted) > 0
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zads import principals, topics
+from zads import names
 from zads.errors import ZadsError
 from zads.site import access
 from zads.site.policy import SITES, Policy, Site
@@ -53,7 +53,9 @@ def grants(site: Site, wanted: Policy | None = None, present: list[str] | None =
 def test_a_user_reads_the_programmes_that_are_theirs_and_no_other() -> None:
     acls = grants("origin")
     for night in NIGHTS:
-        readable = [number for number in topics.PROGRAMMES if may(acls, "partner", "read", topics.topic(night, number))]
+        readable = [
+            number for number in names.PROGRAMMES if may(acls, "partner", "read", names.night_topic(night, number))
+        ]
         assert readable == [1, 2]
 
 
@@ -119,7 +121,7 @@ def test_no_program_may_do_more_than_its_work_needs() -> None:
 
 def test_the_mirror_sees_at_the_origin_only_what_may_be_public() -> None:
     named = {acl.name for acl in grants("origin") if acl.principal == "User:zads.mirror"}
-    assert named == {topics.topic(night, 1) for night in [topics.CANARY_NIGHT, *NIGHTS]}
+    assert named == {names.night_topic(night, 1) for night in [names.CANARY_NIGHT, *NIGHTS]}
 
 
 def test_the_mirror_may_ask_for_a_nights_settings_before_the_public_site_has_it() -> None:
@@ -128,13 +130,13 @@ def test_the_mirror_may_ask_for_a_nights_settings_before_the_public_site_has_it(
 
 
 def test_canaries_are_seen_by_the_mirror_alone_and_kept_for_an_hour() -> None:
-    canaries = topics.topic(topics.CANARY_NIGHT, 1)
+    canaries = names.night_topic(names.CANARY_NIGHT, 1)
     for site in SITES:
-        asked = access.known_nights(policy(), site, [topics.topic(topics.CANARY_NIGHT, 2)], [topics.CANARY_NIGHT])
-        assert asked == [(topics.CANARY_NIGHT, 1)]
+        asked = access.known_nights(policy(), site, [names.night_topic(names.CANARY_NIGHT, 2)], [names.CANARY_NIGHT])
+        assert asked == [(names.CANARY_NIGHT, 1)]
         users = {acl.principal for acl in access.wanted_acls(policy(), site, asked) if acl.name == canaries}
         assert users == {"User:zads.mirror"}
-        assert night_topics(policy(), site, [topics.CANARY_NIGHT]) == []
+        assert night_topics(policy(), site, [names.CANARY_NIGHT]) == []
         [topic] = [one for one in fixed_topics(policy(), site) if one.name == canaries]
         assert topic.partitions == 16
         assert int(topic.config["retention.ms"]) == 3_600_000
@@ -150,7 +152,7 @@ def test_canaries_have_a_topic_where_another_programme_is_public_and_none_where_
     assert canary_topic(second) == "ztf_20000101_programid2"
     nothing = policy(programmes={1: {"sites": ["origin"]}}, users=[], filters=[])
     assert canary_topic(nothing) is None
-    assert not [one for one in fixed_topics(nothing, "origin") if topics.CANARY_NIGHT in one.name]
+    assert not [one for one in fixed_topics(nothing, "origin") if names.CANARY_NIGHT in one.name]
 
 
 def test_the_mirror_can_make_no_topic_but_its_own() -> None:
@@ -161,12 +163,12 @@ def test_the_mirror_can_make_no_topic_but_its_own() -> None:
 def test_the_producer_writes_every_programme_and_cannot_read_any() -> None:
     acls = grants("origin")
     assert all(
-        may(acls, "zads.producer", "write", topics.topic(night, n)) for night in NIGHTS for n in topics.PROGRAMMES
+        may(acls, "zads.producer", "write", names.night_topic(night, n)) for night in NIGHTS for n in names.PROGRAMMES
     )
     assert not any(
-        may(acls, "zads.producer", "read", topics.topic(night, n)) for night in NIGHTS for n in topics.PROGRAMMES
+        may(acls, "zads.producer", "read", names.night_topic(night, n)) for night in NIGHTS for n in names.PROGRAMMES
     )
-    assert may(acls, "zads.producer", "read", topics.LEDGER)
+    assert may(acls, "zads.producer", "read", names.LEDGER_TOPIC)
     assert may(acls, "zads.producer", "write", "zads.producer.apps-1", "transactional_id")
 
 
@@ -177,7 +179,7 @@ def test_filters_write_only_where_they_are_active() -> None:
     assert not may(acls, "zads.filter.transients", "write", "ztf_20181129_programid1")
     assert may(acls, "zads.filter.transients", "read", "zads.filter.transients", "group")
     assert may(acls, "zads.filter.transients", "write", "zads.filter.transients.worker-1", "transactional_id")
-    assert may(acls, "zads.filter.transients", "read", topics.FILTER_COUNTS)
+    assert may(acls, "zads.filter.transients", "read", names.FILTER_COUNTS_TOPIC)
     assert not [acl for acl in acls if acl.principal == "User:zads.filter.moving"]
 
 
@@ -226,17 +228,17 @@ def test_no_user_shares_a_name_a_group_or_an_id_with_anybody(
         # Only for its own reasons: never because of what a program, a broker or a host is called.
         assert "is also a consumer group" in str(error) or "of the operators" in str(error)
         return
-    ours = {principals.ADMIN, principals.PRODUCER, principals.MIRROR, *map(principals.broker, hosts)}
-    ours |= set(map(principals.filters, groups))
+    ours = {names.ADMIN, names.PRODUCER, names.MIRROR, *map(names.broker_principal, hosts)}
+    ours |= set(map(names.filters_principal, groups))
     assert not ours & set(people)
     assert len(ours) == 3 + len(hosts) + len(groups)
     used = {
-        "group": {*ours, principals.LEDGER_GROUP, principals.AUDIT_GROUP, principals.CANARY_GROUP},
+        "group": {*ours, names.LEDGER_GROUP, names.AUDIT_GROUP, names.CANARY_GROUP},
         "transactional_id": {
-            f"connect-cluster-{principals.MIRROR}",
-            f"{principals.MIRROR}-MirrorSourceConnector-0",
-            *(f"{principals.PRODUCER}.{host}" for host in hosts),
-            *(f"{principals.filters(group)}.{host}-1" for group in groups for host in hosts),
+            f"connect-cluster-{names.MIRROR}",
+            f"{names.MIRROR}-MirrorSourceConnector-0",
+            *(f"{names.PRODUCER}.{host}" for host in hosts),
+            *(f"{names.filters_principal(group)}.{host}-1" for group in groups for host in hosts),
         },
     }
     acls = [acl for site in SITES for acl in access.wanted_acls(wanted, site, [])]

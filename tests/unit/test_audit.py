@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zads import audit, topics
+from zads import audit, names
 from zads.audit import SiteManifest
 from zads.manifest import DIGESTED_HEADERS, Alerts, TopicManifest, identity, record_digest
 from zads.replication import TopicState
@@ -21,10 +21,10 @@ Record = tuple[bytes, bytes, Mapping[str, bytes]]
 
 def headers(candid: int, visit: str = "58451.21875") -> dict[str, bytes]:
     return {
-        topics.HEADER_CANDID: str(candid).encode(),
-        topics.HEADER_VISIT: visit.encode(),
-        topics.HEADER_SCHEMA: b"3.2",
-        topics.HEADER_PRODUCED: b"1700000000.000000",
+        names.HEADER_CANDID: str(candid).encode(),
+        names.HEADER_VISIT: visit.encode(),
+        names.HEADER_SCHEMA: b"3.2",
+        names.HEADER_PRODUCED: b"1700000000.000000",
     }
 
 
@@ -200,7 +200,7 @@ def test_an_audit_is_plain_data() -> None:
 
 def test_headers_may_be_missing_or_strange() -> None:
     assert identity({}) == ("", "")
-    assert identity({topics.HEADER_CANDID: b"\xff"})[0]
+    assert identity({names.HEADER_CANDID: b"\xff"})[0]
 
 
 def test_a_million_alerts_would_take_little_memory() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from zads import canary, topics
+from zads import canary, names
 
 NOBODY = {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}
 
 
 def test_the_canary_flies_on_no_night_of_the_survey() -> None:
-    assert topics.check_night(topics.CANARY_NIGHT) < "20170101"
+    assert names.check_night(names.CANARY_NIGHT) < "20170101"
 
 
 def test_a_site_that_does_not_answer_is_the_hop_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

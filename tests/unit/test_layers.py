@@ -31,7 +31,7 @@ def test_an_import_is_seen_wherever_it_stands(tmp_path: Path) -> None:
     file.write_text(
         "import zads.kafka\ndef late():\n    from zads import packet\n    from zads.errors import ZadsError\n"
     )
-    known = ["zads.kafka", "zads.packet", "zads.errors", "zads.topics"]
+    known = ["zads.kafka", "zads.packet", "zads.errors", "zads.names"]
     assert pictures.imports(file, known) == {"zads.kafka", "zads.packet", "zads.errors"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from zads import kafka, topics, transactions
+from zads import kafka, names, transactions
 from zads.rejections import SOURCE_BYTES, rejection
 from zads.transactions import ClientLost, Record, TransactionAborted, TransactionError, Transactions
 
@@ -220,7 +220,7 @@ def test_records_are_stamped_when_the_client_gets_them(made: Made) -> None:
     writer, client = made(stamp=True)
     writer.write(RECORDS)
     for _, _, _, headers in client.records:
-        assert headers[-1][0] == topics.HEADER_PRODUCED
+        assert headers[-1][0] == names.HEADER_PRODUCED
         assert float(headers[-1][1]) > 1e9
     assert RECORDS[1].headers == [("h", b"x")]
 
@@ -230,6 +230,6 @@ def test_a_rejection_says_what_why_and_where_whatever_these_are_made_of() -> Non
         b"k", b"v", source="\udcff" + "s" * 5000, reason="\ud800", field="candid", headers=[("candid", b"1")]
     )
     headers = dict(found.headers)
-    assert (found.topic, found.key, found.value) == (topics.REJECTED, b"k", b"v")
-    assert (headers["candid"], headers[topics.HEADER_REASON], headers[topics.HEADER_FIELD]) == (b"1", b"?", b"candid")
-    assert headers[topics.HEADER_SOURCE] == b"\xff" + b"s" * (SOURCE_BYTES - 1)
+    assert (found.topic, found.key, found.value) == (names.REJECTED_TOPIC, b"k", b"v")
+    assert (headers["candid"], headers[names.HEADER_REASON], headers[names.HEADER_FIELD]) == (b"1", b"?", b"candid")
+    assert headers[names.HEADER_SOURCE] == b"\xff" + b"s" * (SOURCE_BYTES - 1)

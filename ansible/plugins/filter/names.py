@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zads import principals, topics
+from zads import names
 
 DOCUMENTATION = """
 name: program
@@ -26,12 +26,12 @@ _value: {description: "zads.NAME or zads.KIND.NAME", type: str}
 
 def program(name, *kind):
     """``zads.KIND.NAME``."""
-    return principals.program(*kind, name)
+    return names.program(*kind, name)
 
 
 def mirrored_topics(programmes):
     """The expression of the topics that the data policy (``programmes``) allows at the public site."""
-    return topics.mirrored(int(number) for number, one in programmes.items() if "public" in one["sites"])
+    return names.mirrored_pattern(int(number) for number, one in programmes.items() if "public" in one["sites"])
 
 
 class FilterModule:

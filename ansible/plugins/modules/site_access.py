@@ -42,11 +42,11 @@ from dataclasses import asdict
 from ansible.module_utils.kafka_site import run, site_module
 from confluent_kafka import KafkaException
 
+from zads import names
 from zads.errors import ZadsError
 from zads.site.access import accounts, known_nights, wanted_acls
 from zads.site.policy import Policy
 from zads.site.topics import fixed_topics, night_topics
-from zads.topics import topic as topic_name
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def main() -> None:
                 {key: acl[key] for key in ("principal", "resource", "name", "pattern", "operation")} for acl in acls
             ],
             "nights": sorted({night for night, _ in known}),
-            "night_topics": [topic_name(night, programme) for night, programme in known],
+            "night_topics": [names.night_topic(night, programme) for night, programme in known],
         }
 
     # If a site's certificates do not exist yet, it has no administrator either.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from zads import audit, kafka, shown, topics
+from zads import audit, kafka, names, shown
 from zads.manifest import TopicManifest
 
 app = typer.Typer(help="Prove that both sites hold the same night.")
@@ -29,7 +29,7 @@ def run(
     Example: zads audit --origin .zads/local/clients/admin-origin.properties
     --public .zads/local/clients/admin-public.properties --night 20181129
     """
-    nights = [topics.check_night(text) for text in night]
+    nights = [names.check_night(text) for text in night]
     found = audit.audit(kafka.read_properties(origin), kafka.read_properties(public), nights, programme or [1])
     if as_json:
         typer.echo(shown.json_text(found.as_json(), indent=1))

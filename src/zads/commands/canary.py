@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zads import canary, kafka, topics
+from zads import canary, kafka, names
 
 app = typer.Typer(help="Send a marked record through the mirror and time it.")
 
@@ -16,8 +16,8 @@ app = typer.Typer(help="Send a marked record through the mirror and time it.")
 def run(
     origin: Annotated[Path, typer.Option(help="Properties of a client that may write the topic at origin.")],
     public: Annotated[Path, typer.Option(help="Properties of a client that may read the topic at public.")],
-    topic: Annotated[str, typer.Option(help="A mirrored topic that does not belong to a night.")] = topics.topic(
-        topics.CANARY_NIGHT, 1
+    topic: Annotated[str, typer.Option(help="A mirrored topic that does not belong to a night.")] = names.night_topic(
+        names.CANARY_NIGHT, 1
     ),
     limit: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for the record.")] = 60.0,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from zads import topics, warmup, wholefile
+from zads import names, warmup, wholefile
 from zads.demo import console as words
 from zads.demo import night as nights
 from zads.demo.play import Play
@@ -50,7 +50,7 @@ def play(
     inventory = Inventory.load(env, repository())
     console = Console()
     say = words.timed_lines(console)
-    topics.check_night(night)
+    names.check_night(night)
     target = report_to or inventory.state / "reports" / "demo"
     earlier = _earlier(target.with_suffix(".json"))
     played = nights.recorded(alerts) if alerts else nights.simulated(night, visits, alerts_per_visit)

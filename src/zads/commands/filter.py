@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from zads import shown, topics, wholefile
+from zads import names, shown, wholefile
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _recorded(where: Path, client: Path | None) -> Night:
     """The night's packets: from files, or from a topic if no file has that name."""
     from zads.filters import recorded_night
 
-    if where.exists() or topics.parse(str(where)) is None:
+    if where.exists() or names.parse_topic(str(where)) is None:
         return recorded_night.of_path(where)
     if client is None:
         raise ZadsError(f"{where} is a topic", hint="give a client's properties file with --kafka")

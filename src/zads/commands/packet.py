@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from zads import schemas, shown, topics
+from zads import names, schemas, shown
 from zads.errors import ZadsError
 from zads.packet import Packet, PacketError
 from zads.sources import files
@@ -59,7 +59,7 @@ def _parse(item: files.Item, admission: schemas.Admission) -> Packet:
 def _check_night(packet: Packet) -> None:
     """Raises PacketError if this survey has no alerts of the packet's night."""
     try:
-        topics.check_survey(packet.night)
+        names.check_survey(packet.night)
     except ZadsError as error:
         raise PacketError(error.message, field="candidate.jd") from error
 

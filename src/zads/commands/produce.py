@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zads import kafka, metrics, principals, schemas, topics
+from zads import kafka, metrics, names, schemas
 from zads.commands import log_to_stderr
 from zads.producer import Producer
 from zads.producer.loop import HUNG_SECONDS
@@ -27,7 +27,7 @@ def produce(
     ],
     name: Annotated[
         str, typer.Option(help="The producer's name: a second producer of this name ends the first.")
-    ] = principals.program("producer", "manual"),
+    ] = names.program("producer", "manual"),
     heartbeat: Annotated[Path | None, typer.Option(help="A file that is touched while the producer works.")] = None,
     metrics_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Answer Prometheus on this port of 127.0.0.1; 0: do not.")
@@ -38,12 +38,12 @@ def produce(
     ] = "refuse",
     first_night: Annotated[
         str, typer.Option(help="Alerts of earlier nights are refused (YYYYMMDD).")
-    ] = topics.FIRST_NIGHT,
-    last_night: Annotated[str, typer.Option(help="Alerts of later nights are refused (YYYYMMDD).")] = topics.LAST_NIGHT,
+    ] = names.FIRST_NIGHT,
+    last_night: Annotated[str, typer.Option(help="Alerts of later nights are refused (YYYYMMDD).")] = names.LAST_NIGHT,
     once: Annotated[bool, typer.Option("--once", help="End when the spool is empty.")] = False,
 ) -> None:
     """Publish a spool's packets to the origin topics, each once."""
-    nights = topics.check_night(first_night), topics.check_night(last_night)
+    nights = names.check_night(first_night), names.check_night(last_night)
     os.umask(os.umask(0) | 0o027)  # receipts and copies of packets are for the spool's group, and for nobody else
     log_to_stderr()
     metrics.serve(metrics_port)

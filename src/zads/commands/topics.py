@@ -9,7 +9,7 @@ import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from zads import kafka, replication, shown, topics
+from zads import kafka, names, replication, shown
 
 app = typer.Typer(help="List a cluster's nights and filters.")
 
@@ -24,7 +24,7 @@ def list_topics(
 
     Example: zads topics --kafka .zads/local/clients/reader.properties
     """
-    wanted = topics.check_night(night) if night else None
+    wanted = names.check_night(night) if night else None
     conf = kafka.read_properties(properties)
     try:
         found = replication.describe(conf, lambda name: _concerns(name, wanted))
@@ -42,7 +42,7 @@ def list_topics(
 
 
 def _concerns(name: str, night: str | None) -> bool:
-    parsed = topics.parse(name)
+    parsed = names.parse_topic(name)
     if night is not None:
         return parsed is not None and parsed[0] == night
-    return parsed is not None or topics.filter_name(name) is not None or name == topics.REJECTED
+    return parsed is not None or names.filter_name(name) is not None or name == names.REJECTED_TOPIC

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zads import topics
+from zads import names
 from zads.errors import ZadsError
 from zads.packet import Packet
 from zads.sources import files, simulator
@@ -43,7 +43,7 @@ class Night:
     @property
     def nights(self) -> list[str]:
         """The nights of these packets; one demo may play several."""
-        return sorted({parsed[0] for name in self.counts if (parsed := topics.parse(name))})
+        return sorted({parsed[0] for name in self.counts if (parsed := names.parse_topic(name))})
 
     @property
     def alerts(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zads import audit, kafka, principals, reading, topics
+from zads import audit, kafka, names, reading
 from zads.demo.night import Night
 from zads.errors import ZadsError
 from zads.filters import progress
@@ -44,7 +44,7 @@ class Sites:
 
     def have_topics(self) -> bool:
         """Whether both sites have the night's topics."""
-        wanted = {topics.topic(night, programme) for night in self.nights for programme in self.policy.programmes}
+        wanted = {names.night_topic(night, programme) for night in self.nights for programme in self.policy.programmes}
         origin = kafka.admin(self.origin).list_topics(timeout=30).topics
         public = kafka.admin(self.public).list_topics(timeout=30).topics
         return wanted <= set(origin) and set(self.public_topics) <= set(public)
@@ -53,11 +53,11 @@ class Sites:
         """The offset at which each of the night's partitions ends now."""
         found: dict[Place, int] = {}
         numbers = range(self.policy.topics_night.partitions)
-        for site, conf, names in (
+        for site, conf, topics in (
             ("origin", self.origin, self.origin_topics),
             ("public", self.public, self.public_topics),
         ):
-            ends = reading.committed_ends(conf, [(name, number) for name in names for number in numbers])
+            ends = reading.committed_ends(conf, [(topic, number) for topic in topics for number in numbers])
             found |= {(site, *where): end for where, end in ends.items()}
         return found
 
@@ -70,10 +70,10 @@ class Sites:
         running = [entry for entry in self.policy.filters if entry.group == group and entry.runs]
         reads = {programme for entry in running for programme in self.policy.reads(entry)}
         read = {where: end for where, end in ends.items() if _programme(where[0]) in reads}
-        return progress.lag(self.public, principals.filters(group), read)
+        return progress.lag(self.public, names.filters_principal(group), read)
 
 
 def _programme(name: str) -> int | None:
     """The programme of a night's topic."""
-    parsed = topics.parse(name)
+    parsed = names.parse_topic(name)
     return parsed[1] if parsed else None

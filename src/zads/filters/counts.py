@@ -13,7 +13,7 @@ from typing import Literal
 
 from confluent_kafka import Message
 
-from zads import reading, topics
+from zads import names, reading
 from zads.errors import ZadsError
 
 # The visits whose caps are kept. Exposures are 30 s apart: the cap of a visit starts again from zero after 25 minutes.
@@ -88,7 +88,7 @@ def restore(
             raise Stopped
 
     counts: dict[str, Counts] = {}
-    for message in reading.read_own(conf, group_id, topics.FILTER_COUNTS, turn):
+    for message in reading.read_own(conf, group_id, names.FILTER_COUNTS_TOPIC, turn):
         counts.update(_of(message, name))
     return counts
 

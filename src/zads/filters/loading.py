@@ -13,7 +13,7 @@ from zads.errors import ZadsError
 from zads.filters import modules
 from zads.filters.interface import Filter
 from zads.filters.wire import MAX_CAP, MAX_FIELDS, MAX_NAME
-from zads.topics import PROGRAMMES
+from zads.names import PROGRAMMES
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _PACKAGES = "docs/filters.md says which packages the workers have, and how to add one or a module of your own"

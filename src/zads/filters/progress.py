@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zads import kafka, reading, topics
+from zads import kafka, names, reading
 
 #: What a filter's workers count of the alerts that they were offered.
 COUNTED = ("seen", "passed", "capped", "failed")
@@ -15,7 +15,7 @@ COUNTED = ("seen", "passed", "capped", "failed")
 def records(conf: Mapping[str, str]) -> list[dict[str, Any]]:
     """The newest record of counts of each filter and worker."""
     newest: dict[bytes, dict[str, Any]] = {}
-    for message in reading.read_topics(conf, [topics.FILTER_COUNTS]):
+    for message in reading.read_topics(conf, [names.FILTER_COUNTS_TOPIC]):
         newest[bytes(message.key() or b"")] = json.loads(message.value() or b"{}")
     return list(newest.values())
 

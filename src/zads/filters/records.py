@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message, TopicPartition
 
-from zads import reading, topics
+from zads import names, reading
 from zads.errors import ZadsError
 from zads.packet import Packet
 from zads.rejections import rejection
 from zads.transactions import Header, Record
 
-_HEADERS = (*topics.ALERT_HEADERS, topics.HEADER_FORMAT, topics.HEADER_VERSION)
+_HEADERS = (*names.ALERT_HEADERS, names.HEADER_FORMAT, names.HEADER_VERSION)
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class AlertRecord:
         """From a record of a night's topic. If it lacks our headers they are made from its packet."""
         data = message.value() or b""
         known = reading.headers(message)
-        night, programme = topics.parse(message.topic() or "") or ("", 0)
-        if topics.HEADER_CANDID not in known or topics.HEADER_VISIT not in known:
+        night, programme = names.parse_topic(message.topic() or "") or ("", 0)
+        if names.HEADER_CANDID not in known or names.HEADER_VISIT not in known:
             with contextlib.suppress(ZadsError):
                 packet = Packet.trusted(data)
-                known.setdefault(topics.HEADER_CANDID, str(packet.candid).encode())
-                known.setdefault(topics.HEADER_VISIT, packet.visit.encode())
-                known.setdefault(topics.HEADER_SCHEMA, packet.schema_version.encode())
+                known.setdefault(names.HEADER_CANDID, str(packet.candid).encode())
+                known.setdefault(names.HEADER_VISIT, packet.visit.encode())
+                known.setdefault(names.HEADER_SCHEMA, packet.schema_version.encode())
         return cls(
             message,
             data,
             night,
             programme,
-            known.get(topics.HEADER_CANDID, b"").decode(errors="replace"),
-            known.get(topics.HEADER_VISIT, b"").decode(errors="replace"),
+            known.get(names.HEADER_CANDID, b"").decode(errors="replace"),
+            known.get(names.HEADER_VISIT, b"").decode(errors="replace"),
             [(name, known[name]) for name in _HEADERS if name in known],
         )
 
@@ -66,16 +66,16 @@ def passed(alert: AlertRecord, name: str, annotations: str) -> Record:
     """The record of an alert that the filter `name` passes, with its annotations (JSON; empty for none)."""
     headers = [
         *alert.headers,
-        (topics.HEADER_FILTER, name.encode()),
-        (topics.HEADER_ANNOTATIONS, (annotations or "{}").encode()),
+        (names.HEADER_FILTER, name.encode()),
+        (names.HEADER_ANNOTATIONS, (annotations or "{}").encode()),
     ]
-    return Record(topics.filter_topic(name), alert.key, alert.data, headers)
+    return Record(names.filter_topic(name), alert.key, alert.data, headers)
 
 
 def failed(alert: AlertRecord, name: str, reason: str) -> Record:
     """The rejection of an alert on which the filter `name` failed; without a name, of one that cannot be decoded."""
     source = f"{alert.message.topic()}/{alert.message.partition()}/{alert.message.offset()}"
-    headers = [*alert.headers, (topics.HEADER_FILTER, name.encode())] if name else alert.headers
+    headers = [*alert.headers, (names.HEADER_FILTER, name.encode())] if name else alert.headers
     return rejection(alert.key, alert.data, source=source, reason=reason, headers=headers)
 
 

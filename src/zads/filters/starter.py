@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zads.errors import ZadsError
-from zads.topics import filter_topic
+from zads.names import filter_topic
 
 
 def write(name: str, directory: Path) -> tuple[Path, Path]:

@@ -26,7 +26,7 @@ from pathlib import Path
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from zads import kafka, metrics, principals, topics
+from zads import kafka, metrics, names
 from zads.errors import ZadsError
 from zads.filters import fence, records
 from zads.filters.counts import Counts, Stopped, restore
@@ -78,7 +78,7 @@ class Worker:
         self._nursery = nursery
         self._watchdog = Watchdog(STUCK_SECONDS, heartbeat=heartbeat)
         self._filters = RunningFilters(path, nursery, self._watchdog.beat)
-        self._group_id = principals.filters(self._filters.config.group)
+        self._group_id = names.filters_principal(self._filters.config.group)
         self._counts: dict[str, Counts] = {}
         self._rejections: dict[tuple[str, str], int] = {}
         self._stop = self._reload = False
@@ -149,7 +149,8 @@ class Worker:
 
     def _subscribe(self) -> None:
         programmes = sorted(self._filters.config.programmes)
-        self._consumer.subscribe([topics.pattern(programmes)], on_revoke=self._drop_batch, on_lost=self._drop_batch)
+        nights = names.topic_pattern(programmes)
+        self._consumer.subscribe([nights], on_revoke=self._drop_batch, on_lost=self._drop_batch)
 
     def _drop_batch(self, *_: object) -> None:
         """Drop the batch that is being gathered: partitions change hands, and their next owners read it again.
@@ -267,7 +268,7 @@ class Worker:
             "state": self._filters.entries[name].state, "circuit": self._filters.sandbox.circuits[name].state,
             **counts.summary(), "visits": counts.visits, "nights": counts.nights,
         }  # fmt: skip
-        return Record(topics.FILTER_COUNTS, f"{name}/{self._name}".encode(), json.dumps(value).encode())
+        return Record(names.FILTER_COUNTS_TOPIC, f"{name}/{self._name}".encode(), json.dumps(value).encode())
 
     def _publish(self, batch: Sequence[AlertRecord], outputs: Sequence[Record]) -> None:
         """Write `outputs` and the batch's offsets. Raises TransactionAborted, or ZadsError if the worker must end."""
@@ -304,7 +305,7 @@ class Worker:
         now_seconds = time.time()
         for alert in batch:
             with contextlib.suppress(ValueError, KeyError):
-                produced = float(dict(alert.headers)[topics.HEADER_PRODUCED] or 0)
+                produced = float(dict(alert.headers)[names.HEADER_PRODUCED] or 0)
                 metrics.WORKER_LATENCY.observe(max(0.0, now_seconds - produced))
         self._report()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from zads import ledger, metrics, schemas, topics
+from zads import ledger, metrics, names, schemas
 from zads.errors import ZadsError
 from zads.ledger import Digest, LedgerEntry, Row
 from zads.packet import Packet, PacketError
@@ -38,7 +38,7 @@ class Rules:
     """Which packets are published: those of known or admitted schemas, from the first night to the last."""
 
     admission: schemas.Admission = schemas.REFUSE
-    nights: tuple[str, str] = (topics.FIRST_NIGHT, topics.LAST_NIGHT)
+    nights: tuple[str, str] = (names.FIRST_NIGHT, names.LAST_NIGHT)
 
     def parse(self, data: bytes, source: str = "") -> Packet:
         """The packet in a file. Raises PacketError."""
@@ -47,7 +47,7 @@ class Rules:
     def check_night(self, packet: Packet) -> None:
         """Check that the survey can have observed a packet. Raises PacketError."""
         try:
-            topics.check_survey(packet.night, *self.nights)
+            names.check_survey(packet.night, *self.nights)
         except ZadsError as error:
             raise PacketError(error.message, field="candidate.jd") from error
 
@@ -177,14 +177,14 @@ class Intake:
         if before.same:
             return None
         headers = [
-            (topics.HEADER_CANDID, str(packet.candid).encode()),
-            (topics.HEADER_VISIT, packet.visit.encode()),
-            (topics.HEADER_SCHEMA, packet.schema_version.encode()),
-            (topics.HEADER_FORMAT, topics.FORMAT),
+            (names.HEADER_CANDID, str(packet.candid).encode()),
+            (names.HEADER_VISIT, packet.visit.encode()),
+            (names.HEADER_SCHEMA, packet.schema_version.encode()),
+            (names.HEADER_FORMAT, names.FORMAT_AVRO),
         ]
         if before.contents:
             self.versions += 1
-            headers.append((topics.HEADER_VERSION, str(before.contents + 1).encode()))
+            headers.append((names.HEADER_VERSION, str(before.contents + 1).encode()))
         return Record(topic, packet.key, item.data, headers), row
 
     def _count_new_schema(self, new: schemas.NewSchema, source: str) -> None:

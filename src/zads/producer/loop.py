@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from zads import metrics, schemas, topics
+from zads import metrics, names, schemas
 from zads.producer.disk import Disk
 from zads.producer.intake import Rules
 from zads.producer.publisher import RETRY_SECONDS, ProducerError, Publisher, TopicsMissing, remedy
@@ -70,7 +70,7 @@ class Producer:
         name: str = "producer",
         heartbeat: Path | None = None,
         keep_seconds: float = KEEP_SECONDS,
-        nights: tuple[str, str] = (topics.FIRST_NIGHT, topics.LAST_NIGHT),
+        nights: tuple[str, str] = (names.FIRST_NIGHT, names.LAST_NIGHT),
         watchdog: float = 0,
         stop: threading.Event | None = None,
         admission: schemas.Admission | None = None,
@@ -117,8 +117,8 @@ class Producer:
         self._disk.write("an exposure cannot be given its name", self.spool.admit)
         self._disk.write("what has changed cannot be put back", self.spool.recheck)
         pending = [one for one in self.spool.pending() if not self._settlement.has(one)]
-        names = {one.path.name for one in pending}
-        self._deferrals = {name: deferral for name, deferral in self._deferrals.items() if name in names}
+        waiting = {one.path.name for one in pending}
+        self._deferrals = {name: deferral for name, deferral in self._deferrals.items() if name in waiting}
         metrics.PRODUCER_PENDING.set(len(pending))
         self._publisher.held = set()
         settled = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from confluent_kafka import KafkaException
 
-from zads import kafka, ledger, metrics, schemas, topics
+from zads import kafka, ledger, metrics, names, schemas
 from zads.errors import ZadsError
 from zads.ledger import AlertIndex, LedgerEntry
 from zads.transactions import (
@@ -83,7 +83,7 @@ class Publisher:
             ) from error
         self._pulse.forget(_WAITING)
         self._known_topics.clear()
-        self._await_topics({topics.LEDGER})
+        self._await_topics({names.LEDGER_TOPIC})
         # Step 2.
         try:
             found = ledger.read(self._conf, self._pulse.pause)
@@ -98,14 +98,14 @@ class Publisher:
 
         Raises TopicsMissing or Unsendable if trying again cannot help now, ProducerError if it never can.
         """
-        together = [*records, Record(topics.LEDGER, ledger.key_bytes(key), entry.record())]
+        together = [*records, Record(names.LEDGER_TOPIC, ledger.key_bytes(key), entry.record())]
         if rows:
             rows_key, packed, value = ledger.rows_record(key, rows)
-            together.append(Record(topics.LEDGER, ledger.key_bytes(rows_key), value))
+            together.append(Record(names.LEDGER_TOPIC, ledger.key_bytes(rows_key), value))
         before = LedgerEntry()
         while True:
-            self._await_topics({topics.LEDGER, topics.REJECTED} & {one.topic for one in together})
-            self._need_topics({one.topic for one in records} - {topics.REJECTED})
+            self._await_topics({names.LEDGER_TOPIC, names.REJECTED_TOPIC} & {one.topic for one in together})
+            self._need_topics({one.topic for one in records} - {names.REJECTED_TOPIC})
             if self._write(together):
                 before = self.entries.get(key, before)
                 self.entries[key] = entry
@@ -123,7 +123,7 @@ class Publisher:
     def expire(self) -> None:
         """Forget the alerts that no topic has any more. If the transaction is aborted, the next call does it."""
         keys = self.index.expired()[:_EXPIRED_AT_ONCE]
-        if keys and self._write([Record(topics.LEDGER, ledger.key_bytes(key), None) for key in keys]):
+        if keys and self._write([Record(names.LEDGER_TOPIC, ledger.key_bytes(key), None) for key in keys]):
             self.index.forget(keys)
 
     def abandon(self) -> None:
@@ -178,7 +178,7 @@ class Publisher:
             raise Unsendable(f"{error.topic}: {why}")
         if not error.demanded:
             raise ProducerError(f"Kafka refuses the transaction of producer {self.name!r}: {why}")
-        if error.reason.code() in NO_TOPIC and topics.parse(error.topic):
+        if error.reason.code() in NO_TOPIC and names.parse_topic(error.topic):
             raise TopicsMissing({error.topic: why})
 
     def _replace_client(self, error: ClientLost) -> None:
@@ -199,33 +199,33 @@ class Publisher:
         self._pulse.warn_once(_WAITING, reason=reason)
         self._pulse.pause(seconds)
 
-    def _await_topics(self, names: set[str]) -> None:
+    def _await_topics(self, topics: set[str]) -> None:
         """Wait until our own topics exist: without them nothing can be settled."""
-        for name in sorted(names - self._known_topics):
+        for name in sorted(topics - self._known_topics):
             while (reason := self.missing(name)) is not None:
                 metrics.PRODUCER_BLOCKED.set(1)
                 _log.warning("waiting for a topic", topic=name, reason=reason, remedy=remedy(name))
                 self._pulse.pause(RETRY_SECONDS)
             self._known_topics.add(name)
 
-    def _need_topics(self, names: set[str]) -> None:
+    def _need_topics(self, topics: set[str]) -> None:
         """Check that topics of nights can be written. Raises TopicsMissing if not, or if their nights wait."""
         missing = {}
-        for name in sorted(names - self._known_topics):
+        for name in sorted(topics - self._known_topics):
             if (why := self.missing(name)) is None:
                 self._known_topics.add(name)
             else:
                 missing[name] = why
-        if missing or any(night[0] in self.held for name in names if (night := topics.parse(name))):
+        if missing or any(night[0] in self.held for name in topics if (night := names.parse_topic(name))):
             raise TopicsMissing(missing)
 
     def _count(self, records: list[Record]) -> None:
         metrics.PRODUCER_BLOCKED.set(0)
         by_topic = Counter(record.topic for record in records)
-        metrics.PRODUCER_REFUSED.inc(by_topic.pop(topics.REJECTED, 0))
+        metrics.PRODUCER_REFUSED.inc(by_topic.pop(names.REJECTED_TOPIC, 0))
         for topic, number in by_topic.items():
             metrics.PRODUCER_PUBLISHED.labels(topic).inc(number)
-        metrics.PRODUCER_BYTES.inc(sum(len(one.value or b"") for one in records if one.topic != topics.REJECTED))
+        metrics.PRODUCER_BYTES.inc(sum(len(one.value or b"") for one in records if one.topic != names.REJECTED_TOPIC))
 
     def _count_new_schemas(self) -> None:
         """Alerts published since the ledger began, by schema that was accepted as new and is still not a known one."""
@@ -240,5 +240,5 @@ class Publisher:
 
 def remedy(topic: str) -> str:
     """What to do about a topic that is missing."""
-    night = topics.parse(topic)
+    night = names.parse_topic(topic)
     return "make deploy ENV=..." if night is None else f"make night ENV=... NIGHT={night[0]}"

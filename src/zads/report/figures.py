@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zads import audit, topics
+from zads import audit, names
 from zads.alert_card import OBJECT_PAGE
 from zads.demo.night import Night
 from zads.filters.progress import COUNTED
@@ -90,7 +90,7 @@ def _is_of(night: Night, source: str) -> bool:
 def _topic_rows(night: Night, found: audit.Audit) -> list[dict[str, Any]]:
     rows = []
     for name in sorted(found.origin.topics.keys() | found.public.topics.keys()):
-        parsed = topics.parse(name)
+        parsed = names.parse_topic(name)
         origin, public = found.origin.topics.get(name), found.public.topics.get(name)
         rows.append(
             {

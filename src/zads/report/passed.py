@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from zads import reading, topics
+from zads import names, reading
 from zads.packet import Packet
 
 
@@ -24,11 +24,11 @@ def passed_alerts(conf: Mapping[str, str], name: str, nights: Iterable[str], mos
     """
     wanted = set(nights)
     found = PassedAlerts()
-    for message in reading.read_topics(conf, [topics.filter_topic(name)]):
+    for message in reading.read_topics(conf, [names.filter_topic(name)]):
         headers = reading.headers(message)
-        if topics.night_of_visit(headers.get(topics.HEADER_VISIT, b"").decode(errors="replace")) in wanted:
+        if names.night_of_visit(headers.get(names.HEADER_VISIT, b"").decode(errors="replace")) in wanted:
             found.count += 1
             if len(found.examples) < most:
-                note = headers.get(topics.HEADER_ANNOTATIONS, b"").decode(errors="replace")
+                note = headers.get(names.HEADER_ANNOTATIONS, b"").decode(errors="replace")
                 found.examples.append((Packet.trusted(message.value() or b""), "" if note == "{}" else note))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from zads import principals, topics
+from zads import names
 from zads.site.policy import Policy, Site, User
 from zads.site.topics import canary_topic
 
@@ -22,8 +22,8 @@ def accounts(policy: Policy, site: Site) -> list[str]:
     """Everybody who has a password at a site: its users, and the programs that work there."""
     people = [user.name for user in policy.users if user.site == site]
     if site == "origin":
-        return sorted([*people, principals.PRODUCER, principals.MIRROR])
-    return sorted([*people, principals.MIRROR, *map(principals.filters, policy.groups())])
+        return sorted([*people, names.PRODUCER, names.MIRROR])
+    return sorted([*people, names.MIRROR, *map(names.filters_principal, policy.groups())])
 
 
 @dataclass(frozen=True, order=True)
@@ -69,10 +69,10 @@ def known_nights(
     not put at the site is left out even where its topic exists: grants on it are withdrawn.
     """
     allowed = policy.allowed(site)
-    asked = {(topics.check_night(night), programme) for night in nights for programme in allowed}
-    canaries = {parts} if (name := canary_topic(policy)) and (parts := topics.parse(name)) else set()
-    there = {parts for name in present if (parts := topics.parse(name)) and parts[1] in allowed}
-    return sorted({pair for pair in asked | there if pair[0] != topics.CANARY_NIGHT} | canaries)
+    asked = {(names.check_night(night), programme) for night in nights for programme in allowed}
+    canaries = {parts} if (name := canary_topic(policy)) and (parts := names.parse_topic(name)) else set()
+    there = {parts for name in present if (parts := names.parse_topic(name)) and parts[1] in allowed}
+    return sorted({pair for pair in asked | there if pair[0] != names.CANARY_NIGHT} | canaries)
 
 
 def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]]) -> list[Acl]:
@@ -109,8 +109,8 @@ class _Grants:
         On the canaries' topic only the mirror has a right, so a user who reads all nights by a pattern does not see it.
         """
         for night, programme in self._nights:
-            if programme in programmes and (night != topics.CANARY_NIGHT or user == principals.MIRROR):
-                self.allow(user, operations, "topic", topics.topic(night, programme))
+            if programme in programmes and (night != names.CANARY_NIGHT or user == names.MIRROR):
+                self.allow(user, operations, "topic", names.night_topic(night, programme))
 
     def transactions(self, user: str) -> None:
         """A program's transactional producers: ``ACCOUNT.WHICH``."""
@@ -125,26 +125,26 @@ def _grant_user(grants: _Grants, policy: Policy, user: User) -> None:
     grants.nights(user.name, "read describe_configs", user.programmes)
     for entry in policy.filters:
         if entry.owner == user.name:
-            grants.allow(user.name, "read describe_configs", "topic", topics.filter_topic(entry.name))
+            grants.allow(user.name, "read describe_configs", "topic", names.filter_topic(entry.name))
     # A user's consumer groups: the one with the user's name, and all that begin with the name and a hyphen.
     grants.allow(user.name, "read delete", "group", user.name)
     grants.allow(user.name, "read delete", "group", f"{user.name}-", prefix=True)
 
 
 def _grant_producer(grants: _Grants) -> None:
-    grants.nights(principals.PRODUCER, "write", topics.PROGRAMMES)
-    grants.allow(principals.PRODUCER, "write", "topic", topics.REJECTED)
+    grants.nights(names.PRODUCER, "write", names.PROGRAMMES)
+    grants.allow(names.PRODUCER, "write", "topic", names.REJECTED_TOPIC)
     # The producer reads its ledger to know what it has published, and commits no offset.
-    grants.allow(principals.PRODUCER, "read write", "topic", topics.LEDGER)
-    grants.allow(principals.PRODUCER, "describe", "group", principals.LEDGER_GROUP)
-    grants.transactions(principals.PRODUCER)
+    grants.allow(names.PRODUCER, "read write", "topic", names.LEDGER_TOPIC)
+    grants.allow(names.PRODUCER, "describe", "group", names.LEDGER_GROUP)
+    grants.transactions(names.PRODUCER)
 
 
 def _grant_mirror_at_origin(grants: _Grants, policy: Policy) -> None:
     # The mirror does not see topics that it may not describe: those of other programmes do not exist for it.
     # MirrorMaker 2 asks for a topic's settings if the topic is not at the public site yet. Without the right to do so,
     # its round fails after it has noted the topic as known: the topic is not mirrored until another one appears.
-    grants.nights(principals.MIRROR, "read describe_configs", policy.allowed("public"))
+    grants.nights(names.MIRROR, "read describe_configs", policy.allowed("public"))
 
 
 def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
@@ -154,28 +154,28 @@ def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
     (its group, and three internal topics that it creates and whose cleanup policy it checks). The deployment makes the
     nights' topics, so MirrorMaker needs no right to create them or to see their settings.
     """
-    grants.nights(principals.MIRROR, "write", policy.allowed("public"))
+    grants.nights(names.MIRROR, "write", policy.allowed("public"))
     internal = "create read write describe_configs"
-    grants.allow(principals.MIRROR, internal, "topic", _CONNECT_CONFIGS, prefix=True)
+    grants.allow(names.MIRROR, internal, "topic", _CONNECT_CONFIGS, prefix=True)
     for name in _CONNECT_TOPICS:
-        grants.allow(principals.MIRROR, internal, "topic", name)
-    grants.allow(principals.MIRROR, "read", "group", principals.MIRROR)
+        grants.allow(names.MIRROR, internal, "topic", name)
+    grants.allow(names.MIRROR, "read", "group", names.MIRROR)
     # The worker's own id, and one id for each task: GROUP-CONNECTOR-TASK.
-    grants.allow(principals.MIRROR, "write", "transactional_id", f"connect-cluster-{principals.MIRROR}")
-    grants.allow(principals.MIRROR, "write", "transactional_id", f"{principals.MIRROR}-", prefix=True)
+    grants.allow(names.MIRROR, "write", "transactional_id", f"connect-cluster-{names.MIRROR}")
+    grants.allow(names.MIRROR, "write", "transactional_id", f"{names.MIRROR}-", prefix=True)
 
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
-    user = principals.filters(group)
+    user = names.filters_principal(group)
     running = [entry for entry in policy.filters if entry.group == group and entry.runs]
     programmes = frozenset[int]().union(*(policy.reads(entry) for entry in running))
     grants.nights(user, "read", programmes)
     for entry in running:
         # A filter in shadow runs and is counted, but has no grant: so the broker, too, prevents it from publishing.
         if entry.state == "active":
-            grants.allow(user, "write", "topic", topics.filter_topic(entry.name))
-    grants.allow(user, "write", "topic", topics.REJECTED)
+            grants.allow(user, "write", "topic", names.filter_topic(entry.name))
+    grants.allow(user, "write", "topic", names.REJECTED_TOPIC)
     # A worker goes on from the counts that its predecessor left.
-    grants.allow(user, "read write", "topic", topics.FILTER_COUNTS)
+    grants.allow(user, "read write", "topic", names.FILTER_COUNTS_TOPIC)
     grants.allow(user, "read", "group", user)
     grants.transactions(user)

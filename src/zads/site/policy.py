@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zads import topics
+from zads import names
 from zads.errors import ZadsError
 
 Site = Literal["origin", "public"]
@@ -69,7 +69,7 @@ class User(Entry):
 class Filter(Entry):
     """A filter: its owner, what it reads, and where its code is."""
 
-    name: str = Field(pattern=topics.FILTER_NAME, description=topics.FILTER_NAME_IN_WORDS)
+    name: str = Field(pattern=names.FILTER_NAME, description=names.FILTER_NAME_IN_WORDS)
     owner: str = Field(description="the name of a user of the public site")
     group: str = Field(description="a group that filter_groups names")
     state: Literal["shadow", "active", "off"] = Field(
@@ -184,8 +184,8 @@ def named(kind: type[_Entry], variable: str, data: Any, found: list[Problem]) ->
         name = one.get("name") if isinstance(one, Mapping) else None
         place = f"{variable}.{name}" if isinstance(name, str) and name.isprintable() else f"{variable}[{number}]"
         entries.append(("" if name is None else str(name), checked(kind, place, one, found)))
-    names = [name for name, _ in entries if name]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    given = [name for name, _ in entries if name]
+    twice = sorted({name for name in given if given.count(name) > 1})
     found += [Problem(f"{variable}.{name}", "is there twice: give one of them another name") for name in twice]
     return entries
 
@@ -213,7 +213,7 @@ def _keyed(variable: str, data: Any, form: str, found: list[Problem]) -> Mapping
 
 def _programmes(data: Any, found: list[Problem]) -> dict[int, Programme | None]:
     programmes: dict[int, Programme | None] = {}
-    numbers = {str(number): number for number in topics.PROGRAMMES}
+    numbers = {str(number): number for number in names.PROGRAMMES}
     for key, one in _keyed("programmes", data, "a line NUMBER: {sites: […]} for each", found).items():
         place = f"programmes.{key}"
         if str(key) not in numbers:

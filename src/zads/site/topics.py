@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from zads import topics
+from zads import names
 from zads.kafka import MESSAGE_MAX_BYTES
 from zads.site.policy import Policy, Site
 
@@ -36,11 +36,11 @@ class Topic:
 
 def fixed_topics(policy: Policy, site: Site) -> list[Topic]:
     """The topics of a site that belong to no night: canaries, refused input, the ledger or the filters' topics."""
-    rejected = [*_canaries(policy), _kept(policy, topics.REJECTED, _ONE_PARTITION, _REJECTED_DAYS)]
+    rejected = [*_canaries(policy), _kept(policy, names.REJECTED_TOPIC, _ONE_PARTITION, _REJECTED_DAYS)]
     if site == "origin":
-        return [_compacted(policy, topics.LEDGER), *rejected]
-    filters = [_kept(policy, topics.filter_topic(f.name), _ONE_PARTITION, _FILTER_DAYS) for f in policy.filters]
-    return [_compacted(policy, topics.FILTER_COUNTS), *rejected, *filters]
+        return [_compacted(policy, names.LEDGER_TOPIC), *rejected]
+    filters = [_kept(policy, names.filter_topic(f.name), _ONE_PARTITION, _FILTER_DAYS) for f in policy.filters]
+    return [_compacted(policy, names.FILTER_COUNTS_TOPIC), *rejected, *filters]
 
 
 def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topic]:
@@ -51,8 +51,8 @@ def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topi
     """
     shape = policy.topics_night
     return [
-        _kept(policy, topics.topic(night, programme), shape.partitions, shape.retention_days)
-        for night in sorted({topics.check_night(night) for night in nights} - {topics.CANARY_NIGHT})
+        _kept(policy, names.night_topic(night, programme), shape.partitions, shape.retention_days)
+        for night in sorted({names.check_night(night) for night in nights} - {names.CANARY_NIGHT})
         for programme in sorted(policy.allowed(site))
     ]
 
@@ -60,7 +60,7 @@ def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topi
 def canary_topic(policy: Policy) -> str | None:
     """The topic of the canaries, which the mirror copies to the public site; None if nothing is copied there."""
     public = policy.allowed("public")
-    return topics.topic(topics.CANARY_NIGHT, min(public)) if public else None
+    return names.night_topic(names.CANARY_NIGHT, min(public)) if public else None
 
 
 def _canaries(policy: Policy) -> list[Topic]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
-from zads import kafka, principals, reading
+from zads import kafka, names, reading
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def replay(conf: Mapping[str, Any], topic: str) -> Iterator[Message]:
         facts = kafka.admin(conf).list_topics(topic, timeout=reading.ANSWER_SECONDS).topics[topic]
         if facts.error is not None:
             raise ZadsError(f"cannot read {topic}: {facts.error.str()}", hint="zads topics lists what there is")
-        yield from reading.read_topics(conf, [topic], group=principals.program("replay"))
+        yield from reading.read_topics(conf, [topic], group=names.program("replay"))
     except KafkaException as error:
         raise ZadsError(f"cannot read {topic}: {error.args[0].str()}") from error
     except TimeoutError as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zads import schemas, topics
+from zads import julian, names, schemas
 from zads.errors import ZadsError
 from zads.sources.encoding import PacketWriter, encode_long, encode_records
 
@@ -52,14 +52,15 @@ def simulate(
     A mix maps a schema version or a programme to its share, in any unit. Raises ZadsError for a night, a version or a
     programme that does not exist, or more visits than a night has room for.
     """
-    start = datetime.datetime.strptime(topics.check_night(night), "%Y%m%d").replace(tzinfo=datetime.UTC)
+    start = datetime.datetime.strptime(names.check_night(night), "%Y%m%d").replace(tzinfo=datetime.UTC)
     if not 0 <= visits <= MAX_VISITS:
         raise ZadsError(f"{visits} visits do not fit into a night", hint=f"ask for at most {MAX_VISITS}")
-    if unknown := set(programme_mix) - set(topics.PROGRAMMES):
+    if unknown := set(programme_mix) - set(names.PROGRAMMES):
         raise ZadsError(f"there is no programme {min(unknown)}", hint="programmes are 1, 2 and 3")
     writers = [PacketWriter(schemas.get(version)) for version in schema_mix]
     shares = _shares(schema_mix), _shares(programme_mix)
-    mjd = start.timestamp() / 86400 + (topics.UNIX_EPOCH_JD - topics.MJD_EPOCH_JD) + FIRST_VISIT_HOURS / 24
+    midnight = start.timestamp() / julian.SECONDS_A_DAY + (julian.UNIX_EPOCH_JD - julian.MJD_EPOCH_JD)
+    mjd = midnight + FIRST_VISIT_HOURS / 24
     # An object is seen about twice a night.
     objects = max(2 * alerts_per_visit, visits * alerts_per_visit // 2)
 
@@ -68,13 +69,13 @@ def simulate(
         drawn = np.random.default_rng(seed).random((objects, 6), np.float32)
         for number in range(visits):
             rng = np.random.default_rng([seed, int(night), number])
-            jd = mjd + number * VISIT_SECONDS / 86400 + topics.MJD_EPOCH_JD
+            jd = mjd + number * VISIT_SECONDS / julian.SECONDS_A_DAY + julian.MJD_EPOCH_JD
             chosen = rng.choice(len(writers), alerts_per_visit, p=shares[0]).tolist()
             programmes = rng.choice(list(programme_mix), alerts_per_visit, p=shares[1])
             seen = rng.choice(objects, alerts_per_visit, replace=False)
             sources = _Sources(seen, drawn[seen].astype(float), start.year)
             packets = _packets(rng, [writers[one] for one in chosen], jd, programmes, sources)
-            yield topics.visit_of(jd), packets
+            yield names.visit_of(jd), packets
 
     return generate()
 

@@ -1,4 +1,4 @@
-"""Names follow from nights and programmes, and back."""
+"""Names follow from nights, visits, programmes and filters, and lead back to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from zads import topics
+from zads import names
 from zads.errors import ZadsError
 
 
@@ -23,22 +23,22 @@ from zads.errors import ZadsError
     ],
 )
 def test_a_night_is_the_utc_date(jd: float, night: str) -> None:
-    assert topics.night_of(jd) == night
+    assert names.night_of(jd) == night
 
 
 @pytest.mark.parametrize(("visit", "night"), [("58451.21875", "20181129"), ("", None), ("x", None), ("1e99", None)])
 def test_the_night_of_a_visit_header(visit: str, night: str | None) -> None:
-    assert topics.night_of_visit(visit) == night
+    assert names.night_of_visit(visit) == night
 
 
 def test_a_visit_leads_back_to_its_night() -> None:
-    assert topics.visit_of(2458451.71875) == "58451.21875"
-    assert topics.night_of_visit(topics.visit_of(2458451.5)) == "20181129"
+    assert names.visit_of(2458451.71875) == "58451.21875"
+    assert names.night_of_visit(names.visit_of(2458451.5)) == "20181129"
 
 
 def test_names_of_topics_are_read_back() -> None:
-    for programme in topics.PROGRAMMES:
-        assert topics.parse(topics.topic("20181129", programme)) == ("20181129", programme)
+    for programme in names.PROGRAMMES:
+        assert names.parse_topic(names.night_topic("20181129", programme)) == ("20181129", programme)
     for other in (
         "ztf_20181129_programid4",
         "ztf_filter_x",
@@ -46,15 +46,15 @@ def test_names_of_topics_are_read_back() -> None:
         "ztf_2018_programid1",
         "ztf_２０１８１１２９_programid1",
     ):
-        assert topics.parse(other) is None
+        assert names.parse_topic(other) is None
 
 
 def test_a_pattern_matches_its_programmes_alone() -> None:
-    pattern = re.compile(topics.pattern({1, 2}))
+    pattern = re.compile(names.topic_pattern({1, 2}))
     assert pattern.search("ztf_20181129_programid1")
     assert pattern.search("ztf_20181129_programid2")
     assert pattern.search("ztf_20300101_programid1")
-    assert not pattern.search(topics.topic(topics.CANARY_NIGHT, 1))
+    assert not pattern.search(names.night_topic(names.CANARY_NIGHT, 1))
     for other in ("ztf_20181129_programid3", "ztf_20181129_programid12", "xztf_20181129_programid1", "ztf_filter_a"):
         assert not pattern.search(other)
 
@@ -62,23 +62,28 @@ def test_a_pattern_matches_its_programmes_alone() -> None:
 def test_the_mirror_takes_the_programmes_of_the_policy_with_the_canaries(plugin: Callable[[str], ModuleType]) -> None:
     programmes = {"1": {"sites": ["origin", "public"]}, "2": {"sites": ["origin"]}, 3: {"sites": ["public", "origin"]}}
     taken = re.compile(plugin("filter/names.py").mirrored_topics(programmes))
-    nights = ("20181129", topics.CANARY_NIGHT)
-    assert [n for night in nights for n in topics.PROGRAMMES if taken.fullmatch(topics.topic(night, n))] == [1, 3, 1, 3]
-    assert not taken.fullmatch(topics.filter_topic("asteroid"))
+    nights = ("20181129", names.CANARY_NIGHT)
+    assert [n for night in nights for n in names.PROGRAMMES if taken.fullmatch(names.night_topic(night, n))] == [
+        1,
+        3,
+        1,
+        3,
+    ]
+    assert not taken.fullmatch(names.filter_topic("asteroid"))
 
 
 @pytest.mark.parametrize("text", ["2018112", "20181329", "tonight", "2018-11-29", "", "２０１８１１２９"])
 def test_what_is_no_night_is_refused(text: str) -> None:
     with pytest.raises(ZadsError, match="YYYYMMDD"):
-        topics.check_night(text)
+        names.check_night(text)
 
 
 @pytest.mark.parametrize("name", ["", "Asteroid", "a-b", "1st", "a" * 64])
 def test_a_name_that_cannot_be_a_filters_is_refused(name: str) -> None:
     with pytest.raises(ZadsError, match="filter"):
-        topics.filter_topic(name)
+        names.filter_topic(name)
 
 
 def test_a_filters_topic_leads_back_to_it() -> None:
-    assert topics.filter_name(topics.filter_topic("asteroid")) == "asteroid"
-    assert topics.filter_name("ztf_20181129_programid1") is None
+    assert names.filter_name(names.filter_topic("asteroid")) == "asteroid"
+    assert names.filter_name("ztf_20181129_programid1") is None

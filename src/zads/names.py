@@ -1,6 +1,14 @@
-"""Nights, exposures, programmes and the names of topics and record headers: the only place that spells them.
+"""The names that programs agree on: nights, visits, topics, records' headers, programs and their consumer groups.
 
-A night is the UTC date on which it is observed (Palomar's nights lie within one), as ``YYYYMMDD``.
+This is the only place that spells them.
+
+- A night is the UTC date on which it is observed (Palomar's nights lie within one), as ``YYYYMMDD``.
+- A visit is the modified Julian date at which its exposure starts, with five decimals (0.9 s).
+- A topic of alerts is ``ztf_NIGHT_programidN``, a filter's is ``ztf_filter_NAME``. Our own topics begin with ``zads_``.
+- The accounts and consumer groups of our own programs, brokers and operators begin with ``zads.``. Dots join their
+  parts, and the name of a group of filters has no dot, so the prefix ``zads.filter.a.`` belongs to one group alone. The
+  name of a user has no dot either (``zads.site.policy``), and a user's consumer groups are NAME and NAME-…, so no
+  user's name or group can be one of ours.
 """
 
 from __future__ import annotations
@@ -10,26 +18,29 @@ import functools
 import re
 from collections.abc import Iterable
 
+from zads import julian
 from zads.errors import ZadsError
 
 #: ZTF's programmes: 1 public, 2 the collaboration's, 3 Caltech's.
 PROGRAMMES = (1, 2, 3)
 SURVEY = "ztf"
-#: Refused input, on the site that refused it.
-REJECTED = "zads_rejected"
-#: What the producer has published, compacted by exposure.
-LEDGER = "zads_ledger"
-#: Each filter's counts, compacted by filter and worker.
-FILTER_COUNTS = "zads_filter_counts"
+
 #: The night of canaries: it is before the survey's first night, mirrored like any other, and read by no filter or user.
 CANARY_NIGHT = "20000101"
 #: The survey's first light was in 2017; nothing is planned after the last of these. An inventory may narrow them.
 FIRST_NIGHT, LAST_NIGHT = "20170101", "20491231"
-_FILTER_PREFIX = f"{SURVEY}_filter_"
+_NIGHT = r"[0-9]{8}"  # not \d, which takes the digits of every script
+
+#: Refused input, on the site that refused it.
+REJECTED_TOPIC = "zads_rejected"
+#: What the producer has published, compacted by exposure.
+LEDGER_TOPIC = "zads_ledger"
+#: Each filter's counts, compacted by filter and worker.
+FILTER_COUNTS_TOPIC = "zads_filter_counts"
 #: A filter's name: part of the name of its topic.
 FILTER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
 FILTER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single _, a letter first"
-_NIGHT = r"[0-9]{8}"  # not \d, which takes the digits of every script
+_FILTER_PREFIX = f"{SURVEY}_filter_"
 
 HEADER_CANDID = "candid"
 HEADER_VISIT = "visit"
@@ -38,7 +49,7 @@ HEADER_SCHEMA = "schema"
 HEADER_PRODUCED = "produced"
 #: The format of the value, for hop-client; without this header that client treats an alert as a blob.
 HEADER_FORMAT = "_format"
-FORMAT = b"avro"
+FORMAT_AVRO = b"avro"
 #: On an alert that was published before with other bytes: "2" for its second contents, and so on; absent on the first.
 HEADER_VERSION = "version"
 #: The headers that every alert has, on the way to its subscribers and in filters' topics.
@@ -52,34 +63,24 @@ HEADER_FIELD = "field"
 #: File or topic that refused input came from.
 HEADER_SOURCE = "source"
 
-#: Julian dates (days) at which modified Julian dates and Unix time begin.
-MJD_EPOCH_JD = 2_400_000.5
-UNIX_EPOCH_JD = 2_440_587.5
-SECONDS_A_DAY = 86_400.0
-
-
-def unix_seconds(jd: float) -> float:
-    """The Unix time (seconds) of a Julian date (UTC, days)."""
-    return (jd - UNIX_EPOCH_JD) * SECONDS_A_DAY
-
 
 @functools.lru_cache(maxsize=1024)  # the alerts of an exposure have one date
 def night_of(jd: float) -> str:
     """The night (``YYYYMMDD``) of a Julian date (UTC, days)."""
     # A Julian date of this century resolves 40 microseconds: rounding keeps midnight itself on its own side.
-    moment = datetime.datetime.fromtimestamp(round(unix_seconds(jd), 3), datetime.UTC)
+    moment = datetime.datetime.fromtimestamp(round(julian.unix_seconds(jd), 3), datetime.UTC)
     return moment.strftime("%Y%m%d")
 
 
 def visit_of(jd: float) -> str:
-    """The exposure that starts at a Julian date: its modified Julian date with five decimals (0.9 s)."""
-    return f"{jd - MJD_EPOCH_JD:.5f}"
+    """The visit whose exposure starts at a Julian date (UTC, days)."""
+    return f"{jd - julian.MJD_EPOCH_JD:.5f}"
 
 
 def night_of_visit(visit: str) -> str | None:
-    """The night of an exposure, or None if the text is not a modified Julian date."""
+    """The night of a visit, or None if the text is not a modified Julian date."""
     try:
-        return night_of(float(visit) + MJD_EPOCH_JD)
+        return night_of(float(visit) + julian.MJD_EPOCH_JD)
     except (ValueError, OverflowError):
         return None
 
@@ -103,18 +104,18 @@ def check_survey(night: str, first: str = FIRST_NIGHT, last: str = LAST_NIGHT) -
         raise ZadsError(f"the night {night} is not one of this survey's, {first} to {last}")
 
 
-def topic(night: str, programme: int) -> str:
+def night_topic(night: str, programme: int) -> str:
     """The topic of a night's alerts of one programme, e.g. ``ztf_20181129_programid1``."""
     return f"{SURVEY}_{night}_programid{programme}"
 
 
-def parse(name: str) -> tuple[str, int] | None:
-    """Night and programme of a topic; None for any other name."""
+def parse_topic(name: str) -> tuple[str, int] | None:
+    """Night and programme of a topic of alerts; None for any other name."""
     match = re.fullmatch(rf"{SURVEY}_({_NIGHT})_programid([1-3])", name)
     return (match[1], int(match[2])) if match else None
 
 
-def pattern(programmes: Iterable[int]) -> str:
+def topic_pattern(programmes: Iterable[int]) -> str:
     """A regular expression (for Java, and for librdkafka's POSIX syntax) of every night's topics of some programmes.
 
     It begins with the year 2001, so that it leaves out the canaries' night.
@@ -123,7 +124,7 @@ def pattern(programmes: Iterable[int]) -> str:
     return rf"^{SURVEY}_20(0[1-9]|[1-9][0-9])[0-9]{{4}}_programid({choice})$"
 
 
-def mirrored(programmes: Iterable[int]) -> str:
+def mirrored_pattern(programmes: Iterable[int]) -> str:
     """A regular expression (Java's, of a whole name) for every night's topics of some programmes, and the canaries'."""
     choice = "|".join(str(programme) for programme in sorted(programmes))
     return f"{SURVEY}_{_NIGHT}_programid({choice})"
@@ -139,3 +140,33 @@ def filter_topic(name: str) -> str:
 def filter_name(topic_name: str) -> str | None:
     """The filter whose passed alerts a topic holds; None for any other topic."""
     return topic_name.removeprefix(_FILTER_PREFIX) if topic_name.startswith(_FILTER_PREFIX) else None
+
+
+def program(*parts: str) -> str:
+    """The name of one of our own programs, e.g. ``zads.producer`` or ``zads.filter.transients``."""
+    return ".".join(("zads", *parts))
+
+
+#: Accounts (SCRAM) of the programs.
+PRODUCER = program("producer")
+MIRROR = program("mirror")
+#: The operators' principal: the certificate of the name ``admin``.
+ADMIN = program("admin")
+
+#: Consumer groups of readers that commit no offset: the producer reading its ledger, and the operators' tools.
+LEDGER_GROUP = program("ledger")
+AUDIT_GROUP = program("audit")
+CANARY_GROUP = program("canary")
+SUBSCRIBER_GROUP = program("subscriber")
+#: Begins the transactional ids of the processes that send canaries to warm a system up.
+WARM_UP = program("warm-up")
+
+
+def filters_principal(group: str) -> str:
+    """Account and consumer group of the workers of a group of filters."""
+    return program("filter", group)
+
+
+def broker_principal(host: str) -> str:
+    """The principal of a broker, whose certificate names its host."""
+    return program("broker", host)
