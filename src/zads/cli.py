@@ -18,7 +18,7 @@ import typer
 import typer.core
 import typer.main
 
-from zads import shown
+from zads import output
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -169,15 +169,15 @@ def _of_system(error: OSError) -> ZadsError:
 def _fail(error: ZadsError, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    sys.stderr.write(f"zads: {shown.plain(' '.join(str(error).split()))}\n")
+    sys.stderr.write(f"zads: {output.plain(' '.join(str(error).split()))}\n")
     return 1
 
 
 def main() -> NoReturn:
     """The entry point of the ``zads`` program."""
-    shown.settle()
+    output.prepare()
     status = run(sys.argv[1:])
-    if problem := shown.flush():
+    if problem := output.flush():
         status = _fail(ZadsError(problem), debug=False)
     sys.exit(status)
 

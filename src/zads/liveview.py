@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from zads.shown import plain
+from zads.output import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

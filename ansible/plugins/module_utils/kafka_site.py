@@ -92,7 +92,7 @@ def run(module: AnsibleModule, work) -> None:
     module.exit_json(**{**result, "changed": result["changed"] or altered})
 
 
-def shown(before, after) -> dict:
+def ansible_diff(before, after) -> dict:
     """Two lists of lines, in the form of a difference that ``--diff`` prints."""
     return {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
 

@@ -118,7 +118,7 @@ class State:
     mode: int
     content: bytes | None
 
-    def shown(self, *, secret: bool) -> str:
+    def lines(self, *, secret: bool) -> str:
         """The lines of a difference."""
         head = f"{self.owner}:{self.group} {self.mode:04o}\n"
         if self.content is None:
@@ -155,8 +155,8 @@ class Entry:
 
     def difference(self, before: State | None) -> dict:
         """The difference in the form that ``--diff`` prints."""
-        old = before.shown(secret=self.secret) if before else ""
-        new = self.wanted.shown(secret=self.secret)
+        old = before.lines(secret=self.secret) if before else ""
+        new = self.wanted.lines(secret=self.secret)
         if self.secret and old == new:
             new = new.replace("(a secret)", "(another secret)")
         return {"before_header": str(self.path), "after_header": str(self.path), "before": old, "after": new}

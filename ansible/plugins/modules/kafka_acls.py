@@ -40,7 +40,7 @@ added: {description: Entries added, returned: success, type: list, elements: str
 removed: {description: Entries removed, returned: success, type: list, elements: str}
 """
 
-from ansible.module_utils.kafka_site import RESOURCES, run, shown, site_module
+from ansible.module_utils.kafka_site import RESOURCES, ansible_diff, run, site_module
 
 from zads.site.access import Acl, acl_changes
 
@@ -71,7 +71,7 @@ def main() -> None:
             "changed": bool(changes),
             "added": [str(entry) for entry in changes.add],
             "removed": [str(entry) for entry in changes.remove],
-            "diff": shown(changes.remove, changes.add),
+            "diff": ansible_diff(changes.remove, changes.add),
         }
 
     run(module, work)

@@ -39,7 +39,7 @@ grown: {description: Topics given partitions, returned: success, type: list, ele
 configured: {description: Topics whose settings changed, returned: success, type: list, elements: str}
 """
 
-from ansible.module_utils.kafka_site import run, shown, site_module
+from ansible.module_utils.kafka_site import ansible_diff, run, site_module
 
 from zads.errors import ZadsError
 from zads.site.topics import Topic, TopicChanges, topic_changes
@@ -76,7 +76,7 @@ def difference(changes: TopicChanges) -> dict:
         for key, (old, new) in settings.items():
             before.append(f"{name}: {key}={'(default)' if old is None else old}")
             after.append(f"{name}: {key}={'(default)' if new is None else new}")
-    return shown(before, after)
+    return ansible_diff(before, after)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ import json
 import secrets
 from pathlib import Path
 
-from ansible.module_utils.kafka_site import ANSWER, run, shown, site_module
+from ansible.module_utils.kafka_site import ANSWER, ansible_diff, run, site_module
 from ansible.module_utils.whole_file import replace
 from confluent_kafka.admin import (
     ScramCredentialInfo,
@@ -148,7 +148,9 @@ def main() -> None:
             "changed": bool(to_set or to_delete),
             "set": to_set,
             "removed": sorted({user for user, _ in to_delete if user not in wanted}),
-            "diff": shown(before + [f"{u} {m}" for u, m in to_delete], [f"{user} {MECHANISM}" for user in to_set]),
+            "diff": ansible_diff(
+                before + [f"{u} {m}" for u, m in to_delete], [f"{user} {MECHANISM}" for user in to_set]
+            ),
         }
 
     run(module, work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zads import shown
+from zads import output
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def _escaped(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Escape what an event quotes: it may hold control characters, which a terminal would obey."""
-    return {key: shown.plain(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: output.plain(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def log_to_stderr() -> None:

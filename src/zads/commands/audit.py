@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from zads import audit, kafka, names, shown
+from zads import audit, kafka, names, output
 from zads.manifest import TopicManifest
 
 app = typer.Typer(help="Prove that both sites hold the same night.")
@@ -32,7 +32,7 @@ def run(
     nights = [names.check_night(text) for text in night]
     found = audit.audit(kafka.read_properties(origin), kafka.read_properties(public), nights, programme or [1])
     if as_json:
-        typer.echo(shown.json_text(found.as_json(), indent=1))
+        typer.echo(output.json_text(found.as_json(), indent=1))
     else:
         _print(found)
     if found.disagreements:
@@ -49,16 +49,16 @@ def _print(found: audit.Audit) -> None:
     for name, manifest in sorted(found.public.filters.items()):
         rows.append((name, "", str(manifest.records), "", manifest.digest[:16]))
     columns = ("topic", "origin", "public", "digest at origin", "digest at public")
-    Console(width=120).print(shown.table(columns, rows))
+    Console(width=120).print(output.table(columns, rows))
     for site in (found.origin, found.public):
         for rejection in site.rejections:
             where = f"{rejection.field}: " if rejection.field else ""
             text = f"{site.site} refused {rejection.count}: {where}{rejection.reason} (such as {rejection.source})"
-            typer.echo(shown.plain(text))
+            typer.echo(output.plain(text))
         for name, manifest in sorted(site.topics.items()):
             if manifest.versions:
                 typer.echo(f"{site.site}: {manifest.versions} records of {name} are a later version of their alert")
     for sentence in found.disagreements:
-        typer.echo(shown.plain(f"DISAGREES {sentence}"))
+        typer.echo(output.plain(f"DISAGREES {sentence}"))
     if not found.disagreements:
         typer.echo("both sites agree")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from zads import names, shown, wholefile
+from zads import names, output, wholefile
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def list_filters() -> None:
 
     for name in loading.builtin_names():
         path, _ = loading.locate(name)
-        typer.echo(shown.plain(f"{name:24} {loading.summary(path)}"))
+        typer.echo(output.plain(f"{name:24} {loading.summary(path)}"))
 
 
 @app.command()
@@ -53,7 +53,7 @@ def new(
     from zads.filters import starter
 
     for path in starter.write(name, directory):
-        typer.echo(shown.plain(f"wrote {path}"))
+        typer.echo(output.plain(f"wrote {path}"))
 
 
 @app.command()
@@ -89,11 +89,11 @@ def test(
         if html is not None:
             wholefile.write(html, rehearsal_report.page(outcome, alerts, compared, object_page))
     if as_json:
-        typer.echo(shown.json_text(outcome.report() | ({"compare": compared} if compared else {})))
+        typer.echo(output.json_text(outcome.report() | ({"compare": compared} if compared else {})))
     else:
         if isinstance(alerts, recorded_night.Sample):
             typer.echo(f"a sample of {len(alerts.packets)} of {alerts.of} packets")
-        typer.echo(shown.lines(rehearsal_report.text(outcome)))
+        typer.echo(output.lines(rehearsal_report.text(outcome)))
         _print_details(outcome, recorded, compared)
     if reasons := outcome.refusals():
         raise ZadsError(f"{outcome.name} may not go live: {'; '.join(reasons)}")
@@ -125,13 +125,13 @@ def _recorded(where: Path, client: Path | None) -> Night:
 
 def _print_details(outcome: Outcome, recorded: Night, compared: dict[str, list[int]] | None) -> None:
     for why, count in recorded.passed_over.items():
-        typer.echo(shown.plain(f"{count} files passed over: {why}"))
+        typer.echo(output.plain(f"{count} files passed over: {why}"))
     if recorded.refusals:
-        first = shown.plain(recorded.refused[0])
+        first = output.plain(recorded.refused[0])
         typer.echo(f"{recorded.refusals} packets would be refused, no filter sees them; the first: {first}")
     for failure in outcome.failures[:5]:
-        typer.echo(f"failed on candid {failure.candid} ({shown.plain(failure.file)}):")
-        typer.echo(shown.lines(failure.reason))
+        typer.echo(f"failed on candid {failure.candid} ({output.plain(failure.file)}):")
+        typer.echo(output.lines(failure.reason))
     for what, candids in (compared or {}).items():
         typer.echo(f"{what}: {len(candids)} {' '.join(map(str, candids[:20]))}")
 
@@ -147,4 +147,4 @@ def run(place: Place, night: NightOption, cap: Cap = None, client: Client = None
     with _progress() as progress:
         outcome = rehearsal.run(place, _recorded(night, client), cap=cap, progress=progress)
     for alert in outcome.passed:
-        typer.echo(shown.plain(f"{alert.candid} {alert.object_id} {alert.visit} {alert.annotations or '{}'}"))
+        typer.echo(output.plain(f"{alert.candid} {alert.object_id} {alert.visit} {alert.annotations or '{}'}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from zads import names, schemas, shown
+from zads import names, output, schemas
 from zads.errors import ZadsError
 from zads.packet import Packet, PacketError
 from zads.sources import files
@@ -45,7 +45,7 @@ def _items(paths: list[Path]) -> Iterator[tuple[str, files.Item]]:
         for item in files.read(path):
             name = item.name if path.name == item.name else f"{path}/{item.name}"
             if item.passed:
-                typer.echo(shown.plain(f"{name}: passed over: {item.passed}"), err=True)
+                typer.echo(output.plain(f"{name}: passed over: {item.passed}"), err=True)
             else:
                 yield name, item
 
@@ -83,12 +83,12 @@ def inspect(
         except PacketError as error:
             raise ZadsError(f"{name}: {error}", hint="zads packet validate lists every refusal") from error
         if as_json:
-            typer.echo(shown.json_text({"file": name, **found, "candid_str": str(found["candid"])}))
+            typer.echo(output.json_text({"file": name, **found, "candid_str": str(found["candid"])}))
         else:
             rows.append(found.values())
     if not as_json:
         # Not folded to the terminal's width: nobody can use a candid that is split over two lines.
-        Console(width=WIDTH, soft_wrap=True).print(shown.table(FACTS, rows))
+        Console(width=WIDTH, soft_wrap=True).print(output.table(FACTS, rows))
 
 
 @app.command()
@@ -114,14 +114,14 @@ def validate(
             _check_night(packet)
         except PacketError as error:
             refused += 1
-            typer.echo(shown.plain(f"{name}: {f'{error.field}: ' if error.field else ''}{error.reason}"))
+            typer.echo(output.plain(f"{name}: {f'{error.field}: ' if error.field else ''}{error.reason}"))
             _report(reported, error.differences)
         else:
             accepted += 1
             if (new := packet.new_schema) is not None and new.schema.mark not in reported:
                 reported.add(new.schema.mark)
                 typer.echo(
-                    shown.plain(f"{name}: valid by a new schema, {new.schema.mark}, compared with {new.nearest.name}")
+                    output.plain(f"{name}: valid by a new schema, {new.schema.mark}, compared with {new.nearest.name}")
                 )
                 _report(reported, new.differences)
     if not accepted + refused:
@@ -136,4 +136,4 @@ def _report(reported: set[str], differences: Sequence[Difference]) -> None:
     lines = [f"  {difference}" for difference in differences]
     if lines and (key := "\n".join(lines)) not in reported:
         reported.add(key)
-        typer.echo(shown.lines(key))
+        typer.echo(output.lines(key))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zads import shown
+from zads import output
 from zads.errors import ZadsError
 from zads.sources import simulator
 from zads.sources.spool import Spool
@@ -46,7 +46,7 @@ def simulate(
     for name, packets in nights:
         drop(target, name, packets)
         count, size = count + len(packets), size + sum(len(data) for _, data in packets)
-    typer.echo(shown.plain(f"{count} packets in {visits} exposures, {size / 1e6:.1f} MB, in {target}"))
+    typer.echo(output.plain(f"{count} packets in {visits} exposures, {size / 1e6:.1f} MB, in {target}"))
 
 
 def drop(target: Path, name: str, packets: list[tuple[str, bytes]]) -> Path:

@@ -9,7 +9,7 @@ import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from zads import kafka, names, replication, shown
+from zads import kafka, names, output, replication
 
 app = typer.Typer(help="List a cluster's nights and filters.")
 
@@ -31,14 +31,14 @@ def list_topics(
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error
     if as_json:
-        typer.echo(shown.json_text([vars(state) for state in found], indent=1))
+        typer.echo(output.json_text([vars(state) for state in found], indent=1))
         return
     columns = ("topic", "partitions", "replicas", "min. in sync", "under-replicated")
     rows = [
         (one.topic, one.partitions, one.replication_factor, one.min_insync_replicas, one.under_replicated)
         for one in found
     ]
-    Console(width=120).print(shown.table(columns, rows))
+    Console(width=120).print(output.table(columns, rows))
 
 
 def _concerns(name: str, night: str | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from zads import shown
+from zads import output
 from zads.inventory import Inventory
 
 
@@ -20,7 +20,7 @@ def timed_lines(console: Console) -> Callable[[str], None]:
 
     def say(line: str) -> None:
         stamp = (f"{time.monotonic() - started:6.1f} s  ", "dim")
-        console.print(Text.assemble(stamp, shown.plain(line)), soft_wrap=True)
+        console.print(Text.assemble(stamp, output.plain(line)), soft_wrap=True)
 
     return say
 

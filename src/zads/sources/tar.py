@@ -109,15 +109,15 @@ class Reader:
         size = fields.size
         if text := pax.get("size"):
             if not re.fullmatch(rb"[0-9]{1,19}", text):
-                raise DamagedError(f"{_shown(name)}: its size is {text[:40]!r}")
+                raise DamagedError(f"{_quoted(name)}: its size is {text[:40]!r}")
             size = int(text)
         if size > MAX_UNPACKED and not hasattr(self._stream, "skip"):
-            raise DamagedError(f"{_shown(name)} unpacks to {size} bytes; no exposure has such a file")
+            raise DamagedError(f"{_quoted(name)} unpacks to {size} bytes; no exposure has such a file")
         kind, refused = fields.kind, ""
         directory = kind in _DIRECTORY or (kind == b"\0" and name.endswith(b"/"))
         if (directory or kind in _LINKS_AND_DEVICES) and size:
             # Some programs write that many bytes, others none: the next header could be at either place.
-            raise DamagedError(f"{_shown(name)} is no regular file and has a size of {size}")
+            raise DamagedError(f"{_quoted(name)} is no regular file and has a size of {size}")
         if kind in _LINKS_AND_DEVICES:
             refused = "a link or a device; only regular files are read"
         elif kind == _SPARSE or _PAX_SPARSE in pax:
@@ -254,5 +254,5 @@ def _pax(data: bytes) -> dict[str, bytes]:
     return found
 
 
-def _shown(name: bytes) -> str:
+def _quoted(name: bytes) -> str:
     return ascii(name[:200].decode("utf-8", "backslashreplace"))

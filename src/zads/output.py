@@ -83,7 +83,7 @@ def _is_large(value: object) -> bool:
     return isinstance(value, int) and abs(value) > EXACT
 
 
-def settle() -> None:
+def prepare() -> None:
     """Make standard output and error accept any text in any locale; replace those that the caller has closed."""
     for name in ("stdout", "stderr"):
         stream: TextIO | None = getattr(sys, name)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import packets
-from zads import shown
+from zads import output
 
 ZADS = (sys.executable, "-m", "zads.cli")
 #: Valid names of objects that look like something else.
@@ -77,11 +77,11 @@ def test_names_of_files_are_printed_and_nothing_moves_the_cursor(
     ],
 )
 def test_characters_that_cannot_be_printed_are_written_as_in_python(text: str, seen: str) -> None:
-    assert shown.plain(text) == seen
+    assert output.plain(text) == seen
 
 
 def test_line_breaks_are_kept() -> None:
-    assert shown.lines("a\n\tb\r\x1bc") == "a\n        b\\r\\x1bc"
+    assert output.lines("a\n\tb\r\x1bc") == "a\n        b\\r\\x1bc"
 
 
 @pytest.mark.parametrize("close", [">&-", ">&- 2>&- <&-", ">/dev/full", "| head -c 10"])
