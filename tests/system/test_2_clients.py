@@ -12,7 +12,7 @@ import pytest
 
 from kits import BLOCK, CopiedKit, all_there_is, environment, following, forget, unlabelled
 from local_system import NIGHT, ROOT, STATE, System, at_rest, await_that, client
-from zads.report.passed import passed_alerts
+from zads.report.passed_alerts import read_passed_alerts
 
 PYTHON = {
     "confluent-kafka": "read_confluent_kafka.py",
@@ -165,7 +165,7 @@ def test_a_kit_of_a_filters_owner_reads_what_the_filters_passed(
     for one in system.inventory.common("filters"):
         if one["state"] == "active":
             row = system.report["filters"][one["name"]]
-            assert passed_alerts(client("alice"), one["name"], nights).count == row["passed"]
+            assert read_passed_alerts(client("alice"), one["name"], nights).count == row["passed"]
 
 
 def test_our_own_commands_take_a_kits_file_from_any_directory(kit: CopiedKit, public_topic: str) -> None:

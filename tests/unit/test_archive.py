@@ -20,7 +20,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zads.sources import files, packed
+from zads.sources import compression, files
 
 CONTENTS = {f"{number}.avro": random.Random(number).randbytes(300 + 500 * number) for number in range(1, 4)}
 
@@ -363,5 +363,5 @@ def test_a_bomb_takes_no_memory(tmp_path, suffix):
 
 
 def test_a_name_for_every_compression_is_known_to_be_one():
-    assert {packed.kind_of(PACK[suffix](b"x")) for suffix in list(PACK)[1:]} == {"gzip", "bzip2", "xz", "zstd"}
+    assert {compression.kind_of(PACK[suffix](b"x")) for suffix in list(PACK)[1:]} == {"gzip", "bzip2", "xz", "zstd"}
     assert {kind for kind in files.ARCHIVES.values() if kind} == {"gzip", "bzip2", "xz", "zstd"}

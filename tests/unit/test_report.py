@@ -27,7 +27,7 @@ from zads.filters import rehearsal, rehearsal_report
 from zads.filters.recorded_night import RecordedAlert
 from zads.packet import Packet
 from zads.report import page as report
-from zads.report.passed import PassedAlerts
+from zads.report.passed_alerts import PassedAlerts
 from zads.sources import simulator
 
 NASTY = "<script>alert('x')</script>"

@@ -66,11 +66,11 @@ def read_record(data: bytes, position: int, *, packed: bool, limit: int) -> tupl
         raise MismatchError("block", _following(data, stop + SYNC_BYTES, sync))
     if not packed:
         return data, start, stop
-    plain = _unpacked(data[start:stop], limit)
+    plain = _unpack(data[start:stop], limit)
     return plain, 0, len(plain)
 
 
-def _unpacked(block: bytes, limit: int) -> bytes:
+def _unpack(block: bytes, limit: int) -> bytes:
     try:
         plain, rest = inflate(block, -zlib.MAX_WBITS, limit)
     except ValueError as error:

@@ -20,7 +20,7 @@ from zads.inventory import Inventory, repository
 from zads.liveview import LiveView
 from zads.report import page as report_page
 from zads.report.figures import figures, filter_rows, latency
-from zads.report.passed import passed_alerts
+from zads.report.passed_alerts import read_passed_alerts
 from zads.sources import simulator
 
 app = typer.Typer()
@@ -61,7 +61,7 @@ def play(
     sites = play.sites
     filters = filter_rows(sites.policy, progress.counts(sites.public, played.nights))
     of_night = figures(inventory, played, found, filters, latency(play.latencies(), interval, earlier))
-    passed = {name: passed_alerts(sites.public, name, played.nights) for name in filters}
+    passed = {name: read_passed_alerts(sites.public, name, played.nights) for name in filters}
     page = report_page.write(target, of_night, play.readers["public"].latencies, passed)
     for line in words.summary(of_night):
         say(line)

@@ -62,7 +62,7 @@ class AlertRecord:
         return key.encode() if isinstance(key, str) else key
 
 
-def passed(alert: AlertRecord, name: str, annotations: str) -> Record:
+def of_passed(alert: AlertRecord, name: str, annotations: str) -> Record:
     """The record of an alert that the filter `name` passes, with its annotations (JSON; empty for none)."""
     headers = [
         *alert.headers,
@@ -72,7 +72,7 @@ def passed(alert: AlertRecord, name: str, annotations: str) -> Record:
     return Record(names.filter_topic(name), alert.key, alert.data, headers)
 
 
-def failed(alert: AlertRecord, name: str, reason: str) -> Record:
+def of_failed(alert: AlertRecord, name: str, reason: str) -> Record:
     """The rejection of an alert on which the filter `name` failed; without a name, of one that cannot be decoded."""
     source = f"{alert.message.topic()}/{alert.message.partition()}/{alert.message.offset()}"
     headers = [*alert.headers, (names.HEADER_FILTER, name.encode())] if name else alert.headers

@@ -235,7 +235,7 @@ class Worker:
         filters = self._filters
         eligible = filters.eligible(batch)
         verdicts, undecodable = filters.sandbox.run([alert.data for alert in batch], eligible)
-        outputs = [records.failed(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
+        outputs = [records.of_failed(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
         counts = {name: self._counts.get(name, Counts()).copy() for name in filters.entries}
         nights = Counter((alert.programme, alert.night) for alert in batch)
         for name, verdict in verdicts.items():
@@ -249,10 +249,10 @@ class Worker:
             for index, text in sorted(verdict.passed.items()):
                 admitted = count.admit(batch[index].visit, filters.caps[name], batch[index].night)
                 if admitted and filters.entries[name].state == "active":
-                    outputs.append(records.passed(batch[index], name, text))
+                    outputs.append(records.of_passed(batch[index], name, text))
             for index, reason in sorted(verdict.failed.items()):
                 if self._may_reject(name, batch[index].visit):
-                    outputs.append(records.failed(batch[index], name, reason))
+                    outputs.append(records.of_failed(batch[index], name, reason))
         outputs += [self._record(name, count) for name, count in counts.items() if eligible[name]]
         return outputs, counts
 

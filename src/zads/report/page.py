@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from zads import pages, wholefile
 from zads.alert_card import AlertCard
-from zads.report.passed import PassedAlerts
+from zads.report.passed_alerts import PassedAlerts
 
 
 def write(

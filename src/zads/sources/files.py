@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from zads.avro.container import MAGIC
 from zads.errors import ZadsError
 from zads.packet import MAX_BYTES
-from zads.sources import packed, tar
+from zads.sources import compression, tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 #: Suffixes of archives, in upper or lower case, and how each is compressed (None: not at all).
 ARCHIVES = {
     ".tar": None,
-    ".tar.gz": packed.GZIP, ".tgz": packed.GZIP,
-    ".tar.bz2": packed.BZIP2, ".tbz2": packed.BZIP2, ".tbz": packed.BZIP2,
-    ".tar.xz": packed.XZ, ".txz": packed.XZ,
-    ".tar.zst": packed.ZSTD, ".tzst": packed.ZSTD,
+    ".tar.gz": compression.GZIP, ".tgz": compression.GZIP,
+    ".tar.bz2": compression.BZIP2, ".tbz2": compression.BZIP2, ".tbz": compression.BZIP2,
+    ".tar.xz": compression.XZ, ".txz": compression.XZ,
+    ".tar.zst": compression.ZSTD, ".tzst": compression.ZSTD,
 }  # fmt: skip
 #: A single packet may be compressed, too.
 PACKED = (".avro.gz", ".avro.bz2", ".avro.xz", ".avro.zst")
@@ -158,7 +158,7 @@ def _file(path: Path, name: str) -> Item:
             return Item(name, b"", facts.st_size, f"cannot be read: {error.strerror}")
 
 
-def _limited(name: str, stream: packed.Source, size: int) -> Item:
+def _limited(name: str, stream: compression.Source, size: int) -> Item:
     if size > MAX_BYTES:
         head = stream.read(HEAD_BYTES)
         return _judged(Item(name, head, size, f"{size} bytes: a packet has at most {MAX_BYTES}"))
@@ -179,10 +179,10 @@ def _judged(item: Item) -> Item:
         return item
     if item.name.lower().endswith(PACKED):
         try:
-            return item._replace(data=packed.unpacked(item.data, MAX_BYTES))
-        except packed.DamagedError as error:
+            return item._replace(data=compression.unpack(item.data, MAX_BYTES))
+        except compression.DamagedError as error:
             return item._replace(data=item.data[:HEAD_BYTES], refused=error.message)
-    if what := packed.described(item.data[: packed.HEAD_BYTES]):
+    if what := compression.describe(item.data[: compression.HEAD_BYTES]):
         return item._replace(refused=f"it is {what}; a packet is as it is, or its name ends in {', '.join(PACKED)}")
     if item.data[257:262] == b"ustar":
         return item._replace(refused="it is a tar archive; an archive is an exposure of its own")
@@ -209,11 +209,11 @@ class _Archive:
 
     def _unlike(self, head: bytes) -> str:
         """Why a file with this head is not what its name says; "" if it may be."""
-        found = packed.kind_of(head[: packed.HEAD_BYTES])
+        found = compression.kind_of(head[: compression.HEAD_BYTES])
         if not head:
             return "empty file"
         if self._kind is None and found is None:
-            what = packed.described(head[: packed.HEAD_BYTES])
+            what = compression.describe(head[: compression.HEAD_BYTES])
             return f"it is {what}" if what else _first_header(head)
         if found == self._kind:
             return ""
@@ -221,10 +221,12 @@ class _Archive:
             return f"it is compressed with {found}, and its name does not say so"
         if head[257:262] == b"ustar":
             return f"it is a tar that is not compressed with {self._kind}, though its name says so"
-        return f"it is {packed.described(head[: packed.HEAD_BYTES]) or f'not compressed with {self._kind}'}"
+        return f"it is {compression.describe(head[: compression.HEAD_BYTES]) or f'not compressed with {self._kind}'}"
 
     def _reader(self) -> tar.Reader:
-        return tar.Reader(_Seekable(self._file) if self._kind is None else packed.Unpacked(self._file, self._kind))
+        if self._kind is None:
+            return tar.Reader(_Seekable(self._file))
+        return tar.Reader(compression.UnpackedStream(self._file, self._kind))
 
     def check(self, beat: Callable[[], None]) -> None:
         """Check that the archive is whole. Raises SourceError."""
@@ -234,7 +236,7 @@ class _Archive:
                 for number, _ in enumerate(reader):
                     if number % 100 == 0:
                         beat()
-            except (OSError, packed.DamagedError) as error:
+            except (OSError, compression.DamagedError) as error:
                 what = f": {_broken(reader, error)}" if reader.last else f" is not a readable archive: {error}"
                 raise SourceError(f"{self._path.name}{what}") from error
 
@@ -244,7 +246,7 @@ class _Archive:
         members = iter(reader)
         try:
             first = next(members, None)
-        except (OSError, packed.DamagedError) as error:
+        except (OSError, compression.DamagedError) as error:
             self._file.close()
             raise SourceError(f"{self._path.name} is not a readable archive: {error}") from error
         if first is None:
@@ -259,7 +261,7 @@ class _Archive:
             found, broken = [first], ""
             try:
                 found += members
-            except (OSError, packed.DamagedError) as error:
+            except (OSError, compression.DamagedError) as error:
                 broken = _broken(reader, error)
             for member in sorted(found, key=lambda one: str(PurePosixPath(one.name))):
                 self._file.seek(member.offset)
@@ -276,7 +278,7 @@ class _Archive:
                     if (item := _member(member, reader)) is not None:
                         yield item
                     member = next(members, None)
-            except (OSError, packed.DamagedError) as error:
+            except (OSError, compression.DamagedError) as error:
                 yield Item(_END, b"", 0, _broken(reader, error))
 
 
@@ -296,7 +298,7 @@ class _Seekable:
     def skip(self, size: int) -> None:
         """Pass over `size` bytes. Raises DamagedError if there are fewer."""
         if self._file.tell() + size > self._size:
-            raise packed.DamagedError("it ends within a file")
+            raise compression.DamagedError("it ends within a file")
         self._file.seek(size, os.SEEK_CUR)
 
 
@@ -306,12 +308,12 @@ def _first_header(head: bytes) -> str:
         return "it ends within a header"
     try:
         tar.check_header(head)
-    except packed.DamagedError as error:
+    except compression.DamagedError as error:
         return str(error)
     return ""
 
 
-def _member(member: tar.Member, data: packed.Source) -> Item | None:
+def _member(member: tar.Member, data: compression.Source) -> Item | None:
     """The item of an archive's member; None for a directory."""
     name = PurePosixPath(member.name)
     if member.directory:

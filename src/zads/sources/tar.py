@@ -11,12 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from zads.sources.packed import DamagedError
+from zads.sources.compression import DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zads.sources.packed import Source
+    from zads.sources.compression import Source
 
 BLOCK = 512
 NUL = b"\0" * BLOCK

@@ -65,26 +65,26 @@ def kind_of(head: bytes) -> str | None:
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 
-def described(head: bytes) -> str:
+def describe(head: bytes) -> str:
     """What kind of file begins with these bytes, in words for a message; "" if that is unknown."""
     if kind := kind_of(head):
         return f"compressed with {kind}"
     return next((what for magic, what in _STRANGE.items() if head.startswith(magic)), "")
 
 
-def unpacked(data: bytes, limit: int) -> bytes:
+def unpack(data: bytes, limit: int) -> bytes:
     """Unpack data. Raises DamagedError if they are not whole, or hold more than `limit` bytes."""
     kind = kind_of(data[:HEAD_BYTES])
     if kind is None:
         raise DamagedError("it is not compressed, though its name says so")
-    stream = Unpacked(io.BytesIO(data), kind)
+    stream = UnpackedStream(io.BytesIO(data), kind)
     found = stream.read(limit + 1)
     if len(found) > limit:
         raise DamagedError(f"it unpacks to more than {limit} bytes")
     return found
 
 
-class Unpacked:
+class UnpackedStream:
     """A compressed file, unpacked from its present position. Reading to the end makes every check of the format."""
 
     def __init__(self, packed: IO[bytes], kind: str) -> None:

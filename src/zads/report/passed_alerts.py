@@ -17,7 +17,7 @@ class PassedAlerts:
     examples: list[tuple[Packet, str]] = field(default_factory=list)
 
 
-def passed_alerts(conf: Mapping[str, str], name: str, nights: Iterable[str], most: int = 6) -> PassedAlerts:
+def read_passed_alerts(conf: Mapping[str, str], name: str, nights: Iterable[str], most: int = 6) -> PassedAlerts:
     """What the filter ``name`` passed in these nights, with at most ``most`` examples.
 
     Raises reading.StalledError or confluent_kafka.KafkaException if the topic cannot be read.
