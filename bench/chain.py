@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from bench import hops, plain, profile, subscribers
-from bench.cluster import VISIT_ALERTS, Cluster, Played, Reader, await_that
+from bench.cluster import VISIT_ALERTS, Cluster, Measurement, Reader, await_that
 from bench.result import Context, Point, Result, Series
 
 CHAIN_GOAL_MS = 1.50  # 1,333 alerts/s (80,000 a minute, the survey's peak) on two cores
@@ -60,7 +60,7 @@ def _chain(cluster: Cluster, context: Context) -> Iterator[Result]:
     )  # fmt: skip
 
 
-def by_part(plays: list[Played]) -> str:
+def by_part(plays: list[Measurement]) -> str:
     """CPU-milliseconds an alert by part, the median of several plays."""
     costs = [play.usage.per_alert(play.alerts) for play in plays]
     names = sorted({name for cost in costs for name in cost}, key=lambda name: -max(c.get(name, 0) for c in costs))

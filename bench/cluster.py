@@ -82,7 +82,7 @@ for source, target, candids, shift in json.load(sys.stdin):
 
 
 @dataclass(frozen=True)
-class Played:
+class Measurement:
     """The measurement of some exposures that were played."""
 
     alerts: int
@@ -282,7 +282,7 @@ class Cluster:
         """
         return float(self.on(APPS, f"python3 -c '{_DROP}'", json.dumps([interval, exposures, receipts]).encode()))
 
-    def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0) -> Played:
+    def play(self, exposures: int, alerts: int = VISIT_ALERTS, interval: float = 0.0) -> Measurement:
         """Drop exposures with this number of alerts each, and wait until all hops have processed them."""
         total = exposures * alerts
         if self._used + total > NIGHT_ALERTS:
@@ -299,7 +299,7 @@ class Cluster:
         finally:
             reader.close()
         produced, read = np.array(reader.produced), np.array(reader.read)
-        return Played(total, between(before, after), read - produced, float(read.max() - produced.min()))
+        return Measurement(total, between(before, after), read - produced, float(read.max() - produced.min()))
 
     def behind(self, reader: Reader) -> int:
         """The number of offsets that the filters are behind a subscriber."""

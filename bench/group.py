@@ -72,7 +72,7 @@ def write(directory: Path, rule: str, count: int = cuts.FILTERS) -> list[Spec]:
     return specs
 
 
-class Running:
+class RunningGroup:
     """A group that runs."""
 
     def __init__(self, sandbox: Sandbox, process: int) -> None:
@@ -101,7 +101,7 @@ class Running:
 
 
 @contextmanager
-def running(specs: Sequence[Spec]) -> Iterator[Running]:
+def running(specs: Sequence[Spec]) -> Iterator[RunningGroup]:
     """Start a group, and end it after the body."""
     before = clocks.children()
     with Sandbox(specs) as sandbox:
@@ -109,4 +109,4 @@ def running(specs: Sequence[Spec]) -> Iterator[Running]:
         if broken:
             raise ZadsError(f"a filter of the benchmark cannot be loaded: {broken[0]}")
         (process,) = clocks.children() - before
-        yield Running(sandbox, process)
+        yield RunningGroup(sandbox, process)

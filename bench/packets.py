@@ -110,7 +110,7 @@ def _agree(
     packets: Sequence[bytes],
     ours: Callable[[bytes], list[int]],
     quix: peers.Quix,
-    groups: Sequence[group.Running],
+    groups: Sequence[group.RunningGroup],
 ) -> None:
     """All ways must pass the same packets by the same filters, and some of each. Raises ZadsError otherwise."""
     expected = [cuts.RULES[rule](cuts.read(data)) for data in packets]

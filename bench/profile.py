@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.cluster import Played
+from bench.cluster import Measurement
 from zads.errors import ZadsError
 
 #: Samples a second and processor.
@@ -82,7 +82,7 @@ def _kind(place: str) -> str:
     return next((kind for pattern, kind in _KINDS if re.search(pattern, place)), "others")
 
 
-def lines(played: Played, recorded: Path) -> list[str]:
+def lines(played: Measurement, recorded: Path) -> list[str]:
     """The profile as text: CPU-milliseconds an alert by part, by thread within Java, and by kind of work."""
     shown = [f"{played.alerts} alerts at {played.rate:.0f}/s, {played.cost:.2f} CPU-ms each; of that"]
     shown += [f"  {cost:6.3f}  {part}" for part, cost in played.usage.per_alert(played.alerts).items()]

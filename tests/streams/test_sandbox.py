@@ -15,7 +15,7 @@ from bench.broker import await_true
 from sandboxed import Sandbox
 from zads.errors import ZadsError
 from zads.filters import launcher, process
-from zads.filters.launcher import Nursery
+from zads.filters.launcher import NurseryLauncher
 from zads.filters.nursery import FIRST_USER
 from zads.filters.sandbox import Sandbox as FilterSandbox
 
@@ -45,7 +45,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_attack_changes_nothing_for_others(
     attack: str, undisturbed: dict[str, list[dict[int, str]]], sandbox: Sandbox
 ) -> None:
-    with FilterSandbox(attacking.specs(sandbox.directory, attack), launcher=Nursery(sandbox.socket)) as filters:
+    with FilterSandbox(attacking.specs(sandbox.directory, attack), launcher=NurseryLauncher(sandbox.socket)) as filters:
         before = sandbox.state()
         passed, said = attacking.judged(filters)
         users = [user for user in sandbox.users() if user >= FIRST_USER]
@@ -58,7 +58,7 @@ def test_an_attack_changes_nothing_for_others(
 
 def test_what_filters_could_read_is_theirs(sandbox: Sandbox) -> None:
     with FilterSandbox(
-        attacking.specs(sandbox.directory, "reads_secrets"), launcher=Nursery(sandbox.socket)
+        attacking.specs(sandbox.directory, "reads_secrets"), launcher=NurseryLauncher(sandbox.socket)
     ) as filters:
         verdicts, _ = filters.run(attacking.ALERTS)
     found = "".join(verdicts["attack"].passed.values())
@@ -73,14 +73,14 @@ def test_a_nursery_serves_nobody_but_its_worker(tmp_path: Path, monkeypatch: pyt
     with (
         sandboxed.running(tmp_path) as other,
         pytest.raises(ZadsError, match="does not answer"),
-        FilterSandbox(attacking.specs(tmp_path, None), launcher=Nursery(other.socket)),
+        FilterSandbox(attacking.specs(tmp_path, None), launcher=NurseryLauncher(other.socket)),
     ):
         pass
 
 
 def test_a_worker_whose_nursery_ends_says_so_at_once(tmp_path: Path) -> None:
     with sandboxed.running(tmp_path) as other:
-        filters = FilterSandbox(attacking.specs(tmp_path, None), launcher=Nursery(other.socket))
+        filters = FilterSandbox(attacking.specs(tmp_path, None), launcher=NurseryLauncher(other.socket))
         filters.run(attacking.ALERTS)
     begun = time.monotonic()
     with pytest.raises(ZadsError, match="does not answer"):

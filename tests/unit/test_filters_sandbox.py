@@ -148,16 +148,16 @@ def test_results_may_be_larger_than_the_shared_memory(tmp_path: Path) -> None:
 def test_a_result_is_visible_when_complete_and_refused_if_it_does_not_fit() -> None:
     words, area = memoryview(bytearray(shared_memory.PAGE)).cast("I"), memoryview(bytearray(100))
     results = shared_memory.Results(words, area)
-    assert results.copied() == b"[]"
+    assert results.copy() == b"[]"
     assert results.add(wire.Result(1, 0, 0.5))
     assert not results.add(wire.Result(3, 0, 0.5, overrun="a" * 40))
     assert results.add(wire.Result(2, 0, 0.5))
-    assert [result.filter for result in verdicts.results(results.copied())] == [1, 2]
+    assert [result.filter for result in verdicts.results(results.copy())] == [1, 2]
     results.clear()
-    assert results.copied() == b"[]"
+    assert results.copy() == b"[]"
     words[shared_memory.RESULTS] = 101
-    with pytest.raises(wire.Broken, match="101 bytes"):
-        results.copied()
+    with pytest.raises(wire.ProtocolError, match="101 bytes"):
+        results.copy()
 
 
 def test_filters_with_the_same_selection_share_columns(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zads.filters import verdicts, wire
-from zads.filters.verdicts import Asked, Result
+from zads.filters.verdicts import Question, Result
 
 RIGHT = {"filter": 3, "in_a_row": 0, "seconds": 0.5, "passed": [[0, ""], [2, '{"a":1}']], "failed": [[1, "no"]]}
 
@@ -20,15 +20,15 @@ def result(**changed: object) -> Result:
     return found
 
 
-def asked() -> dict[int, Asked]:
-    return {3: Asked(frozenset({0, 1, 2, 5}), frozenset({5})), 4: Asked(frozenset(range(6)))}
+def asked() -> dict[int, Question]:
+    return {3: Question(frozenset({0, 1, 2, 5}), frozenset({5})), 4: Question(frozenset(range(6)))}
 
 
 def test_a_result_is_taken_once() -> None:
     about = asked()
     verdicts.check(result(), about)
     assert about[3].answered
-    with pytest.raises(wire.Broken, match="twice for one filter"):
+    with pytest.raises(wire.ProtocolError, match="twice for one filter"):
         verdicts.check(result(), about)
 
 
@@ -50,7 +50,7 @@ def test_a_result_is_taken_once() -> None:
     ],
 )
 def test_a_result_beyond_the_question_is_refused(changed: dict[str, object], why: str) -> None:
-    with pytest.raises(wire.Broken, match=why):
+    with pytest.raises(wire.ProtocolError, match=why):
         verdicts.check(result(**changed), asked())
 
 
@@ -69,7 +69,7 @@ def test_a_result_beyond_the_question_is_refused(changed: dict[str, object], why
     ],
 )  # fmt: skip
 def test_an_answer_without_a_known_form_is_broken_and_nothing_worse(text: bytes) -> None:
-    with pytest.raises(wire.Broken):
+    with pytest.raises(wire.ProtocolError):
         verdicts.running(text)
 
 
@@ -82,7 +82,7 @@ def test_any_bytes_are_an_answer_or_broken(text: bytes) -> None:
     for read in (verdicts.ready, verdicts.loading, verdicts.running, verdicts.results):
         try:
             read(text)
-        except wire.Broken:
+        except wire.ProtocolError:
             continue
 
 

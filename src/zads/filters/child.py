@@ -45,7 +45,7 @@ def serve(commands: int, answers: int, packets: int, memory: int) -> None:
                 runner.load(command)
             else:
                 runner.run(command)
-    except wire.Broken:
+    except wire.ProtocolError:
         return
 
 

@@ -27,7 +27,7 @@ GRACE_SECONDS = 0.2  # in which a process that has closed its pipe ends
 MAX_MESSAGE = 4096
 
 
-class Running(Protocol):
+class StartedProcess(Protocol):
     """A process for filters."""
 
     def spent(self) -> float:
@@ -40,17 +40,17 @@ class Running(Protocol):
 class Launcher(Protocol):
     """Starts processes for filters."""
 
-    def start(self, commands: int, answers: int, packets: int, memory: int) -> Running:
+    def start(self, commands: int, answers: int, packets: int, memory: int) -> StartedProcess:
         """Start a process that gets these descriptors (see `child.serve`). Raises ZadsError."""
 
     def close(self) -> None:
         """End all processes that were started and are still there."""
 
 
-class Local:
+class LocalLauncher:
     """Starts processes on this computer, as this user."""
 
-    def start(self, commands: int, answers: int, packets: int, memory: int) -> Running:
+    def start(self, commands: int, answers: int, packets: int, memory: int) -> StartedProcess:
         """Start a process that inherits nothing but these descriptors. Raises ZadsError."""
         given = (commands, answers, packets, memory)
         environment = {
@@ -96,7 +96,7 @@ class _LocalProcess:
         return None
 
 
-class Nursery:
+class NurseryLauncher:
     """Has processes started by the nursery that listens at a socket; all of them end when the connection does.
 
     Raises ZadsError if no nursery listens within CONNECT_SECONDS, and whenever it does not answer.
@@ -123,17 +123,17 @@ class Nursery:
                     ) from error
             time.sleep(0.1)
 
-    def start(self, commands: int, answers: int, packets: int, memory: int) -> Running:
+    def start(self, commands: int, answers: int, packets: int, memory: int) -> StartedProcess:
         """Start a process with a user of its own, in the nursery's container. Raises ZadsError."""
         process = self._ask({"start": True}, (commands, answers, packets, memory))
         return _NurserysProcess(self, process or 0)
 
     def end(self, process: int, grace: float) -> int | None:
-        """End a process; see `Running.end`."""
+        """End a process; see `StartedProcess.end`."""
         return self._ask({"end": process, "grace": grace})
 
     def spent(self, process: int) -> float:
-        """Processor time of a process; see `Running.spent`."""
+        """Processor time of a process; see `StartedProcess.spent`."""
         return (self._ask({"spent": process}) or 0) / 1000
 
     def _ask(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> int | None:
@@ -156,7 +156,7 @@ class Nursery:
 
 
 class _NurserysProcess:
-    def __init__(self, nursery: Nursery, process: int) -> None:
+    def __init__(self, nursery: NurseryLauncher, process: int) -> None:
         self._nursery, self._process = nursery, process
 
     def spent(self) -> float:

@@ -20,8 +20,8 @@ from zads.filters import shared_memory, verdicts, wire
 from zads.filters.alert import EAGER
 from zads.filters.circuit import Account, Circuit
 from zads.filters.launcher import Launcher
-from zads.filters.process import BATCH_SECONDS, OWNER_SECONDS, Gone, Process, Steps
-from zads.filters.verdicts import Asked, Verdicts
+from zads.filters.process import BATCH_SECONDS, OWNER_SECONDS, Process, ProcessLost, Steps
+from zads.filters.verdicts import Question, Verdicts
 from zads.packet import Packet, PacketError
 
 # Of address space beyond what the process begins with: astropy and scipy take 200 MB of it, and 110 MB of memory.
@@ -126,13 +126,13 @@ class Owner:
                 yield from process.start(self._deadline)
                 filters = [(index, spec.place) for index, spec in self.specs.items() if not self._is_broken(spec.name)]
                 yield from process.load(filters, self._memory, self._trace, self._add_declaration, self._deadline)
-            except Gone as gone:
+            except ProcessLost as lost:
                 self.close()
-                if gone.filter_index not in self.specs:
-                    raise ZadsError(f"the process of the filters does not start: {gone.reason}") from gone
-                if not self._is_broken(self.specs[gone.filter_index].name):
-                    reason = f"while it was loaded: {gone.reason}"
-                    self._add_declaration(wire.Declaration(gone.filter_index, error=reason))
+                if lost.filter_index not in self.specs:
+                    raise ZadsError(f"the process of the filters does not start: {lost.reason}") from lost
+                if not self._is_broken(self.specs[lost.filter_index].name):
+                    reason = f"while it was loaded: {lost.reason}"
+                    self._add_declaration(wire.Declaration(lost.filter_index, error=reason))
 
     def _is_broken(self, name: str) -> bool:
         return name in self.declared and bool(self.declared[name].error)
@@ -177,18 +177,18 @@ class Owner:
                 assert self._process is not None
                 yield from self._ask(self._process, judging, jobs, asked)
                 return
-            except Gone as gone:
-                self._charge(gone, judging)
+            except ProcessLost as lost:
+                self._charge(lost, judging)
 
-    def _jobs(self, judging: _Judging) -> tuple[list[wire.Job], dict[int, Asked]]:
+    def _jobs(self, judging: _Judging) -> tuple[list[wire.Job], dict[int, Question]]:
         """Step 1: what to ask now."""
         jobs: list[wire.Job] = []
-        asked: dict[int, Asked] = {}
+        asked: dict[int, Question] = {}
         batch = judging.batch
         for index in list(judging.tasks):
             name = self.specs[index].name
             circuit, task = self._circuits[name], judging.tasks[index]
-            question = Asked(batch.eligible(name), frozenset(task.skip))
+            question = Question(batch.eligible(name), frozenset(task.skip))
             if not circuit.allows():
                 judging.verdicts[name].skipped += len(question)
                 judging.tasks.pop(index)
@@ -200,27 +200,27 @@ class Owner:
                 jobs.append(wire.Job(index, selection, circuit.in_a_row, circuit.stop_at, skip, task.one_by_one))
         return jobs, asked
 
-    def _ask(self, process: Process, judging: _Judging, jobs: list[wire.Job], asked: dict[int, Asked]) -> Steps:
-        """Steps 1 and 2. Raises Gone."""
-        gone: Gone | None = None
+    def _ask(self, process: Process, judging: _Judging, jobs: list[wire.Job], asked: dict[int, Question]) -> Steps:
+        """Steps 1 and 2. Raises ProcessLost."""
+        lost: ProcessLost | None = None
         try:
             yield from self._converse(process, judging, jobs, asked)
-        except wire.Broken as error:
-            gone = process.gone(str(error))
-        except Gone as error:
-            gone = error
+        except wire.ProtocolError as error:
+            lost = process.give_up(str(error))
+        except ProcessLost as error:
+            lost = error
         try:
-            for result in verdicts.results(process.results.copied()):
+            for result in verdicts.results(process.results.copy()):
                 self._take(result, judging, asked)
-        except wire.Broken as error:
-            gone = gone or process.gone(str(error))
-        if gone is None and any(not question.answered for question in asked.values()):
-            gone = process.gone("it says that it is done, but has not answered for every filter")
-        if gone is not None:
-            raise gone
+        except wire.ProtocolError as error:
+            lost = lost or process.give_up(str(error))
+        if lost is None and any(not question.answered for question in asked.values()):
+            lost = process.give_up("it says that it is done, but has not answered for every filter")
+        if lost is not None:
+            raise lost
 
-    def _converse(self, process: Process, judging: _Judging, jobs: list[wire.Job], asked: dict[int, Asked]) -> Steps:
-        """Ask, and take what comes through the pipe until all is done. Raises Gone and wire.Broken."""
+    def _converse(self, process: Process, judging: _Judging, jobs: list[wire.Job], asked: dict[int, Question]) -> Steps:
+        """Ask, and take what comes through the pipe until all is done. Raises ProcessLost and wire.ProtocolError."""
         batch = judging.batch
         lengths = [len(data) for data in batch.packets]
         yield from process.command(wire.Run(lengths, list(batch.selections), jobs, BATCH_SECONDS), self._deadline)
@@ -229,7 +229,7 @@ class Owner:
             body = yield from process.receive(self._deadline, None)
             bytes_left, frames_left = bytes_left - len(body), frames_left - 1
             if bytes_left < 0 or frames_left < 0:
-                raise wire.Broken("it sends more output than is allowed")
+                raise wire.ProtocolError("it sends more output than is allowed")
             answer = verdicts.running(body)
             if isinstance(answer, wire.Done):
                 return
@@ -238,14 +238,14 @@ class Owner:
             elif isinstance(answer, wire.Undecodable):
                 _confirm(answer.undecodable, judging)
             else:
-                raise Gone(
+                raise ProcessLost(
                     shared_memory.NO_FILTER if answer.filter is None else answer.filter,
                     shared_memory.NO_ALERT if answer.alert is None else answer.alert,
                     "it used up the memory that the filters of an owner may have",
                 )
 
-    def _take(self, result: wire.Result, judging: _Judging, asked: dict[int, Asked]) -> None:
-        """Check a result, add it to the verdicts, and report it to the filter's circuit. Raises wire.Broken."""
+    def _take(self, result: wire.Result, judging: _Judging, asked: dict[int, Question]) -> None:
+        """Check a result, add it to the verdicts, and report it to the filter's circuit. Raises wire.ProtocolError."""
         verdicts.check(result, asked)
         name, first = self.specs[result.filter].name, judging.batch.first
         verdict = judging.verdicts[name]
@@ -265,34 +265,34 @@ class Owner:
             self._circuits[name].ran(result.in_a_row, last[-1] if last else "")
         judging.tasks.pop(result.filter)
 
-    def _charge(self, gone: Gone, judging: _Judging) -> None:
+    def _charge(self, lost: ProcessLost, judging: _Judging) -> None:
         """Step 3: charge the filter and the alert that ran, or all filters that were asked and have not answered."""
         self.close()
         self.restarts += 1
-        task = judging.tasks.get(gone.filter_index)
+        task = judging.tasks.get(lost.filter_index)
         if task is None:
             for index in judging.tasks:
-                self._circuits[self.specs[index].name].fatal(gone.reason)
+                self._circuits[self.specs[index].name].fatal(lost.reason)
             return
-        name, batch = self.specs[gone.filter_index].name, judging.batch
-        if gone.alert == shared_memory.WHOLE_BATCH:
+        name, batch = self.specs[lost.filter_index].name, judging.batch
+        if lost.alert == shared_memory.WHOLE_BATCH:
             task.one_by_one = True  # find out which alert it was
-        elif gone.alert in batch.eligible(name) and gone.alert not in task.skip:
-            task.skip.add(gone.alert)
-            judging.verdicts[name].failed[batch.first + gone.alert] = gone.reason
-        self._circuits[name].fatal(gone.reason)
+        elif lost.alert in batch.eligible(name) and lost.alert not in task.skip:
+            task.skip.add(lost.alert)
+            judging.verdicts[name].failed[batch.first + lost.alert] = lost.reason
+        self._circuits[name].fatal(lost.reason)
 
 
 def _confirm(claimed: Sequence[int], judging: _Judging) -> None:
-    """Note the alerts that cannot be decoded here either. Raises wire.Broken for one that can."""
+    """Note the alerts that cannot be decoded here either. Raises wire.ProtocolError for one that can."""
     batch = judging.batch
     for index in dict.fromkeys(claimed):
         if index >= len(batch.packets):
-            raise wire.Broken(f"it speaks of the alert {index}, which does not exist")
+            raise wire.ProtocolError(f"it speaks of the alert {index}, which does not exist")
         if batch.first + index in judging.undecodable:
             continue
         if (reason := _undecodable(batch.packets[index])) is None:
-            raise wire.Broken(f"it says that alert {index} of the batch cannot be decoded, but it can")
+            raise wire.ProtocolError(f"it says that alert {index} of the batch cannot be decoded, but it can")
         judging.undecodable[batch.first + index] = reason
 
 

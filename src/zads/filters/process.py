@@ -28,7 +28,7 @@ LOOK_SECONDS = 0.05  # most batches end before anybody has to look what a proces
 Steps = Generator[None, None, None]
 
 
-class Gone(Exception):
+class ProcessLost(Exception):
     """The process has ended, or has to be: the filter that ran (or NO_FILTER), the alert that it judged, and why."""
 
     def __init__(self, filter_index: int, alert: int, reason: str) -> None:
@@ -65,11 +65,11 @@ class Process:
         self._ended = False
 
     def start(self, deadline: float) -> Steps:
-        """Wait until the process is ready. Raises Gone."""
+        """Wait until the process is ready. Raises ProcessLost."""
         try:
             verdicts.ready((yield from self.receive(deadline, START_SECONDS)))
-        except wire.Broken as error:
-            raise Gone(shared_memory.NO_FILTER, shared_memory.NO_ALERT, str(error)) from error
+        except wire.ProtocolError as error:
+            raise ProcessLost(shared_memory.NO_FILTER, shared_memory.NO_ALERT, str(error)) from error
 
     def load(
         self,
@@ -81,36 +81,36 @@ class Process:
     ) -> Steps:
         """Have filters (index and place) loaded behind the fence; `take` gets what each declares.
 
-        Raises Gone, or ZadsError if there is no fence.
+        Raises ProcessLost, or ZadsError if there is no fence.
         """
         directories = sorted({str(Path(place.partition(":")[0]).absolute().parent) for _, place in filters})
         command = wire.Load(list(filters), trace, LOAD_SECONDS, memory_bytes, directories)
         yield from self.command(command, deadline)
         body = yield from self.receive(deadline, START_SECONDS)
-        fenced = self._understood(body, wire.Fenced)
-        if fenced.error:
-            raise ZadsError(fenced.error)
+        fence = self._understood(body, wire.FenceState)
+        if fence.error:
+            raise ZadsError(fence.error)
         for index, _ in filters:
             body = yield from self.receive(deadline, LOAD_SECONDS + KILL_GRACE)
             declaration = self._understood(body, wire.Declaration)
             if declaration.filter != index:
-                raise Gone(index, shared_memory.NO_ALERT, "it speaks of another filter than was loaded")
+                raise ProcessLost(index, shared_memory.NO_ALERT, "it speaks of another filter than was loaded")
             take(declaration)
             if declaration.spoilt:
-                raise Gone(index, shared_memory.NO_ALERT, declaration.error)
+                raise ProcessLost(index, shared_memory.NO_ALERT, declaration.error)
             self._limits[index] = declaration.time_limit
 
     def _understood(self, body: bytes, kind: type[verdicts.Checked]) -> verdicts.Checked:
         try:
             answer = verdicts.loading(body)
-        except wire.Broken as error:
-            raise self.gone(str(error)) from error
+        except wire.ProtocolError as error:
+            raise self.give_up(str(error)) from error
         if not isinstance(answer, kind):
-            raise self.gone("it answers something else than was asked")
+            raise self.give_up("it answers something else than was asked")
         return answer
 
     def command(self, command: wire.Command, deadline: float) -> Steps:
-        """Send a command. Raises Gone."""
+        """Send a command. Raises ProcessLost."""
         self.results.clear()
         self._commanded = (None, time.monotonic())
         data = memoryview(wire.frame(command))
@@ -119,13 +119,13 @@ class Process:
                 data = data[os.write(self._commands, data) :]
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise self.gone("it does not listen") from None
+                    raise self.give_up("it does not listen") from None
                 yield
             except OSError as error:
-                raise self.gone(str(error)) from error
+                raise self.give_up(str(error)) from error
 
     def receive(self, deadline: float, seconds: float | None) -> Generator[None, None, bytes]:
-        """The next answer, unchecked. Raises Gone if it does not come in time.
+        """The next answer, unchecked. Raises ProcessLost if it does not come in time.
 
         It has to come by `deadline`, and within `seconds`; without `seconds`, before a filter exceeds its own limits.
         """
@@ -135,34 +135,34 @@ class Process:
             try:
                 while (body := self._reader.next()) is None and self._reader.fill():
                     pass
-            except wire.Broken as error:
-                raise self.gone(str(error)) from error
+            except wire.ProtocolError as error:
+                raise self.give_up(str(error)) from error
             if body is not None:
                 return body
             now = time.monotonic()
             if now > deadline:
-                raise self.gone(f"its owner's filters took more than {OWNER_SECONDS:g} s for a batch")
+                raise self.give_up(f"its owner's filters took more than {OWNER_SECONDS:g} s for a batch")
             if seconds is not None and now - begun > seconds:
-                raise self.gone(f"it did not come to an end within {seconds:g} s")
+                raise self.give_up(f"it did not come to an end within {seconds:g} s")
             if seconds is None and now - begun > LOOK_SECONDS:
                 self._check_limits(watch, now)
             yield
 
     def _check_limits(self, watch: _Watch, now: float) -> None:
-        """Raises Gone if the filters' time for the batch, or the running filter's, is used up."""
+        """Raises ProcessLost if the filters' time for the batch, or the running filter's, is used up."""
         both = (self.spent(), now)
         processor, clock = self._commanded
         commanded = (both[0] if processor is None else processor, clock)
         self._commanded = commanded
         if wire.late(commanded, both, ATTEMPT_SECONDS):
-            raise self.gone(f"its owner's filters took more than {ATTEMPT_SECONDS:g} s for a batch")
+            raise self.give_up(f"its owner's filters took more than {ATTEMPT_SECONDS:g} s for a batch")
         index, alert = self._words[shared_memory.FILTER], self._words[shared_memory.ALERT]
         watch.look(index, alert, both)
         call = self._limits.get(index, LOAD_SECONDS)
         if wire.late(watch.call_since, both, call + KILL_GRACE):
-            raise self.gone(f"one call took more than {call:g} s and could not be interrupted")
+            raise self.give_up(f"one call took more than {call:g} s and could not be interrupted")
         if wire.late(watch.filter_since, both, max(BATCH_SECONDS, call) + KILL_GRACE) and index in self._limits:
-            raise self.gone(f"a batch took more than {BATCH_SECONDS:g} s and could not be interrupted")
+            raise self.give_up(f"a batch took more than {BATCH_SECONDS:g} s and could not be interrupted")
 
     def spent(self) -> float:
         """Seconds of processor time that the process has taken."""
@@ -172,7 +172,7 @@ class Process:
         """Seconds of processor time since the last command; 0 if nobody has had to look."""
         return 0.0 if self._commanded[0] is None else self.spent() - self._commanded[0]
 
-    def gone(self, reason: str) -> Gone:
+    def give_up(self, reason: str) -> ProcessLost:
         """End the process, and say whose fault it is by what the process said it was doing."""
         filter_index, alert = self._words[shared_memory.FILTER], self._words[shared_memory.ALERT]
         status = self._running.end(GRACE_SECONDS)
@@ -180,7 +180,7 @@ class Process:
         if status is not None:
             how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
             reason = f"it ended the process of the filters ({how})"
-        return Gone(filter_index, alert, reason)
+        return ProcessLost(filter_index, alert, reason)
 
     def end(self) -> None:
         """End the process, and close what connects it."""

@@ -80,9 +80,9 @@ class Runner:
         try:
             fence.close(command.memory_bytes, map(Path, command.directories))
         except (OSError, ValueError, ZadsError) as error:
-            self._send(wire.Fenced(shortened(str(error))))
+            self._send(wire.FenceState(shortened(str(error))))
             os._exit(1)
-        self._send(wire.Fenced(""))
+        self._send(wire.FenceState(""))
 
     def _load(self, index: int, place: str, seconds: float) -> wire.Declaration:
         self._clock.start(seconds, seconds)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from zads.filters import shared_memory, wire
 from zads.filters.circuit import Circuit
-from zads.filters.launcher import Launcher, Local
+from zads.filters.launcher import Launcher, LocalLauncher
 from zads.filters.owner import MEMORY_BYTES, Batch, Owner, Spec
 from zads.filters.process import Steps
 from zads.filters.verdicts import Verdicts
@@ -50,7 +50,7 @@ class Sandbox:
         self.specs = list(specs)
         self.circuits = {spec.name: Circuit() for spec in specs}
         self._beat = beat
-        self._launcher = launcher or Local()
+        self._launcher = launcher or LocalLauncher()
         self._packets = shared_memory.Packets()
         self._closed = False
         owners = dict.fromkeys(spec.owner for spec in specs)

@@ -94,11 +94,11 @@ class Results:
         self._words[RESULTS] = start + len(body)  # only now can the worker see it
         return True
 
-    def copied(self) -> bytes:
-        """All results as a JSON list. Copied once, since the other side may go on writing. Raises wire.Broken."""
+    def copy(self) -> bytes:
+        """All results as a JSON list, copied once: the other side may go on writing. Raises wire.ProtocolError."""
         size = self._words[RESULTS]
         if size > len(self._area):
-            raise wire.Broken(f"results of {size} bytes")
+            raise wire.ProtocolError(f"results of {size} bytes")
         return b"[%b]" % bytes(self._area[: max(0, size - 1)])
 
     def release(self) -> None:

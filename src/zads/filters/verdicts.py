@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from zads.filters import wire
-from zads.filters.wire import Declaration, Done, Fenced, OutOfMemory, Ready, Result, Undecodable
+from zads.filters.wire import Declaration, Done, FenceState, OutOfMemory, Ready, Result, Undecodable
 
 Checked = TypeVar("Checked")
 
@@ -32,7 +32,7 @@ class Verdicts:
 
 
 _READY: TypeAdapter[Ready] = TypeAdapter(Ready)
-_LOADING: TypeAdapter[Fenced | Declaration] = TypeAdapter(Fenced | Declaration)
+_LOADING: TypeAdapter[FenceState | Declaration] = TypeAdapter(FenceState | Declaration)
 _RUNNING: TypeAdapter[Result | Done | OutOfMemory | Undecodable] = TypeAdapter(
     Annotated[Result | Done | OutOfMemory | Undecodable, Field(union_mode="left_to_right")]
 )
@@ -40,12 +40,12 @@ _RESULTS: TypeAdapter[list[Result]] = TypeAdapter(list[Result])
 
 
 def ready(body: bytes) -> Ready:
-    """The first answer. Raises wire.Broken."""
+    """The first answer. Raises wire.ProtocolError."""
     return _checked(_READY, body)
 
 
-def loading(body: bytes) -> Fenced | Declaration:
-    """An answer to `wire.Load`, with printable texts. Raises wire.Broken."""
+def loading(body: bytes) -> FenceState | Declaration:
+    """An answer to `wire.Load`, with printable texts. Raises wire.ProtocolError."""
     answer = _checked(_LOADING, body)
     if isinstance(answer, Declaration):
         texts = printable(answer.error), printable(answer.doc), printable(answer.owner)
@@ -54,12 +54,12 @@ def loading(body: bytes) -> Fenced | Declaration:
 
 
 def running(body: bytes) -> Result | Done | OutOfMemory | Undecodable:
-    """An answer to `wire.Run`. Raises wire.Broken."""
+    """An answer to `wire.Run`. Raises wire.ProtocolError."""
     return _checked(_RUNNING, body)
 
 
 def results(text: bytes) -> list[Result]:
-    """The results in the shared memory. Raises wire.Broken."""
+    """The results in the shared memory. Raises wire.ProtocolError."""
     return _checked(_RESULTS, text)
 
 
@@ -67,11 +67,11 @@ def _checked(adapter: TypeAdapter[Checked], text: bytes) -> Checked:
     try:
         return adapter.validate_json(text)
     except (ValidationError, ValueError, RecursionError, MemoryError) as error:
-        raise wire.Broken(f"an answer without meaning ({type(error).__name__})") from error
+        raise wire.ProtocolError(f"an answer without meaning ({type(error).__name__})") from error
 
 
 @dataclass
-class Asked:
+class Question:
     """What one filter was asked: which alerts (indices in the batch), and whether it has answered."""
 
     alerts: frozenset[int]
@@ -86,27 +86,30 @@ class Asked:
         return len(self.alerts) - len(self.skip)
 
 
-def check(result: Result, asked: Mapping[int, Asked]) -> None:
-    """Check that a result answers what was asked, and mark it as answered. `asked` is by filter. Raises wire.Broken."""
+def check(result: Result, asked: Mapping[int, Question]) -> None:
+    """Check that a result answers what was asked, and mark it as answered. `asked`: the questions by filter.
+
+    Raises wire.ProtocolError.
+    """
     question = asked.get(result.filter)
     if question is None:
-        raise wire.Broken(f"it answers for the filter {result.filter}, which it was not asked about")
+        raise wire.ProtocolError(f"it answers for the filter {result.filter}, which it was not asked about")
     if question.answered:
-        raise wire.Broken("it answers twice for one filter")
+        raise wire.ProtocolError("it answers twice for one filter")
     question.answered = True
     if result.passed or result.failed or result.skipped:
         _check_alerts(result, question)
 
 
-def _check_alerts(result: Result, question: Asked) -> None:
+def _check_alerts(result: Result, question: Question) -> None:
     alerts = {index for index, _ in result.passed} | {index for index, _ in result.failed}
     if len(alerts) != len(result.passed) + len(result.failed):
-        raise wire.Broken("it answers twice for one alert")
+        raise wire.ProtocolError("it answers twice for one alert")
     if not question.holds(alerts) or len(alerts) + result.skipped > len(question):
-        raise wire.Broken("it answers for alerts that it was not asked about")
+        raise wire.ProtocolError("it answers for alerts that it was not asked about")
     for _, text in result.passed:
         if text and not _is_object(text):
-            raise wire.Broken("it passes an alert with annotations that are not a JSON object")
+            raise wire.ProtocolError("it passes an alert with annotations that are not a JSON object")
 
 
 def _is_object(text: str) -> bool:

@@ -84,7 +84,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Fenced:
+class FenceState:
     """The fence is closed (""), or why it cannot be."""
 
     __pydantic_config__ = _STRICT
@@ -150,12 +150,12 @@ class Done:
 
 
 Command = Load | Run
-Answer = Ready | Fenced | Declaration | Result | Undecodable | OutOfMemory | Done
+Answer = Ready | FenceState | Declaration | Result | Undecodable | OutOfMemory | Done
 
 _LENGTH = struct.Struct("!I")
 
 
-class Broken(Exception):
+class ProtocolError(Exception):
     """The other side is gone, or its messages make no sense."""
 
 
@@ -169,7 +169,8 @@ def _defaults(kind: type[Any]) -> dict[str, object]:
 
 
 _DEFAULTS = {
-    kind: _defaults(kind) for kind in (Load, Run, Ready, Fenced, Declaration, Result, Undecodable, OutOfMemory, Done)
+    kind: _defaults(kind)
+    for kind in (Load, Run, Ready, FenceState, Declaration, Result, Undecodable, OutOfMemory, Done)
 }
 
 
@@ -202,13 +203,13 @@ def frame(message: Command | Answer) -> bytes:
 
 
 def send(descriptor: int, message: Command | Answer) -> None:
-    """Write a frame. Raises Broken."""
+    """Write a frame. Raises ProtocolError."""
     data = memoryview(frame(message))
     try:
         while data:
             data = data[os.write(descriptor, data) :]
     except OSError as error:
-        raise Broken(str(error)) from error
+        raise ProtocolError(str(error)) from error
 
 
 class Reader:
@@ -219,12 +220,12 @@ class Reader:
         self._buffer = bytearray()
 
     def next(self) -> bytes | None:
-        """The next frame that has arrived completely; None if none has. Raises Broken."""
+        """The next frame that has arrived completely; None if none has. Raises ProtocolError."""
         if len(self._buffer) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
         if length > self._largest:
-            raise Broken(f"a frame of {length} bytes")
+            raise ProtocolError(f"a frame of {length} bytes")
         end = _LENGTH.size + length
         if len(self._buffer) < end:
             return None
@@ -233,20 +234,20 @@ class Reader:
         return body
 
     def fill(self) -> int:
-        """Read what the pipe holds, and return the number of bytes. Waits only if the pipe blocks. Raises Broken."""
+        """Read what the pipe holds, and return its size. Waits only if the pipe blocks. Raises ProtocolError."""
         try:
             data = os.read(self._descriptor, 1 << 20)
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise Broken(str(error)) from error
+            raise ProtocolError(str(error)) from error
         if not data:
-            raise Broken("closed")
+            raise ProtocolError("closed")
         self._buffer += data
         return len(data)
 
     def receive(self) -> bytes:
-        """The next frame, however long it takes to come. Raises Broken."""
+        """The next frame, however long it takes to come. Raises ProtocolError."""
         while (body := self.next()) is None:
             self.fill()
         return body

@@ -31,7 +31,7 @@ from zads.errors import ZadsError
 from zads.filters import fence, records
 from zads.filters.counts import Counts, Stopped, restore
 from zads.filters.records import AlertRecord
-from zads.filters.running import RunningFilters
+from zads.filters.running_filters import RunningFilters
 from zads.filters.watchdog import Watchdog
 from zads.packet import PacketError
 from zads.transactions import NO_TOPIC, ClientLost, Record, TransactionAborted, Transactions

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from zads.filters.group import Configuration
-from zads.filters.launcher import Nursery
+from zads.filters.launcher import NurseryLauncher
 from zads.filters.records import AlertRecord
 from zads.filters.sandbox import Sandbox
 from zads.site import policy
@@ -23,7 +23,7 @@ class RunningFilters:
         self.config = Configuration.read(path)
         self.sandbox = Sandbox(
             self.config.specs(path.parent), memory_bytes=self.config.memory_mb * 1_000_000, beat=beat,
-            launcher=Nursery(nursery) if nursery is not None else None,
+            launcher=NurseryLauncher(nursery) if nursery is not None else None,
         )  # fmt: skip
         self.entries = {entry.name: entry for entry in self.config.filters if entry.runs}
         self.caps = {name: entry.cap or self.sandbox.declared[name].cap for name, entry in self.entries.items()}
