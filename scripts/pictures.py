@@ -22,7 +22,7 @@ SOURCES = ROOT / "src"
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("Words: names, dates and errors", ("errors", "wholefile", "julian", "names", "output")),
     ("What an alert is", ("avro", "schemas", "header", "strangers", "packet", "cutouts", "inflate")),
-    ("How we speak to Kafka", ("kafka", "reading", "transactions", "rejections", "replication", "metrics")),
+    ("How we speak to Kafka", ("kafka", "reading", "transactions", "rejections", "replication", "metrics", "watchdog")),
     ("What a site must be", ("site", "kit", "inventory")),
     ("Where alerts come from", ("sources",)),
     ("Into the origin", ("ledger", "producer")),

@@ -19,7 +19,7 @@ import pytest
 from bench.broker import Broker, await_true
 from zads import kafka, names
 from zads.filters import progress, worker
-from zads.filters.counts import Counts, Stopped, restore
+from zads.filters.counts import Counts, RestoreInterrupted, restore
 from zads.filters.worker import REJECTIONS_A_VISIT
 from zads.packet import Packet
 from zads.sources.simulator import simulate
@@ -415,5 +415,5 @@ def test_a_worker_waits_for_its_counts_as_long_as_another_transaction_is_open(pr
 
 
 def test_a_worker_that_is_stopped_while_it_waits_for_its_counts_stops(prepared: Broker) -> None:
-    with pytest.raises(Stopped):
-        restore(prepared.conf, "counts", "mine", stopped=lambda: True)
+    with pytest.raises(RestoreInterrupted):
+        restore(prepared.conf, "counts", "mine", asked_to_stop=lambda: True)

@@ -63,7 +63,7 @@ class Counts:
         return {name: value for name, value in vars(self).items() if name not in ("visits", "nights")}
 
 
-class Stopped(Exception):
+class RestoreInterrupted(Exception):
     """The worker was asked to stop before it had read its counts."""
 
 
@@ -72,20 +72,22 @@ def restore(
     group_id: str,
     name: str,
     *,
-    stopped: Callable[[], bool] = lambda: False,
+    asked_to_stop: Callable[[], bool] = lambda: False,
     beat: Callable[[], object] = lambda: None,
 ) -> dict[str, Counts]:
     """The counts that a worker has committed, by filter.
 
     Waits until everything that was written before this call has been read (`reading.read_own`). `beat` is called
-    meanwhile. Raises Stopped when `stopped` returns true, ZadsError if the topic cannot be read or a record has no
-    counts.
+    meanwhile.
+
+    Raises RestoreInterrupted when `asked_to_stop` returns true, ZadsError if the topic cannot be read or a record has
+    no counts.
     """
 
     def turn() -> None:
         beat()
-        if stopped():
-            raise Stopped
+        if asked_to_stop():
+            raise RestoreInterrupted
 
     counts: dict[str, Counts] = {}
     for message in reading.read_own(conf, group_id, names.FILTER_COUNTS_TOPIC, turn):

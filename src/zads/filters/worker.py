@@ -29,16 +29,18 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from zads import kafka, metrics, names
 from zads.errors import ZadsError
 from zads.filters import fence, records
-from zads.filters.counts import Counts, Stopped, restore
+from zads.filters.counts import Counts, RestoreInterrupted, restore
 from zads.filters.records import AlertRecord
 from zads.filters.running_filters import RunningFilters
-from zads.filters.watchdog import Watchdog
 from zads.packet import PacketError
 from zads.transactions import NO_TOPIC, ClientLost, Record, TransactionAborted, Transactions
+from zads.watchdog import Watchdog
 
 TRANSACTION_MS = 10_000
 # A client that hangs for this long does not come back: librdkafka issues 5456, 5511.
 STUCK_SECONDS = 2 * TRANSACTION_MS / 1000
+# For one turn of the loop, whatever the filters do: the worker waits for them in small steps.
+TURN_SECONDS = 90.0
 BATCH_ALERTS = 500
 BATCH_BYTES = 40_000_000
 # How long the first alert of a batch waits for more. Even with few alerts, a turn of a hundred filters costs 10 ms, and
@@ -76,7 +78,7 @@ class Worker:
     ) -> None:
         self._path, self._conf, self._name = path, dict(conf), name
         self._nursery = nursery
-        self._watchdog = Watchdog(STUCK_SECONDS, heartbeat=heartbeat)
+        self._watchdog = Watchdog("worker", TURN_SECONDS, call_seconds=STUCK_SECONDS, heartbeat=heartbeat)
         self._filters = RunningFilters(path, nursery, self._watchdog.beat)
         self._group_id = names.filters_principal(self._filters.config.group)
         self._counts: dict[str, Counts] = {}
@@ -105,9 +107,9 @@ class Worker:
         self._open()
         try:
             self._counts = restore(
-                self._conf, self._group_id, self._name, stopped=lambda: self._stop, beat=self._watchdog.beat
+                self._conf, self._group_id, self._name, asked_to_stop=lambda: self._stop, beat=self._watchdog.beat
             )
-        except Stopped:
+        except RestoreInterrupted:
             self._filters.sandbox.close()
             return
         self._consumer = kafka.consumer(

@@ -13,7 +13,7 @@ from zads import metrics, names, schemas
 from zads.producer.disk import Disk
 from zads.producer.intake import Rules
 from zads.producer.publisher import RETRY_SECONDS, ProducerError, Publisher, TopicsMissing, remedy
-from zads.producer.pulse import Pulse, Stopped
+from zads.producer.pulse import Pulse, StopRequested
 from zads.producer.settlement import Settlement
 from zads.sources.delivery import UnfinishedError
 
@@ -108,7 +108,7 @@ class Producer:
                 if not number:
                     self._sweep()
                     self._pulse.pause(WATCH_SECONDS)
-        except Stopped:
+        except StopRequested:
             _log.info("stopped", exposures=settled)
             return settled
 
@@ -154,7 +154,7 @@ class Producer:
         before = self._deferrals.get(name)
         try:
             self._settlement.settle(exposure)
-        except (Stopped, ProducerError):
+        except (StopRequested, ProducerError):
             raise
         except TopicsMissing as error:
             self._deferrals[name] = self._deferred(exposure, error)
