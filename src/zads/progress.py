@@ -140,11 +140,11 @@ def problems(
         at_public = tails(public, topics)
         found = not_mirrored(at_origin, at_public, time.time(), under_way)
         for group in policy.groups():
-            reads = {number for entry in policy.filters if entry.group == group for number in policy.reads(entry)}
+            programmes = policy.read_by(group)
             read = {
                 where: tail
                 for where, tail in at_public.items()
-                if (parsed := names.parse_topic(where[0])) and parsed[1] in reads
+                if (parsed := names.parse_topic(where[0])) and parsed[1] in programmes
             }
             committed = kafka.committed(public, names.filters_principal(group), read) if read else {}
             found += not_filtered(group, read, committed, time.time(), under_way)

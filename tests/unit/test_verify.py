@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from zads import progress
 from zads.progress import Tail
+from zads.site.policy import Policy
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +157,27 @@ def test_filters_are_behind_when_their_offset_is_not_past_the_last_alert():
     assert progress.not_filtered("moving", {where: tail(7, arrived=950.0)}, {where: 3}, 1000.0) == []
     [line] = progress.not_filtered("moving", {where: tail(7)}, {where: 7}, 1000.0)
     assert "the filters of moving are behind in 1 partitions" in line
+
+
+def test_a_filter_that_is_off_does_not_put_its_group_behind(monkeypatch):
+    asteroid = {"owner": "alice", "file": "asteroid.py", "group": "moving"}
+    policy = Policy.read({
+        "topics_night": {"partitions": 1, "replication_factor": 3, "retention_days": 7, "min_insync_replicas": 2},
+        "programmes": {1: {"sites": ["origin", "public"]}, 2: {"sites": ["origin", "public"]}},
+        "users": [{"name": "alice", "site": "public", "programmes": [1, 2]}],
+        "filters": [
+            asteroid | {"name": "runs", "programmes": [1], "state": "active"},
+            asteroid | {"name": "rests", "programmes": [2], "state": "off"},
+        ],
+        "filter_groups": {"moving": {"workers": 1}},
+    })  # fmt: skip
+    read, unread = ("ztf_20181129_programid1", 0), ("ztf_20181129_programid2", 0)
+    monkeypatch.setattr(progress.kafka, "admin", lambda _: Mock())
+    monkeypatch.setattr(progress, "newest_topics", lambda _: [read[0], unread[0]])
+    monkeypatch.setattr(progress, "tails", lambda *_: {read: tail(7), unread: tail(7)})
+    monkeypatch.setattr(progress.kafka, "committed", lambda *_: {read: 8})
+    monkeypatch.setattr(progress.filters_progress, "records", lambda _: [])
+    assert progress.problems({}, {}, policy) == []
 
 
 def test_an_open_circuit_is_named():

@@ -67,9 +67,8 @@ class Sites:
 
     def group_behind(self, group: str, ends: Mapping[tuple[str, int], int]) -> int:
         """How many offsets a group of filters is behind these ends of the public (topic, partition)."""
-        running = [entry for entry in self.policy.filters if entry.group == group and entry.runs]
-        reads = {programme for entry in running for programme in self.policy.reads(entry)}
-        read = {where: end for where, end in ends.items() if _programme(where[0]) in reads}
+        programmes = self.policy.read_by(group)
+        read = {where: end for where, end in ends.items() if _programme(where[0]) in programmes}
         return progress.lag(self.public, names.filters_principal(group), read)
 
 

@@ -167,10 +167,8 @@ def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
     user = names.filters_principal(group)
-    running = [entry for entry in policy.filters if entry.group == group and entry.runs]
-    programmes = frozenset[int]().union(*(policy.reads(entry) for entry in running))
-    grants.nights(user, "read", programmes)
-    for entry in running:
+    grants.nights(user, "read", policy.read_by(group))
+    for entry in policy.running_filters(group):
         # A filter in shadow runs and is counted, but has no grant: so the broker, too, prevents it from publishing.
         if entry.state == "active":
             grants.allow(user, "write", "topic", names.filter_topic(entry.name))

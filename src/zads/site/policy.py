@@ -154,13 +154,20 @@ class Policy:
         """The programmes whose alerts may be at a site."""
         return frozenset(number for number, programme in self.programmes.items() if site in programme.sites)
 
-    def reads(self, entry: Filter) -> frozenset[int]:
-        """The programmes that a filter reads: those it names, else all of the public site."""
-        return self.allowed("public") if entry.programmes is None else entry.programmes
-
     def groups(self) -> list[str]:
         """The groups that have a filter to run."""
         return sorted({entry.group for entry in self.filters if entry.runs})
+
+    def running_filters(self, group: str) -> tuple[Filter, ...]:
+        """The filters that the workers of a group run."""
+        return tuple(entry for entry in self.filters if entry.group == group and entry.runs)
+
+    def read_by(self, group: str) -> frozenset[int]:
+        """The programmes that its running filters read: those that each names, else all of the public site."""
+        public = self.allowed("public")
+        return frozenset[int]().union(
+            *(public if entry.programmes is None else entry.programmes for entry in self.running_filters(group))
+        )
 
 
 def checked(kind: type[_Entry], place: str, data: Any, found: list[Problem]) -> _Entry | None:
