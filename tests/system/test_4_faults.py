@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -43,8 +44,8 @@ FAULTS: dict[str, Callable[[System], Any]] = {
     "the producer is killed": lambda system: end(system, "zads-producer"),
 }
 
-
-NIGHTS = {fault: f"2030010{number}" for number, fault in enumerate(FAULTS, start=1)}
+_FIRST_NIGHT = datetime.date(2030, 1, 1)
+NIGHTS = {fault: f"{_FIRST_NIGHT + datetime.timedelta(days=number):%Y%m%d}" for number, fault in enumerate(FAULTS)}
 
 
 @pytest.fixture(scope="module")
