@@ -34,7 +34,7 @@ admin.enableServer=false
 """
 
 # Sent to the container by its environment; ADDRESS is filled in there.
-BROKER = """
+BROKER = f"""
 broker.id=1
 zookeeper.connect=127.0.0.1:2181
 listeners=PLAINTEXT://0.0.0.0:9092
@@ -48,7 +48,7 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
-message.max.bytes=4194304
+message.max.bytes={kafka.MESSAGE_MAX_BYTES}
 num.partitions=1
 authorizer.class.name=kafka.security.authorizer.AclAuthorizer
 super.users=User:ANONYMOUS
@@ -146,7 +146,7 @@ def running(heap: str = "384m", settings: Mapping[str, object] = MappingProxyTyp
         conf["bootstrap.servers"] = f"{wrapped.attrs['NetworkSettings']['IPAddress']}:9092"
         started = Broker(conf, container)
         await_true(lambda: _answers(conf), "the broker to answer", READY_SECONDS, lambda: _logs(container))
-        started.create(names.REJECTED_TOPIC, max_message_bytes="4194304")
+        started.create(names.REJECTED_TOPIC)
         started.create(names.LEDGER_TOPIC, cleanup_policy="compact")
         yield started
     finally:

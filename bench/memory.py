@@ -119,12 +119,10 @@ def _line(scratch: Path) -> Iterator[Line]:
     with broker.running() as cluster, ExitStack() as stack:
         night = names.night_topic(NIGHT, 1)
         # Records that have been read are deleted soon: a million packets do not fit into memory.
-        cluster.create(
-            night, partitions=4, max_message_bytes="4194304", retention_bytes="150000000", segment_bytes="32000000"
-        )
+        cluster.create(night, partitions=4, retention_bytes="150000000", segment_bytes="32000000")
         cluster.create(names.FILTER_COUNTS_TOPIC, cleanup_policy="compact")
         specs = group.write(scratch / "filters", "light curve", FILTERS)
-        cluster.create(*(names.filter_topic(spec.name) for spec in specs), max_message_bytes="4194304")
+        cluster.create(*(names.filter_topic(spec.name) for spec in specs))
         properties = scratch / "kafka.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in cluster.conf.items()))
         config = scratch / "filters" / "group.json"

@@ -19,6 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from bench.broker import IMAGE
 from bench.cluster import APPS, Cluster, await_that
+from zads.kafka import MESSAGE_MAX_BYTES
 
 PORT = 19092
 HEAP = "512m"
@@ -40,7 +41,7 @@ log.dirs=/var/lib/kafka/peer
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
-message.max.bytes=4194304
+message.max.bytes={message_bytes}
 """
 #: Replication factors of one, the only settings that a pair of single brokers needs.
 _PLAIN = "replication.factor=1\n" + "".join(
@@ -59,7 +60,7 @@ class PlainBroker:
         self.cluster, self.host = cluster, host
         address = cluster.inventory.address(host)
         self.conf = {"bootstrap.servers": f"{address}:{PORT}"}
-        self._settings = _BROKER.format(port=PORT, address=address)
+        self._settings = _BROKER.format(port=PORT, address=address, message_bytes=MESSAGE_MAX_BYTES)
 
     def __enter__(self) -> PlainBroker:
         script = f"""

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from bench import plain
 from bench.cluster import OPENING, Cluster, Reader, await_that
 from bench.result import Context, Result
+from zads.kafka import MESSAGE_MAX_BYTES
 
 #: name, alerts of an exposure, seconds between exposures, exposures, goal for the 99th percentile in seconds
 PACES = (
@@ -43,7 +44,7 @@ def catch_up(cluster: Cluster, context: Context) -> Iterator[Result]:
     ours, theirs = [], []
     with plain.PlainBroker(cluster, "public-1") as broker:
         broker.topic(topic, cluster.partitions)
-        plain.send_all(broker.conf, topic, cluster.stream(alerts), **{"message.max.bytes": 4_194_304})
+        plain.send_all(broker.conf, topic, cluster.stream(alerts), **{"message.max.bytes": MESSAGE_MAX_BYTES})
         for number in range(context.rounds + 1):
             rates = rewound(cluster.reader, topic, alerts), _bare(broker.conf, topic, alerts)
             if number:
@@ -115,7 +116,9 @@ def bytes_of_an_alert(cluster: Cluster, context: Context) -> Iterator[Result]:
     with plain.PlainBroker(cluster, "public-1") as broker:
         for codec in ("none", "lz4"):
             broker.topic(codec, cluster.partitions)
-            plain.send_all(broker.conf, codec, packets, **{"compression.codec": codec, "message.max.bytes": 4_194_304})
+            plain.send_all(
+                broker.conf, codec, packets, **{"compression.codec": codec, "message.max.bytes": MESSAGE_MAX_BYTES}
+            )
             wire[codec] = _received(broker.conf, codec, alerts)
             disk[codec] = _stored(cluster, "public-1", "/var/lib/kafka/peer", codec) / alerts
     whole = b"".join(context.packets)

@@ -46,7 +46,7 @@ class Origin:
             self.create()
 
     def create(self) -> None:
-        self.broker.create(*self.topics, max_message_bytes="4194304")
+        self.broker.create(*self.topics)
 
     def published(self) -> Counter[bytes]:
         return Counter(message.value() for topic in self.topics for message in self.broker.read_all(topic))

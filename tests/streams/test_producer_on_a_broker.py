@@ -63,7 +63,7 @@ class Origin:
 @pytest.fixture
 def origin(broker: Broker) -> Origin:
     made = Origin(broker)
-    broker.create(*made.topics, partitions=4, max_message_bytes="4194304")
+    broker.create(*made.topics, partitions=4)
     return made
 
 

@@ -80,7 +80,7 @@ class Night:
         self.broker, self.directory = broker, directory
         self.group = next(GROUPS)
         self.topic = names.night_topic(next(NIGHTS), 1)
-        broker.create(self.topic, partitions=8, max_message_bytes="4194304")
+        broker.create(self.topic, partitions=8)
         self.properties = directory / "kafka.properties"
         self.properties.write_text("".join(f"{name}={value}\n" for name, value in broker.conf.items()))
         self.config = directory / "group.json"
@@ -91,7 +91,7 @@ class Night:
         """Add a filter whose verdict is a body or an expression: its file, its topic, its entry in the group's file."""
         body = accept if "\n" in accept or accept.startswith(("raise", "while")) else f"return {accept}"
         self.write(name, body)
-        self.broker.create(names.filter_topic(name), partitions=2, max_message_bytes="4194304")
+        self.broker.create(names.filter_topic(name), partitions=2)
         self.filters.append({"name": name, "owner": "alice", "group": self.group, "state": state, "cap": cap})
         self.configure()
 
@@ -221,7 +221,7 @@ def test_a_killed_worker_passes_each_alert_once_and_keeps_to_caps(night: Night) 
 
 def test_a_worker_ignores_canaries(night: Night) -> None:
     evens, canaries = f"{night.group}_evens", names.night_topic(names.CANARY_NIGHT, 1)
-    night.broker.create(canaries, max_message_bytes="4194304")
+    night.broker.create(canaries)
     producer = kafka.producer(night.broker.conf)
     producer.produce(canaries, b"no packet", b"key")
     assert producer.flush(30) == 0
