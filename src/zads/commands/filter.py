@@ -16,7 +16,7 @@ from zads.errors import ZadsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zads.filters.recorded_night import Night, Progress
+    from zads.filters.recorded_night import Progress, RecordedNight
     from zads.filters.rehearsal import Outcome
 
 app = typer.Typer(no_args_is_help=True, help="List filters, begin one, or test one on a recorded night.")
@@ -112,7 +112,7 @@ def _progress() -> Iterator[Progress]:
         yield show
 
 
-def _recorded(where: Path, client: Path | None) -> Night:
+def _recorded(where: Path, client: Path | None) -> RecordedNight:
     """The night's packets: from files, or from a topic if no file has that name."""
     from zads.filters import recorded_night
 
@@ -123,7 +123,7 @@ def _recorded(where: Path, client: Path | None) -> Night:
     return recorded_night.of_topic(str(where), client)
 
 
-def _print_details(outcome: Outcome, recorded: Night, compared: dict[str, list[int]] | None) -> None:
+def _print_details(outcome: Outcome, recorded: RecordedNight, compared: dict[str, list[int]] | None) -> None:
     for why, count in recorded.passed_over.items():
         typer.echo(output.plain(f"{count} files passed over: {why}"))
     if recorded.refusals:

@@ -57,7 +57,7 @@ class Selection:
         return self._columns
 
 
-class Batch:
+class DecodedBatch:
     """The alerts of a batch, and what filters that see the same alerts and fields share.
 
     What only one filter sees is dropped after it has run: the views that a hundred filters have of a batch would take

@@ -32,7 +32,7 @@ class RecordedAlert:
     packet: Packet
 
 
-class Night:
+class RecordedNight:
     """A recorded night: its validated packets, in the order of their source. Each iteration reads them again.
 
     `refusals` counts the packets that a producer would refuse, which no filter sees; `refused` has the reasons of the
@@ -75,12 +75,12 @@ class Night:
         return None
 
 
-def of_path(path: Path) -> Night:
+def of_path(path: Path) -> RecordedNight:
     """The packets of a directory, an archive or a file."""
-    return Night(str(path), lambda: files.read(path))
+    return RecordedNight(str(path), lambda: files.read(path))
 
 
-def of_topic(topic: str, client: Path) -> Night:
+def of_topic(topic: str, client: Path) -> RecordedNight:
     """The packets that a night's topic holds, read with a client's properties file. Raises ZadsError."""
     conf = kafka.read_properties(client)
 
@@ -89,7 +89,7 @@ def of_topic(topic: str, client: Path) -> Night:
             data = message.value() or b""
             yield files.Item(f"{topic}/{message.partition()}/{message.offset()}", data, len(data))
 
-    return Night(topic, read)
+    return RecordedNight(topic, read)
 
 
 @dataclass(frozen=True)

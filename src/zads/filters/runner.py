@@ -20,7 +20,7 @@ from zads.avro.fields import union
 from zads.errors import ZadsError
 from zads.filters import fence, loading, shared_memory, wire
 from zads.filters.alert import EAGER, View
-from zads.filters.batch import Batch, DecodedAlert
+from zads.filters.batch import DecodedAlert, DecodedBatch
 from zads.filters.interface import Filter
 from zads.filters.judging import Judging
 from zads.filters.limits import TICK_SECONDS, Clock, PrintedText, shortened
@@ -133,7 +133,7 @@ class Runner:
         """Judge the batch in the shared memory, and hand over each filter's result as soon as it is done."""
         signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
         alerts = self._decode(command.lengths)
-        batch = Batch(alerts, command.selections, self._shared)
+        batch = DecodedBatch(alerts, command.selections, self._shared)
         for job in command.jobs:
             result = self._judge(job, batch, command.seconds)
             if not self._results.add(result):
@@ -162,7 +162,7 @@ class Runner:
             self._send(wire.Undecodable(undecodable))
         return alerts
 
-    def _judge(self, job: wire.Job, batch: Batch, batch_seconds: float) -> wire.Result:
+    def _judge(self, job: wire.Job, batch: DecodedBatch, batch_seconds: float) -> wire.Result:
         """Run one filter over its alerts of the batch."""
         index, loaded = job.filter, self._filters[job.filter]
         self._mark(index, shared_memory.NO_ALERT)
