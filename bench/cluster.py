@@ -23,7 +23,7 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from bench.usage import Parts, Usage, between
-from zads import kafka, names, reading
+from zads import julian, kafka, names, reading
 from zads.errors import ZadsError
 from zads.filters import progress
 from zads.inventory import Inventory
@@ -343,7 +343,7 @@ def dated(packets: Sequence[bytes], night: str) -> Iterator[bytes]:
     Only the eight bytes of the date and the nine of the candid change, so the packets keep their size.
     """
     midnight = datetime.datetime.strptime(night, "%Y%m%d").replace(tzinfo=datetime.UTC)
-    jd = struct.pack("<d", midnight.timestamp() / 86400 + 2440587.5 + 0.25)
+    jd = struct.pack("<d", midnight.timestamp() / julian.SECONDS_A_DAY + julian.UNIX_EPOCH_JD + 0.25)
     round_ = 0
     while True:
         round_ += 1

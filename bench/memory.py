@@ -32,6 +32,7 @@ from bench import broker, clocks, group, scaling
 from bench.result import Context, Point, Result, Series
 from zads import names
 from zads.errors import ZadsError
+from zads.julian import SECONDS_A_DAY
 from zads.packet import Packet
 from zads.sources.simulator import VISIT_SECONDS
 from zads.sources.spool import Spool
@@ -197,7 +198,7 @@ def visits() -> Iterator[tuple[str, bytes]]:
     jd = Packet.trusted(models[0].data).jd
     for visit in itertools.count():
         # A million alerts are more visits than a night has at 40 s each: here they follow each other more closely.
-        moment = jd + visit * VISIT_SECONDS / 4 / 86400
+        moment = jd + visit * VISIT_SECONDS / 4 / SECONDS_A_DAY
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             for number in range(VISIT):

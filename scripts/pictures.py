@@ -137,7 +137,7 @@ def _between(policy: Policy) -> list[str]:
 def _who(principal: str) -> str:
     if principal.startswith(names.filters_principal("")):
         return names.filters_principal("GROUP")
-    return principal if principal.startswith("zads.") else "subscribers"
+    return principal if principal.startswith(names.program("")) else "subscribers"
 
 
 def _topic(name: str) -> str:

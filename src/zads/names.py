@@ -23,6 +23,7 @@ from zads.errors import ZadsError
 
 #: ZTF's programmes: 1 public, 2 the collaboration's, 3 Caltech's.
 PROGRAMMES = (1, 2, 3)
+PROGRAMMES_IN_WORDS = "programmes are 1, 2 and 3"
 SURVEY = "ztf"
 
 #: The night of canaries: it is before the survey's first night, mirrored like any other, and read by no filter or user.
@@ -41,6 +42,7 @@ FILTER_COUNTS_TOPIC = "zads_filter_counts"
 FILTER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
 FILTER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single _, a letter first"
 _FILTER_PREFIX = f"{SURVEY}_filter_"
+_NIGHT_TOPIC = re.compile(f"{SURVEY}_({_NIGHT})_programid({'|'.join(map(str, PROGRAMMES))})")
 
 HEADER_CANDID = "candid"
 HEADER_VISIT = "visit"
@@ -111,7 +113,7 @@ def night_topic(night: str, programme: int) -> str:
 
 def parse_topic(name: str) -> tuple[str, int] | None:
     """Night and programme of a topic of alerts; None for any other name."""
-    match = re.fullmatch(rf"{SURVEY}_({_NIGHT})_programid([1-3])", name)
+    match = _NIGHT_TOPIC.fullmatch(name)
     return (match[1], int(match[2])) if match else None
 
 

@@ -39,8 +39,8 @@ def simulate(
         visits,
         alerts,
         seed,
-        schema_mix=dict.fromkeys(schema, 1.0) if schema else simulator.SCHEMAS,
-        programme_mix=dict.fromkeys(programme, 1.0) if programme else simulator.PROGRAMMES,
+        schema_mix=dict.fromkeys(schema, 1.0) if schema else simulator.SCHEMA_MIX,
+        programme_mix=dict.fromkeys(programme, 1.0) if programme else simulator.PROGRAMME_MIX,
     )
     count = size = 0
     for name, packets in nights:

@@ -13,7 +13,7 @@ from zads.errors import ZadsError
 from zads.filters import modules
 from zads.filters.interface import Filter
 from zads.filters.wire import MAX_CAP, MAX_FIELDS, MAX_NAME
-from zads.names import PROGRAMMES
+from zads.names import PROGRAMMES, PROGRAMMES_IN_WORDS
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _PACKAGES = "docs/filters.md says which packages the workers have, and how to add one or a module of your own"
@@ -129,7 +129,7 @@ def _check_declarations(kind: type[Filter], where: str) -> None:
             why = f"{where} declares the field {field!r}, which is not a dotted path"
             raise FilterError(why, hint=f"as in {_EXAMPLE}")
     if not set(kind.programmes) or not set(kind.programmes) <= set(PROGRAMMES):
-        raise FilterError(f"{where} declares programmes {set(kind.programmes)}", hint="they are 1, 2 and 3")
+        raise FilterError(f"{where} declares programmes {set(kind.programmes)}", hint=PROGRAMMES_IN_WORDS)
     if isinstance(kind.cap, bool) or not isinstance(kind.cap, int) or not 1 <= kind.cap <= MAX_CAP:
         hint = f"a whole number of alerts a visit, from 1 to {MAX_CAP}"
         raise FilterError(f"{where} declares the cap {kind.cap!r:.40}", hint=hint)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
+from zads.names import PROGRAMMES
+
 MAX_FRAME_BYTES = 8_000_000  # 500 alerts, each with the longest annotations or the longest reason
 MAX_COMMAND_BYTES = 64_000_000
 
@@ -34,6 +36,7 @@ PATIENCE = 4
 
 #: Of a filter in its group, or of an alert in its batch.
 Index = Annotated[int, Ge(0), Lt(1 << 32)]
+Programme = Annotated[int, Ge(min(PROGRAMMES)), Le(max(PROGRAMMES))]
 Count = Annotated[int, Ge(0), Lt(1 << 32)]
 Seconds = Annotated[float, Ge(0), Le(1e6)]
 Reason = Annotated[str, MaxLen(MAX_REASON)]
@@ -101,7 +104,7 @@ class Declaration:
     spoilt: bool = False
     doc: Annotated[str, MaxLen(MAX_DOC)] = ""
     owner: Annotated[str, MaxLen(MAX_NAME)] = ""
-    programmes: Annotated[list[Annotated[int, Ge(1), Le(3)]], MaxLen(3)] = field(default_factory=list)
+    programmes: Annotated[list[Programme], MaxLen(len(PROGRAMMES))] = field(default_factory=list)
     fields: Annotated[list[Path], MaxLen(MAX_FIELDS)] = field(default_factory=list)
     cap: Annotated[int, Ge(1), Le(MAX_CAP)] = 1
     time_limit: Annotated[float, Gt(0), Le(MAX_TIME_LIMIT)] = 1.0

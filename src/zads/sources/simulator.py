@@ -27,8 +27,8 @@ VISIT_SECONDS = 40.0  # 30 s exposure, 10 s readout and slew (Bellm et al. 2019,
 FIRST_VISIT_HOURS = 3.0  # UTC: dusk at Palomar in winter. The whole night then has one UTC date.
 MAX_VISITS = int((24 - FIRST_VISIT_HOURS) * 3600 / VISIT_SECONDS)
 SIDE = 63  # pixels of a cutout, of about 1 arcsecond
-SCHEMAS = {"3.2": 1.0, "3.3": 1.0, "4.01": 1.0, "4.02": 1.0}
-PROGRAMMES = {1: 0.6, 2: 0.3, 3: 0.1}
+SCHEMA_MIX = {"3.2": 1.0, "3.3": 1.0, "4.01": 1.0, "4.02": 1.0}
+PROGRAMME_MIX = {1: 0.6, 2: 0.3, 3: 0.1}
 HISTORY_DAYS = 30.0  # that a packet's history covers
 _FIRST_NIGHT_JD = 2457754.5  # ZTF counts nights (nid) from 2017-01-01
 # An upper limit has the fields of the image, but none of a source in it.
@@ -44,8 +44,8 @@ def simulate(
     alerts_per_visit: int,
     seed: int = 1,
     *,
-    schema_mix: Mapping[str, float] = SCHEMAS,
-    programme_mix: Mapping[int, float] = PROGRAMMES,
+    schema_mix: Mapping[str, float] = SCHEMA_MIX,
+    programme_mix: Mapping[int, float] = PROGRAMME_MIX,
 ) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     """Each visit's name (its packets' `visit`) with the file names and bytes of its packets.
 
@@ -56,7 +56,7 @@ def simulate(
     if not 0 <= visits <= MAX_VISITS:
         raise ZadsError(f"{visits} visits do not fit into a night", hint=f"ask for at most {MAX_VISITS}")
     if unknown := set(programme_mix) - set(names.PROGRAMMES):
-        raise ZadsError(f"there is no programme {min(unknown)}", hint="programmes are 1, 2 and 3")
+        raise ZadsError(f"there is no programme {min(unknown)}", hint=names.PROGRAMMES_IN_WORDS)
     writers = [PacketWriter(schemas.get(version)) for version in schema_mix]
     shares = _shares(schema_mix), _shares(programme_mix)
     midnight = start.timestamp() / julian.SECONDS_A_DAY + (julian.UNIX_EPOCH_JD - julian.MJD_EPOCH_JD)
