@@ -25,7 +25,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 from bench.usage import Parts, Usage, between
 from zads import julian, kafka, names, reading
 from zads.errors import ZadsError
-from zads.filters import progress
+from zads.filters import status
 from zads.inventory import Inventory
 from zads.lab.hosts import Lab
 from zads.lab.removal import down
@@ -304,7 +304,7 @@ class Cluster:
     def behind(self, reader: Reader) -> int:
         """The number of offsets that the filters are behind a subscriber."""
         ends = {(reader.topic, number): end for number, end in reader.ends.items()}
-        return progress.lag(self.public, names.filters_principal("cuts"), ends)
+        return status.lag(self.public, names.filters_principal("cuts"), ends)
 
     def warm(self, seconds: float, enough: float = 0.05) -> list[float]:
         """Play until Java has compiled what is used and the cost of an alert no longer falls.

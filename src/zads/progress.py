@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException, Message
 
 from zads import kafka, names, reading
 from zads.errors import ZadsError
-from zads.filters import progress as filters_progress
+from zads.filters import status
 from zads.reading import Partition
 from zads.site.policy import Policy
 
@@ -148,7 +148,7 @@ def problems(
             }
             committed = kafka.committed(public, names.filters_principal(group), read) if read else {}
             found += not_filtered(group, read, committed, time.time(), under_way)
-        return found + open_circuits(filters_progress.records(public), [one.name for one in policy.filters if one.runs])
+        return found + open_circuits(status.records(public), [one.name for one in policy.filters if one.runs])
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error
     except TimeoutError as error:

@@ -11,7 +11,7 @@ from confluent_kafka import Producer, TopicPartition
 
 from bench.broker import Broker
 from zads import audit, canary, kafka, names, reading, replication, subscriber, warmup
-from zads.filters import progress
+from zads.filters import status
 
 NIGHTS = iter(f"203001{day:02d}" for day in range(1, 29))
 MJD = {f"203001{day:02d}": 62502 + day for day in range(1, 29)}  # 2030-01-01 is MJD 62502
@@ -159,13 +159,13 @@ def test_a_group_is_behind_by_records_and_not_by_transaction_markers(broker: Bro
     client.commit_transaction(30)
     held = audit.read_site("public", broker.conf, [night]).topics[topic]
     ends = {(topic, number): end for number, end in held.ends.items()}
-    assert progress.lag(broker.conf, f"group-{night}", ends) == 40
+    assert status.lag(broker.conf, f"group-{night}", ends) == 40
     consumer = kafka.consumer(broker.conf, f"group-{night}")
     consumer.commit(
         offsets=[TopicPartition(topic, number, end) for number, end in held.ends.items()], asynchronous=False
     )
     consumer.close()
-    assert progress.lag(broker.conf, f"group-{night}", ends) == 0
+    assert status.lag(broker.conf, f"group-{night}", ends) == 0
 
 
 def test_the_newest_counts_of_every_worker_add_up_night_by_night(broker: Broker) -> None:
@@ -177,10 +177,10 @@ def test_the_newest_counts_of_every_worker_add_up_night_by_night(broker: Broker)
         value = {"filter": "audit_counts", **row, "nights": {"20300101": row, "20300102": {**row, "seen": 1}}}
         client.produce(names.FILTER_COUNTS_TOPIC, json.dumps(value).encode(), f"audit_counts/{worker}".encode())
     client.flush(30)
-    counts = progress.counts(broker.conf, ["20300101"])["audit_counts"]
+    counts = status.counts(broker.conf, ["20300101"])["audit_counts"]
     assert counts == {"seen": 13, "passed": 2, "capped": 0, "failed": 0}
-    assert progress.counts(broker.conf, ["20300101", "20300102"])["audit_counts"]["seen"] == 15
-    assert progress.counts(broker.conf, ["20300103"])["audit_counts"]["seen"] == 0
+    assert status.counts(broker.conf, ["20300101", "20300102"])["audit_counts"]["seen"] == 15
+    assert status.counts(broker.conf, ["20300103"])["audit_counts"]["seen"] == 0
 
 
 def test_a_canary_is_read_unchanged(broker: Broker) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from bench.broker import Broker, await_true
 from zads import kafka, names
-from zads.filters import progress, worker
+from zads.filters import status, worker
 from zads.filters.counts import Counts, RestoreInterrupted, restore
 from zads.filters.worker import REJECTIONS_A_VISIT
 from zads.packet import Packet
@@ -215,7 +215,7 @@ def test_a_killed_worker_passes_each_alert_once_and_keeps_to_caps(night: Night) 
     for topic in night.all_topics():
         parsed = names.parse_topic(topic)
         assert parsed is not None
-        mine = progress.counts(night.broker.conf, [parsed[0]])
+        mine = status.counts(night.broker.conf, [parsed[0]])
         assert {mine[one]["seen"] for one in name} == {len(night.broker.read_all(topic))}
 
 

@@ -14,7 +14,7 @@ import pytest
 from attacking import DIRECTORY
 from local_system import ROOT, System, await_that, client, drop, make_night, playbook, read_topic
 from zads import names
-from zads.filters import progress
+from zads.filters import status
 from zads.filters.counts import Counts
 from zads.filters.owner import Spec
 from zads.filters.sandbox import Sandbox
@@ -76,7 +76,7 @@ def test_hostile_filters_change_nothing_of_what_others_pass(system: System, atta
     filters = (HONEST, "known_variable", *ATTACKS)
 
     def seen() -> dict[str, int]:
-        rows = progress.counts(client("admin-public"), [NIGHT])
+        rows = status.counts(client("admin-public"), [NIGHT])
         return {name: rows.get(name, {}).get("seen", 0) for name in filters}
 
     await_that("every filter was offered the night", lambda: set(seen().values()) == {len(public)}, 150)

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 import tutorial
 from local_system import ROOT, System, await_that, client, playbook, read_topic, run
 from zads import names
-from zads.filters import progress
+from zads.filters import status
 from zads.packet import Packet
 
 TOPIC = names.filter_topic("bright_novae")
@@ -60,7 +60,7 @@ def refusal(user: str, topic: str) -> KafkaError | None:
 
 
 def counted() -> dict[str, int]:
-    return progress.counts(client("admin-public"), [TONIGHT]).get("bright_novae", {})
+    return status.counts(client("admin-public"), [TONIGHT]).get("bright_novae", {})
 
 
 def test_a_filter_is_written_deployed_read_by_its_owner_and_removed(system: System, live: dict[str, str]) -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from zads.site.gate import Cluster, Partition, may_stop, misplaced, not_recovered
+from zads.site.gate import Cluster, PartitionState, may_stop, misplaced, not_recovered
 
 
 def partition(replicas, isr, leader=0, topic="night", number=0):
     chosen = (isr[0] if isr else None) if leader == 0 else leader
-    return Partition(topic, number, chosen, tuple(replicas), frozenset(isr))
+    return PartitionState(topic, number, chosen, tuple(replicas), frozenset(isr))
 
 
 def cluster(*partitions, brokers=(1, 2, 3), controller=1, minimum=2):

@@ -176,7 +176,7 @@ def test_a_filter_that_is_off_does_not_put_its_group_behind(monkeypatch):
     monkeypatch.setattr(progress, "newest_topics", lambda _: [read[0], unread[0]])
     monkeypatch.setattr(progress, "tails", lambda *_: {read: tail(7), unread: tail(7)})
     monkeypatch.setattr(progress.kafka, "committed", lambda *_: {read: 8})
-    monkeypatch.setattr(progress.filters_progress, "records", lambda _: [])
+    monkeypatch.setattr(progress.status, "records", lambda _: [])
     assert progress.problems({}, {}, policy) == []
 
 

@@ -60,7 +60,7 @@ def describe(client) -> gate.Cluster:
         for resource, future in client.describe_configs(resources, request_timeout=ANSWER).items():
             minimum[resource.name] = int(future.result()["min.insync.replicas"].value)
     partitions = tuple(
-        gate.Partition(
+        gate.PartitionState(
             name,
             number,
             partition.leader if partition.leader >= 0 else None,

@@ -15,7 +15,7 @@ from zads.demo import night as nights
 from zads.demo.play import Play
 from zads.demo.spool import RemoteSpool
 from zads.errors import ZadsError
-from zads.filters import progress
+from zads.filters import status
 from zads.inventory import Inventory, repository
 from zads.liveview import LiveView
 from zads.report import page as report_page
@@ -59,7 +59,7 @@ def play(
     interval = simulator.VISIT_SECONDS / speed
     found = play.run(interval, warm_seconds)
     sites = play.sites
-    filters = filter_rows(sites.policy, progress.counts(sites.public, played.nights))
+    filters = filter_rows(sites.policy, status.counts(sites.public, played.nights))
     of_night = figures(inventory, played, found, filters, latency(play.latencies(), interval, earlier))
     passed = {name: read_passed_alerts(sites.public, name, played.nights) for name in filters}
     page = report_page.write(target, of_night, play.readers["public"].latencies, passed)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from zads import audit, kafka, names, reading
 from zads.demo.night import Night
 from zads.errors import ZadsError
-from zads.filters import progress
+from zads.filters import status
 from zads.inventory import Inventory
 from zads.site.policy import Policy
 
@@ -69,7 +69,7 @@ class Sites:
         """How many offsets a group of filters is behind these ends of the public (topic, partition)."""
         programmes = self.policy.read_by(group)
         read = {where: end for where, end in ends.items() if _programme(where[0]) in programmes}
-        return progress.lag(self.public, names.filters_principal(group), read)
+        return status.lag(self.public, names.filters_principal(group), read)
 
 
 def _programme(name: str) -> int | None:

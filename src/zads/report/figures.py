@@ -10,7 +10,7 @@ from typing import Any
 from zads import audit, names
 from zads.alert_card import OBJECT_PAGE
 from zads.demo.night import Night
-from zads.filters.progress import COUNTED
+from zads.filters.status import COUNTED
 from zads.inventory import Inventory
 from zads.site.policy import Policy
 
@@ -73,7 +73,7 @@ def figures(
 
 
 def filter_rows(policy: Policy, counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, Any]]:
-    """What each filter that is not off did (`progress.counts`), with its state and owner."""
+    """What each filter that is not off did (`status.counts`), with its state and owner."""
     nothing = dict.fromkeys(COUNTED, 0)
     return {
         entry.name: {**nothing, **counts.get(entry.name, {}), "state": entry.state, "owner": entry.owner}

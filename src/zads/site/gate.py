@@ -14,7 +14,7 @@ _NAMED = 5  # partitions named in one reason: a broker holds hundreds, and five 
 
 
 @dataclass(frozen=True)
-class Partition:
+class PartitionState:
     """One partition as the cluster's metadata describes it.
 
     ``leader`` is None when the partition is offline; ``replicas`` are in order of preference, its first being the
@@ -37,10 +37,10 @@ class Cluster:
 
     brokers: frozenset[int]
     controller: int | None
-    partitions: tuple[Partition, ...]
+    partitions: tuple[PartitionState, ...]
     min_insync: Mapping[str, int] = field(default_factory=dict)
 
-    def holds(self, broker: int) -> list[Partition]:
+    def holds(self, broker: int) -> list[PartitionState]:
         """The partitions that have a replica on this broker."""
         return [partition for partition in self.partitions if broker in partition.replicas]
 
@@ -83,7 +83,7 @@ def not_recovered(broker: int, cluster: Cluster) -> list[str]:
     return [f"replicas still behind: {some(behind, _NAMED)}"] if behind else []
 
 
-def misplaced(cluster: Cluster) -> list[Partition]:
+def misplaced(cluster: Cluster) -> list[PartitionState]:
     """Partitions whose preferred leader is in sync but does not lead: a preferred election would move them."""
     return [
         partition

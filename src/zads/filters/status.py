@@ -1,4 +1,4 @@
-"""How far a deployment's filters are, asked of its cluster: what they did with a night's alerts, how far behind."""
+"""What a deployment's filters did with a night's alerts, and how far behind they are, as their cluster has it."""
 
 from __future__ import annotations
 
