@@ -174,10 +174,9 @@ class Cluster:
 
     def _look(self) -> None:
         self.inventory = Inventory.load(ENV, self.root)
-        clients = self.inventory.state / "clients"
-        self.origin = kafka.read_properties(clients / "admin-origin.properties")
-        self.public = kafka.read_properties(clients / "admin-public.properties")
-        self.reader = kafka.read_properties(clients / "reader.properties")
+        self.origin = kafka.read_properties(self.inventory.client("admin-origin"))
+        self.public = kafka.read_properties(self.inventory.client("admin-public"))
+        self.reader = kafka.read_properties(self.inventory.client("reader"))
         self.parts = Parts.of_lab(ENV)
         known = kafka.admin(self.origin).list_topics(timeout=30).topics
         nights = [parsed[0] for name in known if (parsed := names.parse_topic(name))]

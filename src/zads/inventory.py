@@ -65,6 +65,14 @@ class Inventory:
         """The directory of this environment's state: ``.zads/ENV``."""
         return state(self.root, self.env)
 
+    def kit(self, user: str) -> Path:
+        """The directory of the programs and files that a user gets."""
+        return self.state / "clients" / user
+
+    def client(self, user: str) -> Path:
+        """The file with which a user's clients connect; the operators of a site are the user ``admin-SITE``."""
+        return self.state / "clients" / f"{user}.properties"
+
     def group(self, name: str) -> list[str]:
         """Names of the hosts in a group, in the inventory's order; empty if there is no such group."""
         return self.groups.get(name, [])

@@ -42,8 +42,7 @@ def warm(
         return
     if seconds is None:
         seconds = float(inventory.common("night_warm_seconds", warmup.LIMIT_SECONDS))
-    clients = inventory.state / "clients"
-    origin, public = (kafka.read_properties(clients / f"admin-{site}.properties") for site in SITES)
+    origin, public = (kafka.read_properties(inventory.client(f"admin-{site}")) for site in SITES)
     measured = warmup.warm(
         origin,
         public,

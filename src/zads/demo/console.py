@@ -38,7 +38,7 @@ def summary(figures: Mapping[str, Any]) -> Iterator[str]:
 def ending(inventory: Inventory, figures: Mapping[str, Any], page: Path, subscriber: str) -> str:
     """Where the report (``page``) is, and commands to look around as the user ``subscriber``."""
     topic = next((row["topic"] for row in figures["topics"] if row["public"]), "ztf_20181129_programid1")
-    kit = (inventory.state / "clients" / subscriber).relative_to(inventory.root)
+    kit = inventory.kit(subscriber).relative_to(inventory.root)
     host = inventory.group("producers")[0]
     return f"""
 The report:   {page}

@@ -25,10 +25,9 @@ class Sites:
 
     def __init__(self, inventory: Inventory, night: Night) -> None:
         self.policy = Policy.read(next(iter(inventory.hosts.values())))
-        clients = inventory.state / "clients"
-        self.origin = kafka.read_properties(clients / "admin-origin.properties")
-        self.public = kafka.read_properties(clients / "admin-public.properties")
-        self.subscriber = kafka.read_properties(clients / f"{self._subscriber()}.properties")
+        self.origin = kafka.read_properties(inventory.client("admin-origin"))
+        self.public = kafka.read_properties(inventory.client("admin-public"))
+        self.subscriber = kafka.read_properties(inventory.client(self._subscriber()))
         self.counts = night.counts
         self.nights = night.nights
         self.origin_topics = sorted(night.counts)
