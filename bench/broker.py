@@ -150,9 +150,9 @@ def running(heap: str = "384m", settings: Mapping[str, object] = MappingProxyTyp
         started.create(names.LEDGER_TOPIC, cleanup_policy="compact")
         yield started
     finally:
-        container.stop(force=True, delete_volume=True)
         for used in (conf, _silent(conf)):
-            kafka.forget_admin(used)  # the next broker has the same address but is another cluster
+            kafka.forget(used)  # the next broker has the same address but is another cluster
+        container.stop(force=True, delete_volume=True)
         signal.signal(signal.SIGTERM, before)
 
 

@@ -41,6 +41,7 @@ def measure(context: Context) -> Iterator[Result | Series]:
                 context.say(f"chain: {name}")
                 yield from rows(cluster, context)
     finally:
+        cluster.leave()
         if context.options.get("KEEP") != "1":
             cluster.down()
 

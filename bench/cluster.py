@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from bench.usage import Parts, Usage, between
 from zads import julian, kafka, names, reading
@@ -118,7 +118,11 @@ class Reader(threading.Thread):
         self._stop_reading = threading.Event()
         self._consumer = kafka.consumer(conf, conf.get("group.id", "reader"), **over)
         self.topic = name
-        places = kafka.ends(self._consumer, name, 30)
+        try:
+            places = kafka.ends(self._consumer, name, 30)
+        except KafkaException:
+            self._consumer.close()
+            raise
         if rewind:
             places = [TopicPartition(name, place.partition, OFFSET_BEGINNING) for place in places]
         self._consumer.assign(places)
@@ -160,6 +164,9 @@ class Cluster:
         self._packets: Sequence[bytes] = ()
         self._tars: dict[int, list[tuple[str, list[int]]]] = {}
         self._played = 0
+        #: how to reach each site as its administrator, once it is deployed
+        self.origin: dict[str, str] = {}
+        self.public: dict[str, str] = {}
         #: partitions of a night's topics
         self.partitions = int(self._lab.inventory.common("topics_night")["partitions"])
 
@@ -181,6 +188,11 @@ class Cluster:
         known = kafka.admin(self.origin).list_topics(timeout=30).topics
         nights = [parsed[0] for name in known if (parsed := names.parse_topic(name))]
         self._night = max([self._night, *(datetime.datetime.strptime(night, "%Y%m%d").date() for night in nights)])
+
+    def leave(self) -> None:
+        """End the clients that are kept for both sites: once these are down, they would complain without end."""
+        for conf in (self.origin, self.public):
+            kafka.forget(conf)
 
     def down(self) -> None:
         """Remove its containers, networks and volumes."""

@@ -77,15 +77,16 @@ class PlainBroker:
 
     def _answers(self) -> bool:
         try:
-            return bool(AdminClient({**self.conf, "log_level": 0}).list_topics(timeout=2).brokers)
+            with AdminClient({**self.conf, "log_level": 0}) as client:
+                return bool(client.list_topics(timeout=2).brokers)
         except KafkaException:
             return False
 
     def topic(self, name: str, partitions: int) -> None:
         """Create a topic of one replica."""
-        client = AdminClient(dict(self.conf))
-        for answer in client.create_topics([NewTopic(name, partitions, 1)]).values():
-            answer.result(30)
+        with AdminClient(dict(self.conf)) as client:
+            for answer in client.create_topics([NewTopic(name, partitions, 1)]).values():
+                answer.result(30)
 
 
 class DefaultMirror:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import lzma
 import statistics
@@ -70,17 +71,15 @@ def rewound(conf: dict[str, str], topic: str, alerts: int) -> float:
 
 def _bare(conf: dict[str, str], topic: str, alerts: int) -> float:
     """Alerts a second of the client library's own example: a loop around poll, with default settings."""
-    consumer = Consumer({**conf, "group.id": "bench", "enable.auto.commit": False})
-    numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
-    started, seen = time.monotonic(), 0
-    while seen < alerts:
-        message = consumer.poll(1.0)
-        if message is not None and message.error() is None:
-            seen += bool(message.value())
-    seconds = time.monotonic() - started
-    consumer.close()
-    return alerts / seconds
+    with contextlib.closing(Consumer({**conf, "group.id": "bench", "enable.auto.commit": False})) as consumer:
+        numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
+        started, seen = time.monotonic(), 0
+        while seen < alerts:
+            message = consumer.poll(1.0)
+            if message is not None and message.error() is None:
+                seen += bool(message.value())
+        return alerts / (time.monotonic() - started)
 
 
 def fan_out(cluster: Cluster, context: Context) -> Iterator[Result]:

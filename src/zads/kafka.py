@@ -196,8 +196,8 @@ _admins: dict[tuple[tuple[str, str], ...], AdminClient] = {}
 def admin(conf: Mapping[str, Any]) -> AdminClient:
     """The administration client for `conf`. Raises ZadsError if librdkafka refuses the configuration.
 
-    There is one client for each configuration, kept as long as the process lives. A client for each question would
-    open new encrypted connections each time, and a client that is garbage-collected before its answer never gives it.
+    There is one client for each configuration, kept until `forget`. A client for each question would open new encrypted
+    connections each time, and a client that is garbage-collected before its answer never gives it.
     """
     wanted = _admin_conf(conf)
     key = _key(wanted)
@@ -233,12 +233,24 @@ def committed(
     """
     key = (group, _key(conf))
     if key not in _members:
-        _members[key] = consumer(conf, group, log_level=4)
+        _members[key] = consumer({"log_level": 4, **conf}, group)
     answer = _members[key].committed([TopicPartition(*where) for where in partitions], timeout=seconds)
     for one in answer:
         if one.error is not None:
             raise KafkaException(one.error)
     return {(one.topic, one.partition): max(one.offset, 0) for one in answer}
+
+
+def forget(conf: Mapping[str, Any]) -> None:
+    """End the clients that are kept for `conf`: its administration client and its groups' consumers.
+
+    Call it before the cluster goes away: a client that is kept tries to reach it, and complains, without end.
+    """
+    if (kept := _admins.pop(_key(_admin_conf(conf)), None)) is not None:
+        with kept:  # its threads end after this, even if somebody still refers to it
+            pass
+    for member in [member for member in _members if member[1] == _key(conf)]:
+        _members.pop(member).close()
 
 
 def when_led(ask: Callable[[], _Answer], look_again: Callable[[], object], seconds: float) -> _Answer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,41 @@ def test_one_administration_client_serves_a_configuration_as_long_as_the_process
     first = kafka.admin(conf)
     assert kafka.admin({**conf, "group.id": "another, which is not an administrator's concern"}) is first
     assert kafka.admin({**conf, "bootstrap.servers": "127.0.0.1:2"}) is not first
+
+
+def test_only_the_clients_of_a_forgotten_cluster_end():
+    conf, other = ({**CONF, "client.id": name} for name in ("forgotten", "another"))
+    first, kept = kafka.admin(conf), kafka.admin(other)
+    kafka.forget(conf)
+    with pytest.raises(RuntimeError):
+        first.list_topics(timeout=0.1)
+    assert kafka.admin(conf) is not first
+    assert kafka.admin(other) is kept
+    for one in (conf, conf, other):
+        kafka.forget(one)
+
+
+FORGETS = """
+import contextlib, pathlib
+from confluent_kafka import KafkaException
+from zads import kafka
+
+def clients():
+    return sum(name.read_text().startswith("rdk:") for name in pathlib.Path("/proc/self/task").glob("*/comm"))
+
+conf = {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}
+held = kafka.admin(conf)
+for group in ("one", "two"):
+    with contextlib.suppress(KafkaException):
+        kafka.committed(conf, group, [("topic", 0)], 0.1)
+assert clients() >= 3
+kafka.forget(conf)
+assert clients() == 0
+"""
+
+
+def test_after_a_cluster_is_forgotten_no_thread_tries_to_reach_it():
+    subprocess.run([sys.executable, "-c", FORGETS], check=True, timeout=60)
 
 
 class Moving:
