@@ -84,8 +84,8 @@ streams: images ## Producer, worker and modules against a real broker
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
 	scripts/with-engine .venv/bin/pytest -q tests/system
 
-# Rows that measure packets in memory need no images.
-bench_needs := $(if $(filter-out packets scaling,$(subst $(,), ,$(or $(ROWS),all))),images,venv)
+# Rows without a broker need no images.
+bench_needs := $(if $(filter-out packets scaling floor,$(subst $(,), ,$(or $(ROWS),all))),images,venv)
 
 bench: $(bench_needs) ## Ours beside peers, as ratios: an hour; ROWS=packets,scaling minutes [ROWS= ALERTS=DIR]
 	@scripts/with-engine $(PY) -m bench $(ALERTS) $(if $(ROWS),--rows '$(ROWS)') $(ARGS)

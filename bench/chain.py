@@ -16,11 +16,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
-from bench import hops, plain, profile, subscribers
+from bench import floor, hops, plain, profile, subscribers
 from bench.cluster import VISIT_ALERTS, Cluster, Measurement, Reader, await_that
 from bench.result import Context, Point, Result, Series
 
 CHAIN_GOAL_MS = 1.50  # 1,333 alerts/s (80,000 a minute, the survey's peak) on two cores
+FLOOR_GOAL = 4.0  # times what an alert cannot do without
 WARM_SECONDS = 420
 EXPOSURES = 12  # of VISIT_ALERTS, in a measured play
 
@@ -47,8 +48,8 @@ def measure(context: Context) -> Iterator[Result | Series]:
 
 
 def _chain(cluster: Cluster, context: Context) -> Iterator[Result]:
-    """The main figure, beside the survey's original set-up."""
-    plays = [cluster.play(EXPOSURES) for _ in range(context.rounds)]
+    """The main figure, beside the survey's original set-up and beside the floor."""
+    plays, least = _plays_and_floor(cluster, context.rounds)
     original = _original(cluster, context)
     yield Result(
         "whole chain, strict", [play.rate for play in plays], "alerts/s",
@@ -59,6 +60,20 @@ def _chain(cluster: Cluster, context: Context) -> Iterator[Result]:
         "whole chain, cost", [play.cost for play in plays], "CPU-ms an alert", goal=CHAIN_GOAL_MS, sense="at most",
         note=by_part(plays),
     )  # fmt: skip
+    yield Result(
+        "whole chain, cost, beside the floor", [play.cost for play in plays], floor.UNIT, floor.NAME,
+        [floor.total(costs) for costs in least], "ours/peer", FLOOR_GOAL, "at most", note=floor.by_part(least),
+    )  # fmt: skip
+
+
+def _plays_and_floor(cluster: Cluster, rounds: int) -> tuple[list[Measurement], list[dict[str, float]]]:
+    """Plays, and after each the floor on the same packets: CPU-milliseconds an alert by part."""
+    plays, least = [], []
+    with floor.running(cluster.stream(VISIT_ALERTS)) as steps:
+        for _ in range(rounds):
+            plays.append(cluster.play(EXPOSURES))
+            least.append(steps.round())
+    return plays, least
 
 
 def by_part(plays: list[Measurement]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
-from bench import cluster, profile, usage
+from bench import cluster, floor, profile, usage
 from zads.errors import ZadsError
 from zads.packet import Packet
 from zads.sources import simulator
@@ -92,3 +94,57 @@ def test_a_profile_says_what_the_busy_time_went_into() -> None:
     }
     with pytest.raises(ZadsError, match="recorded nothing"):
         profile.shares("# no samples")
+
+
+@pytest.fixture(scope="module")
+def alerts() -> list[bytes]:
+    return [data for _, visit in simulator.simulate("20181129", 1, 60) for _, data in visit]
+
+
+def test_the_floor_has_every_passage_and_copy_of_the_chain_once() -> None:
+    assert floor.TIMES == {
+        "read": 1, "validate": 1, "compress": 2, "decompress": 3, "encrypt": 9, "decrypt": 9, "send and receive": 9,
+        "write": 6,
+    }  # fmt: skip
+    reached = {"producer"}
+    for hop in floor.HOPS:
+        assert hop.sender in reached
+        assert hop.receiver not in reached
+        reached.add(hop.receiver)
+
+
+def test_the_floor_compresses_as_the_deployed_mirror_does() -> None:
+    settings = (Path(__file__).parents[2] / "roles/mirrormaker/templates/mm2.properties.j2").read_text()
+    assert re.findall(r"^public\.producer\.compression\.zstd\.level=(.*)$", settings, re.M) == [str(floor.MIRROR_LEVEL)]
+
+
+def test_batches_of_the_floor_are_as_large_as_the_producers_and_keep_the_order(alerts: list[bytes]) -> None:
+    given = alerts * 5
+    found = floor.batches(given)
+    assert list(itertools.chain(*found)) == given
+    for batch, after in itertools.pairwise(found):
+        assert sum(map(len, batch)) <= floor.BATCH_BYTES < sum(map(len, [*batch, after[0]]))
+
+
+def test_a_packet_larger_than_a_batch_is_a_batch_of_its_own() -> None:
+    large = bytes(floor.BATCH_BYTES + 1)
+    assert floor.batches([b"small", large, b"small"]) == [[b"small"], [large], [b"small"]]
+
+
+def test_a_round_of_the_floor_costs_something_in_every_part(alerts: list[bytes]) -> None:
+    with floor.running(alerts) as steps:
+        costs = steps.round()
+    assert costs.keys() == floor.TIMES.keys()
+    assert all(cost > 0 for cost in costs.values())
+    assert floor.total(costs) == pytest.approx(sum(costs.values()))
+    assert floor.by_part([costs]).startswith(f"read (1 x) {costs['read']:.3f}, validate (1 x) ")
+
+
+def test_a_floor_whose_readers_get_other_bytes_is_refused(alerts: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Careless:
+        def decompress(self, data: memoryview) -> bytes:
+            return bytes(len(data))
+
+    monkeypatch.setattr(floor, "ZstdDecompressor", Careless)
+    with pytest.raises(ZadsError, match="the mirror has other bytes"), floor.running(alerts):
+        pass
