@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -43,3 +44,31 @@ def plugin() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+class _AskedError(Exception):
+    """Ends a module as soon as it has said which options it takes."""
+
+    def __init__(self, argument_spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.argument_spec = argument_spec
+
+
+@pytest.fixture
+def accepted(
+    plugin: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[ModuleType], dict[str, Any]]:
+    """Returns the options that a loaded module accepts: the argument_spec that its main() gives to AnsibleModule."""
+    from ansible.module_utils import kafka_site  # type: ignore[import-not-found]  # found after `plugin` has said where
+
+    def ask(argument_spec: dict[str, Any], **_: Any) -> None:
+        raise _AskedError(argument_spec)
+
+    def options(module: ModuleType) -> dict[str, Any]:
+        monkeypatch.setattr(kafka_site, "AnsibleModule", ask)
+        monkeypatch.setattr(module, "AnsibleModule", ask, raising=False)
+        with pytest.raises(_AskedError) as asked:
+            module.main()
+        return asked.value.argument_spec
+
+    return options

@@ -21,27 +21,14 @@ HARMLESS = {
 }  # fmt: skip
 
 
-class Asked(Exception):
-    """Ends a module when it has said which options it takes; `args` holds them."""
-
-
 @pytest.fixture(params=MODULES)
 def options(
-    request: pytest.FixtureRequest, plugin: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    plugin: Callable[[str], ModuleType],
+    accepted: Callable[[ModuleType], dict[str, Any]],
 ) -> tuple[str, dict[str, Any]]:
     """A module's name and the specification of its options."""
-
-    def ask(argument_spec: dict[str, Any], **_: Any) -> None:
-        raise Asked(argument_spec)
-
-    from ansible.module_utils import kafka_site  # type: ignore[import-not-found]  # found after `plugin` has said where
-
-    module = plugin(f"modules/{request.param}")
-    monkeypatch.setattr(kafka_site, "AnsibleModule", ask)
-    monkeypatch.setattr(module, "AnsibleModule", ask, raising=False)
-    with pytest.raises(Asked) as asked:
-        module.main()
-    return request.param.removesuffix(".py"), asked.value.args[0]
+    return request.param.removesuffix(".py"), accepted(plugin(f"modules/{request.param}"))
 
 
 def leaves(spec: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

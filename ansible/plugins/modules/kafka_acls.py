@@ -19,12 +19,27 @@ options:
     type: list
     elements: dict
     required: true
-    options:
+    suboptions:
       principal: {description: Who is allowed, type: str, required: true}
       resource: {description: Its type, type: str, required: true, choices: [topic, group, cluster, transactional_id]}
       name: {description: Name or prefix of the resource, type: str, required: true}
       pattern: {description: Whether the name is a prefix, type: str, choices: [literal, prefixed], default: literal}
-      operation: {description: The allowed operation, type: str, required: true}
+      operation:
+        description: The allowed operation.
+        type: str
+        required: true
+        choices:
+          - read
+          - write
+          - create
+          - delete
+          - alter
+          - describe
+          - cluster_action
+          - describe_configs
+          - alter_configs
+          - idempotent_write
+          - all
 """
 
 EXAMPLES = r"""

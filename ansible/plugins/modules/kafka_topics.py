@@ -18,7 +18,7 @@ options:
     type: list
     elements: dict
     required: true
-    options:
+    suboptions:
       name: {description: Its name, type: str, required: true}
       partitions: {description: Minimum number of partitions, type: int, required: true}
       replication_factor: {description: Replicas of each partition, type: int, required: true}

@@ -8,15 +8,26 @@ DOCUMENTATION = r"""
 module: known_authorities
 short_description: Refuse secrets that are not those of the site
 description:
-  - Runs on the control machine before anything is made, and changes nothing. A machine that has lost its secrets would
-    make new ones, and a deployment would bring these to hosts that work with the old ones.
-  - The authorities that a host knows are among its facts. A host that knows none is new, and raises no problem.
+  - Runs on the control machine before anything is made, and changes nothing. Without it, a machine that has lost its
+    secrets would make new ones, and a deployment would write these to hosts that work with the old ones.
+  - A host's facts contain the authorities that it knows. A host that knows none is new and no problem.
 options:
   directory: {description: Where the secrets are kept, type: path, required: true}
-  hosts: {description: The hosts that were asked, type: list, elements: dict, required: true}
+  hosts:
+    description: The hosts that were asked.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: Its inventory name, type: str, required: true}
+      site: {description: Its site; empty for a host without one, type: str, default: ""}
+      authorities:
+        description: SHA-256 of each certificate in a file of authorities, by the file's path.
+        type: dict
+        default: {}
   groups: {description: Ansible's groups, type: dict, required: true}
   replace:
-    description: Give hosts the secrets of this machine even if they know others.
+    description: Give hosts the secrets of this machine even if they use others.
     type: bool
     default: false
 """

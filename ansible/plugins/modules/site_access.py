@@ -10,13 +10,12 @@ short_description: The topics, accounts and grants that a site must have
 description:
   - Runs on the control machine and changes nothing. Works out what C(kafka_topics), C(kafka_users) and C(kafka_acls)
     have to set, from the inventory's data and from the nights whose topics the site has.
-  - In check mode a site that does not answer (it was never deployed) is reported as O(reachable=false) instead of an
-    error.
+  - In check mode a site that does not answer, since it was never deployed, is no error but RV(reachable=false).
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   site: {description: Which site, type: str, required: true, choices: [origin, public]}
   policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
-  nights: {description: Nights whose topics are to be made as well (YYYYMMDD), type: list, elements: str, default: []}
+  nights: {description: More nights (YYYYMMDD) whose topics are made, type: list, elements: str, default: []}
 """
 
 EXAMPLES = r"""
@@ -30,8 +29,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reachable: {description: Whether the site answered, returned: always, type: bool}
-topics: {description: Topics for every night, and those of the nights asked for, returned: success, type: list}
-accounts: {description: Names of everybody with a password there, returned: success, type: list, elements: str}
+topics: {description: "Topics that belong to no night, and those of O(nights)", returned: success, type: list}
+accounts: {description: Names of all users and programs with a password, returned: success, type: list, elements: str}
 acls: {description: Every grant, returned: success, type: list}
 nights: {description: Nights that the site has or will have, returned: success, type: list, elements: str}
 night_topics: {description: Names of these nights' topics, returned: success, type: list, elements: str}

@@ -21,7 +21,7 @@ options:
     type: list
     elements: dict
     required: true
-    options:
+    suboptions:
       name: {description: Its inventory name and certificate name, type: str, required: true}
       site: {description: Its site, type: str, required: true}
       kafka: {description: Whether it is a broker, type: bool, default: false}

@@ -37,7 +37,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-mode: {description: leader, follower or standalone, returned: always, type: str}
+mode: {description: "leader, follower or standalone", returned: always, type: str}
 deferred: {description: Whether this member leads and has to be the last, returned: always, type: bool}
 reasons: {description: "In check mode, the reasons against it", returned: always, type: list, elements: str}
 """
