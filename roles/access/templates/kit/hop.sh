@@ -1,7 +1,7 @@
 #!/bin/sh
 # The command hop with this kit's auth.toml, from any directory: ./hop.sh list-topics kafka://BROKER
-# hop looks for its settings in $XDG_CONFIG_HOME/hop, wants them unreadable for others, and takes a relative path of the
-# certificate to begin where it is started.
+# hop reads its settings from $XDG_CONFIG_HOME/hop and refuses them if others can read them. It takes the certificate's
+# path relative to the working directory.
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$here/hop"

@@ -17,16 +17,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 WAIT_SECONDS = 15  # for an answer of the brokers
-NEW_TOPIC_SECONDS = 10  # how often a new night is looked for
+NEW_TOPIC_SECONDS = 10  # between searches for a new night
 
-#: What the brokers and the clients say, and what it means. {group}, {topics} and {user} are filled in.
+#: Errors of the brokers and the clients, and what they mean. {group}, {topics} and {user} are filled in.
 REASONS = {
     "AuthenticationFailed": "the brokers refuse the password of {user}: ask the operators for the newest kit",
     "GroupAuthorizationFailed": "the group {group} is not yours: name it {user}, or {user}- and anything",
     "TopicAuthorizationFailed": "{topics}: not granted to {user}, or not there yet (see topics.txt)",
     "certificate verify failed": "the brokers' certificate is not of the authority in ca.pem: ask for the newest kit",
 }
-#: How the libraries spell these.
+#: How the libraries spell these errors.
 SPELLINGS = {
     "AuthenticationFailed": r"_AUTHENTICATION\b|SaslAuthenticationFailed|Authentication ?Failed",
     "GroupAuthorizationFailed": r"GROUP_AUTHORIZATION_FAILED|GroupAuthorization|Group authorization failed",
@@ -36,12 +36,12 @@ SPELLINGS = {
 
 
 def say(text: str) -> None:
-    """A line about the reading; the alerts themselves go to standard output."""
+    """Print a message to standard error; the alerts themselves go to standard output."""
     print(text, file=sys.stderr, flush=True)
 
 
 def need(module: str, package: str) -> None:
-    """End with one line that says what to install, if a module is missing."""
+    """If a module is missing, end the program with one line that says what to install."""
     try:
         importlib.import_module(module)
     except ImportError:
@@ -66,7 +66,7 @@ def granted() -> list[str]:
 
 
 def moment(text: str) -> str | int:
-    """``beginning``, ``now``, or a time as milliseconds since 1970 (UTC unless it says otherwise)."""
+    """``beginning``, ``now``, or a time in milliseconds since 1970. A time without a zone is UTC."""
     if text in ("beginning", "now"):
         return text
     try:
@@ -77,7 +77,7 @@ def moment(text: str) -> str | int:
 
 
 def time_of(milliseconds: int) -> datetime.datetime:
-    """The time, in UTC."""
+    """The UTC time of milliseconds since 1970."""
     return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.timezone.utc)
 
 
@@ -93,18 +93,18 @@ class Options(argparse.Namespace):
 
 
 def options(program: str, about: str) -> Options:
-    """Read the command line of one of the programs; its group is NAME-PROGRAM unless another is named."""
+    """Read the command line of one of the programs. Its default group is USER-PROGRAM."""
     user = settings()["sasl.username"]
     parser = argparse.ArgumentParser(description=about, epilog="See README.md, which lies beside this program.")
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help="names, or ^patterns (all that you may read)")
-    parser.add_argument("--group", default=f"{user}-{program}", help="who remembers where you are (%(default)s)")
+    parser.add_argument("--group", default=f"{user}-{program}", help="the consumer group (%(default)s)")
     parser.add_argument(
         "--start", type=moment, metavar="beginning|now|TIME",
-        help="put the group there first (default: where it was; a new one begins with the oldest alert)",
+        help="first move the group there (default: where it stopped; a new group begins with the oldest alert)",
     )  # fmt: skip
-    parser.add_argument("--end", action="store_true", help="stop at the end of what is there; else wait for more")
+    parser.add_argument("--end", action="store_true", help="stop at the end of what is there now, else wait for more")
     parser.add_argument("--count", type=int, default=0, metavar="N", help="stop after N alerts")
-    parser.add_argument("--save", type=Path, metavar="DIR", help="write each to TOPIC-PARTITION-OFFSET.avro there")
+    parser.add_argument("--save", type=Path, metavar="DIR", help="write each packet to DIR/TOPIC-PARTITION-OFFSET.avro")
     found = parser.parse_args(namespace=Options())
     found.topics = found.topics or granted()
     if not found.topics:
@@ -113,14 +113,14 @@ def options(program: str, about: str) -> Options:
 
 
 def matching(wanted: list[str], available: set[str]) -> list[str]:
-    """The names among those available that are wanted, by name or by a pattern that begins with ^."""
+    """The available names that are wanted, by name or by a pattern that begins with ^."""
     return sorted(
         name for name in available if any(re.match(w, name) if w.startswith("^") else w == name for w in wanted)
     )
 
 
 def available(output: Output) -> set[str]:
-    """The topics that the brokers show to you; asked with confluent-kafka, on which several libraries are built."""
+    """The topics that the brokers show to you. It asks by confluent-kafka, on which several libraries are built."""
     from confluent_kafka import Consumer, KafkaException
 
     errors: list[str] = []
@@ -132,7 +132,7 @@ def available(output: Output) -> set[str]:
             try:
                 return set(consumer.list_topics(timeout=2).topics)
             except KafkaException as error:
-                consumer.poll(0)  # serves error_cb: a wrong password is told there alone
+                consumer.poll(0)  # calls error_cb, which alone receives a wrong password
                 for text in errors:
                     output.fail(text)
                 if time.monotonic() > deadline:
@@ -142,12 +142,12 @@ def available(output: Output) -> set[str]:
 
 
 def expression(wanted: list[str]) -> str:
-    """All that is wanted as one regular expression."""
+    """One regular expression for all that is wanted."""
     return "|".join(w if w.startswith("^") else f"^{re.escape(w)}$" for w in wanted)
 
 
 class Output:
-    """Takes alerts: prints each, saves it if asked to, counts. Ends the program by `SystemExit` with one line."""
+    """Prints each alert, saves it if asked to, and counts it. Ends the program by `SystemExit` with one line."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -161,7 +161,7 @@ class Output:
             options.save.mkdir(parents=True, exist_ok=True)
 
     def wanted(self, available: set[str]) -> list[str]:
-        """What is there of what is wanted; ends the program if a topic that is named is not, says if nothing is."""
+        """The available topics that are wanted. Ends the program if a named one is missing; says if there are none."""
         if missing := [name for name in self.options.topics if not name.startswith("^") and name not in available]:
             self.fail("TopicAuthorizationFailed", missing)
         found = matching(self.options.topics, available)
@@ -173,7 +173,7 @@ class Output:
         return found
 
     def awaited(self) -> list[str]:
-        """What is there of what is wanted, for a library that cannot wait for a topic itself."""
+        """As `wanted`, but waits for a topic, for a library that cannot do so itself."""
         there = self.wanted(available(self))
         while not there:
             time.sleep(NEW_TOPIC_SECONDS)
@@ -181,7 +181,7 @@ class Output:
         return there
 
     def begins(self, partitions: dict[tuple[str, int], bool]) -> None:
-        """Say where the reading begins: by (topic, partition), whether its group has been there before."""
+        """Report where reading begins. `partitions`: (topic, partition) -> whether the group has read it before."""
         resumed = sum(partitions.values())
         said = f"goes on in {resumed}, begins {len(partitions) - resumed} with the oldest alert"
         if isinstance(start := self.options.start, int):
@@ -192,7 +192,7 @@ class Output:
         say(f"group {self.options.group}: {len(partitions)} partitions of {names}; {said}")
 
     def take(self, topic: str, partition: int, offset: int, packet: bytes) -> None:
-        """One alert: an Avro file of one record, as the survey made it."""
+        """Print, save and count one alert: an Avro file with one record, as the survey made it."""
         import fastavro
 
         (alert,) = fastavro.reader(io.BytesIO(packet))
@@ -203,14 +203,14 @@ class Output:
         self.read += 1
 
     def _interrupt(self, *_: object) -> None:
-        """Ctrl-C, and a polite kill, end a program where it waits; the second one wherever it is."""
+        """Ctrl-C or SIGTERM ends a program that waits, at once; the second one ends it anywhere."""
         if not self._busy or self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True
 
     @contextlib.contextmanager
     def whole(self):
-        """What is begun here is done to its end, commit included, before Ctrl-C ends the program."""
+        """The body runs to its end, commit included, before Ctrl-C ends the program."""
         self._busy = True
         try:
             yield
@@ -221,16 +221,16 @@ class Output:
 
     @property
     def full(self) -> bool:
-        """Whether as many alerts as asked for have been read."""
+        """Whether `--count` alerts have been read."""
         return 0 < self.options.count <= self.read
 
     @property
     def left(self) -> int | None:
-        """How many more alerts are asked for; None if there is no bound."""
+        """How many alerts are left of `--count`; None if there is no limit."""
         return self.options.count - self.read if self.options.count else None
 
     def fail(self, error: object, topics: list[str] | None = None) -> None:
-        """End the program with one line if the error, by whatever name a library gives it, is not one to wait out."""
+        """End the program with one line for an error, in any library's spelling, that waiting does not end."""
         text = f"{type(error).__name__ if isinstance(error, BaseException) else ''} {error}"
         for name, spelling in SPELLINGS.items():
             if name == error or re.search(spelling, text):
@@ -239,7 +239,7 @@ class Output:
                 raise SystemExit(f"{Path(sys.argv[0]).name}: {reason}")
 
     def fail_for(self, error: object) -> None:
-        """End the program for this error, with the reason that the library's own log has if it has one."""
+        """End the program for this error, with the reason from the library's log if there is one."""
         self.fail(error)
         for line in self._log.lines:
             self.fail(line)
@@ -248,21 +248,21 @@ class Output:
 
 
 class _Log(logging.Handler):
-    """Keeps what a library logs: its exceptions often leave out the reason."""
+    """Keeps what a library logs, since its exceptions often leave out the reason."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep what has a known reason: of many attempts to connect one may tell it."""
+        """Keep lines with a known reason: of many attempts to connect, perhaps one shows it."""
         text = record.getMessage()
         if any(re.search(spelling, text) for spelling in SPELLINGS.values()):
             self.lines = [*self.lines[-9:], text]
 
 
 def run(read, output: Output) -> None:
-    """Call the program's own part; whatever ends it, say how many alerts were read. Ctrl-C is no error."""
+    """Call the program's own part. Whatever ends it, report how many alerts were read. Ctrl-C is no error."""
     try:
         read(output)
     except KeyboardInterrupt:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Read alerts with adc-streaming: python3 -m pip install adc-streaming fastavro.
 
-This library knows no patterns and shares no partitions: it reads the topics that are there when it starts, all of them.
+This library cannot subscribe to patterns and does not share partitions: it reads all of the topics that exist when it
+starts.
 """
 
 from __future__ import annotations

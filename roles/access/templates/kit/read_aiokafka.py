@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError  # noqa: E402
 
 
 def consumer_for(options: kit.Options) -> AIOKafkaConsumer:
-    """A consumer by the kit's settings, in this library's words."""
+    """A consumer with the kit's settings, by this library's names."""
     settings = kit.settings()
     return AIOKafkaConsumer(
         bootstrap_servers=settings["bootstrap.servers"].split(","),
@@ -30,19 +30,19 @@ def consumer_for(options: kit.Options) -> AIOKafkaConsumer:
         auto_offset_reset=settings["auto.offset.reset"],
         group_id=options.group,
         enable_auto_commit=False,  # this program commits what it has read
-        metadata_max_age_ms=10_000,  # how soon a new night is found
+        metadata_max_age_ms=10_000,  # between searches for new topics
     )
 
 
 async def begin(consumer: AIOKafkaConsumer, output: kit.Output) -> None:
-    """Partitions have become ours: begin where the group was, or where --start says."""
+    """Called for new partitions: begin where the group stopped, or where --start says."""
     assigned, options = sorted(consumer.assignment()), output.options
     output.begins({tuple(one): await consumer.committed(one) is not None for one in assigned})
     if options.start is not None and assigned:
         start = await offsets(consumer, assigned, options.start)
         for one, offset in start.items():
             consumer.seek(one, offset)
-        await consumer.commit(start)  # the group is there now, whoever reads on
+        await consumer.commit(start)  # the group keeps this position even if another member reads on
         options.start = None
 
 
@@ -60,7 +60,7 @@ async def offsets(
 
 
 async def at_end(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
-    """Whether all has been read that was there in the beginning."""
+    """Whether everything has been read that was there in the beginning."""
     assigned = consumer.assignment()
     if new := [one for one in assigned if one not in ends]:
         ends.update(await consumer.end_offsets(new))
@@ -70,7 +70,7 @@ async def at_end(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) ->
 async def follow(output: kit.Output, consumer: AIOKafkaConsumer) -> None:
     """Read until the end, the count or Ctrl-C."""
     if not output.wanted(await consumer.topics()):
-        output.options.start = None  # all that is to come is new
+        output.options.start = None  # no topic yet: every alert will be new
     consumer.subscribe(pattern=kit.expression(output.options.topics))
     ends: dict[TopicPartition, int] = {}
     known: frozenset[TopicPartition] = frozenset()
@@ -80,7 +80,7 @@ async def follow(output: kit.Output, consumer: AIOKafkaConsumer) -> None:
             known, moved = consumer.assignment(), output.options.start is not None
             await begin(consumer, output)
             if moved:
-                continue  # what came was from where the group had been
+                continue  # these alerts are from the group's old position
         if batch:
             with output.whole():
                 for one in (record for records in batch.values() for record in records):

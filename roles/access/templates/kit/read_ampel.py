@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Read alerts with Ampel's loader of ZTF's stream: python3 -m pip install ampel-ztf confluent-kafka.
 
-It reads all nights of programme 1 (and 2, if you may), and ends when nothing has come for some seconds.
+It reads all nights of programme 1 (and 2, if granted), and ends when no alert has come for some seconds.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def read(output: kit.Output) -> None:
     settings, options, errors = kit.settings(), output.options, []
     nights = [name for name in kit.granted() if "programid" in name]
     if not nights or options.topics != kit.granted():
-        raise SystemExit("read_ampel.py: Ampel's loader reads whole nights, all that are yours: name no topic")
+        raise SystemExit("read_ampel.py: Ampel's loader reads all of your nights: name no topic")
     output.options.topics = nights
     output.awaited()
     properties = {name: value for name, value in settings.items() if name != "bootstrap.servers"}
     loader = UWAlertLoader(
         bootstrap=settings["bootstrap.servers"],
         stream="ztf_uw_private" if any("2" in name.rpartition("programid")[2] for name in nights) else "ztf_uw_public",
-        group_name=options.group,  # its own default, a random one, is refused
+        group_name=options.group,  # its default is random, and refused
         timeout=kit.WAIT_SECONDS,
         kafka_consumer_properties={**properties, "error_cb": lambda e: errors.append(f"{e.name()} {e.str()}")},
     )

@@ -23,15 +23,15 @@ class Reader:
             {
                 **kit.settings(),
                 "group.id": self.options.group,
-                "enable.auto.offset.store": False,  # what is committed is what `store_offsets` has been told
+                "enable.auto.offset.store": False,  # only what `store_offsets` got is committed
                 "enable.partition.eof": self.options.end,
                 "error_cb": self.errors.append,
-                "log_level": 2,  # what matters comes to error_cb
+                "log_level": 2,  # error_cb gets what matters
             }
         )
 
     def check(self) -> None:
-        """End the program for what waiting does not mend: without `error_cb` a wrong password is silence for ever."""
+        """End the program for an error that waiting does not end. Only `error_cb` shows a wrong password."""
         for error in self.errors:
             self.output.fail(f"{error.name()} {error.str()}")
             if error.code() == KafkaError._ALL_BROKERS_DOWN:
@@ -39,7 +39,7 @@ class Reader:
         self.errors.clear()
 
     def assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Partitions have become ours: begin where the group was, or where --start says."""
+        """Called for new partitions: begin where the group stopped, or where --start says."""
         committed = consumer.committed(partitions, timeout=kit.WAIT_SECONDS)
         self.assigned = {(one.topic, one.partition) for one in partitions}
         self.ended.clear()
@@ -47,7 +47,7 @@ class Reader:
         if self.options.start is not None and partitions:
             begin = [TopicPartition(p.topic, p.partition, self.offset(p)) for p in partitions]
             consumer.assign(begin)
-            consumer.commit(offsets=begin, asynchronous=False)  # the group is there now, whoever reads on
+            consumer.commit(offsets=begin, asynchronous=False)  # kept even if another member reads on
             self.options.start = None
 
     def offset(self, one: TopicPartition) -> int:
@@ -63,7 +63,7 @@ class Reader:
         """Read until the end, the count or Ctrl-C."""
         there = self.output.wanted(kit.available(self.output))
         if not there:
-            self.options.start = None  # all that is to come is new
+            self.options.start = None  # no topic yet: every alert will be new
         self.consumer.subscribe(there if self.options.end else self.options.topics, on_assign=self.assign)
         while not self.output.full and not (self.assigned and self.ended >= self.assigned):
             message = self.consumer.poll(1)
@@ -77,7 +77,7 @@ class Reader:
                     self.consumer.store_offsets(message)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self.ended.add((message.topic(), message.partition()))
-            elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # no topic matches yet: it has been said
+            elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # no topic matches yet, as reported before
                 self.output.fail(f"{error.name()} {error.str()}")
                 kit.say(f"goes on after: {error.str()}")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Read alerts with hop-client: python3 -m pip install hop-client six (hop forgets that it needs six).
+"""Read alerts with hop-client: python3 -m pip install hop-client six (hop needs six, but does not declare it).
 
-hop speaks to one broker only and knows no patterns: it reads the topics that are there when it starts.
+hop connects to one broker only and cannot subscribe to patterns: it reads the topics that exist when it starts.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def read(output: kit.Output) -> None:
     auth = Auth(settings["sasl.username"], settings["sasl.password"], ssl_ca_location=settings["ssl.ca.location"])
     words = {None: None, "beginning": LogicalOffset.BEGINNING, "now": LogicalOffset.END}
     start = kit.time_of(options.start) if isinstance(options.start, int) else words[options.start]
-    stream = Stream(auth=auth, start_at=StartPosition.EARLIEST, until_eos=options.end)  # of a new group
+    stream = Stream(auth=auth, start_at=StartPosition.EARLIEST, until_eos=options.end)  # for a new group
     broker = settings["bootstrap.servers"].split(",")[0]
     kit.say(f"group {options.group}: {', '.join(there)}")
     try:
         with stream.open(f"kafka://{broker}/{','.join(there)}", "r", group_id=options.group) as messages:
             for alert, where in messages.read(metadata=True, autocommit=False, start_at=start):
-                if not isinstance(alert, AvroBlob):  # it says so in a header, which hop reads
+                if not isinstance(alert, AvroBlob):  # hop learns it from a header
                     kit.say(f"{where.topic} {where.partition} {where.offset}: hop does not see that it is Avro")
                 with output.whole():
                     output.take(where.topic, where.partition, where.offset, where._raw.value())

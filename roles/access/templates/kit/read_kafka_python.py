@@ -14,7 +14,7 @@ from kafka.errors import KafkaError  # noqa: E402
 
 
 def connect(options: kit.Options) -> KafkaConsumer:
-    """A consumer by the kit's settings, in this library's words."""
+    """A consumer with the kit's settings, by this library's names."""
     settings = kit.settings()
     return KafkaConsumer(
         bootstrap_servers=settings["bootstrap.servers"].split(","),
@@ -27,19 +27,19 @@ def connect(options: kit.Options) -> KafkaConsumer:
         auto_offset_reset=settings["auto.offset.reset"],
         group_id=options.group,
         enable_auto_commit=False,  # this program commits what it has read
-        metadata_max_age_ms=10_000,  # how soon a new night is found
+        metadata_max_age_ms=10_000,  # between searches for new topics
         bootstrap_timeout_ms=kit.WAIT_SECONDS * 1000,
     )
 
 
 def begin(consumer: KafkaConsumer, output: kit.Output) -> None:
-    """Partitions have become ours: begin where the group was, or where --start says."""
+    """Called for new partitions: begin where the group stopped, or where --start says."""
     assigned, options = sorted(consumer.assignment()), output.options
     output.begins({tuple(one): consumer.committed(one) is not None for one in assigned})
     if options.start is not None and assigned:
         for one, offset in offsets(consumer, assigned, options.start).items():
             consumer.seek(one, offset)
-        consumer.commit()  # the group is there now, whoever reads on
+        consumer.commit()  # the group keeps this position even if another member reads on
         options.start = None
 
 
@@ -55,7 +55,7 @@ def offsets(consumer: KafkaConsumer, partitions: list[TopicPartition], start: st
 
 
 def at_end(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
-    """Whether all has been read that was there in the beginning."""
+    """Whether everything has been read that was there in the beginning."""
     assigned = consumer.assignment()
     ends.update(consumer.end_offsets([one for one in assigned if one not in ends]))
     return bool(assigned) and all(consumer.position(one) >= ends[one] for one in assigned)
@@ -64,7 +64,7 @@ def at_end(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
 def follow(consumer: KafkaConsumer, output: kit.Output) -> None:
     """Read until the end, the count or Ctrl-C."""
     if not output.wanted(consumer.topics()):
-        output.options.start = None  # all that is to come is new
+        output.options.start = None  # no topic yet: every alert will be new
     consumer.subscribe(pattern=kit.expression(output.options.topics))
     ends: dict[TopicPartition, int] = {}
     known: set[TopicPartition] = set()
@@ -74,7 +74,7 @@ def follow(consumer: KafkaConsumer, output: kit.Output) -> None:
             known, moved = consumer.assignment(), output.options.start is not None
             begin(consumer, output)
             if moved:
-                continue  # what came was from where the group had been
+                continue  # these alerts are from the group's old position
         if batch:
             with output.whole():
                 for one in (record for records in batch.values() for record in records):

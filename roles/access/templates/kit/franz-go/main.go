@@ -1,6 +1,6 @@
 // Read alerts with franz-go: go build -C franz-go -o ../read_franz_go . && ./read_franz_go --end
 //
-// Settings are read from librdkafka.properties, topics from topics.txt, in the directory of the built program.
+// The built program reads librdkafka.properties and topics.txt in its own directory.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-// How long a silence, with --end, is taken for the end of what there is.
+// With --end, a silence of this length means that everything has been read.
 const idle = 10 * time.Second
 
 func main() {
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// lines of a file of the kit that are neither empty nor comments.
+// lines returns the lines of a file of the kit that are neither empty nor comments.
 func lines(path string) ([]string, error) {
 	text, err := os.ReadFile(path)
 	var found []string
@@ -61,8 +61,8 @@ func run() error {
 		settings[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
 	user := settings["sasl.username"]
-	group := flag.String("group", user+"-franz-go", "who remembers where you are")
-	end := flag.Bool("end", false, "stop at the end of what is there; else wait for more")
+	group := flag.String("group", user+"-franz-go", "the consumer group")
+	end := flag.Bool("end", false, "stop at the end of what is there now, else wait for more")
 	save := flag.String("save", "", "write each packet to this directory")
 	flag.Parse()
 	topics := flag.Args()
@@ -86,7 +86,7 @@ func run() error {
 	defer client.Close()
 	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	// The client tries again for ever: what waiting does not mend is asked first.
+	// The client would retry for ever: find an error that waiting does not end first.
 	asking, done := context.WithTimeout(stop, 30*time.Second)
 	defer done()
 	if err := client.Ping(asking); err != nil {
@@ -102,7 +102,7 @@ func run() error {
 	return nil
 }
 
-// connect makes a client by the kit's settings, in this library's words.
+// connect makes a client with the kit's settings, by this library's names.
 func connect(here string, settings map[string]string, group string, topics []string) (*kgo.Client, error) {
 	authority, err := os.ReadFile(filepath.Join(here, settings["ssl.ca.location"]))
 	if err != nil {
@@ -133,7 +133,7 @@ func connect(here string, settings map[string]string, group string, topics []str
 	)
 }
 
-// follow reads until Ctrl-C, or with end until nothing more comes, and commits what it has read: at least once.
+// follow reads until Ctrl-C, or with end until nothing more comes. It commits what it has read: at least once.
 func follow(stop context.Context, client *kgo.Client, end bool, save string) (int, error) {
 	read := 0
 	last := time.Now()
@@ -161,7 +161,7 @@ func follow(stop context.Context, client *kgo.Client, end bool, save string) (in
 			last = time.Now()
 		}
 		if !fetches.Empty() {
-			// After Ctrl-C, too: what has been printed is committed.
+			// What has been printed is committed, even after Ctrl-C.
 			committing, done := context.WithTimeout(context.Background(), 10*time.Second)
 			err := client.CommitUncommittedOffsets(committing)
 			done()
