@@ -4,7 +4,7 @@ from typing import Any
 
 from zads.filters import Columns, Filter
 
-FAINT, WIDTH = 20.5, 0.01  # mag: of the faintest range, and of each
+FAINT, WIDTH = 20.5, 0.01  # mag: the faint end of the first range, and the width of each
 
 
 def _cut(number: int) -> type[Filter]:
