@@ -17,12 +17,12 @@ app = typer.Typer(help="Prove that both sites hold the same night.")
 @app.command()
 def run(
     origin: Annotated[Path, typer.Option(help="Properties of a client that may read all of origin.")],
-    public: Annotated[Path, typer.Option(help="The same for the public site.")],
+    public: Annotated[Path, typer.Option(help="Properties of a client that may read all of public.")],
     night: Annotated[list[str], typer.Option(help="A night, YYYYMMDD; may be given several times.")],
     programme: Annotated[
         list[int] | None, typer.Option(help="Programmes that the public site has. [default: 1]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The manifests as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifests as JSON.")] = False,
 ) -> None:
     """Read a night on both sites, compare counts and digests, and exit 1 if anything disagrees.
 

@@ -1,4 +1,4 @@
-"""``zads filter``: list filters, begin one, and try one on a recorded night."""
+"""``zads filter``: list filters, start one, and test one on a recorded night."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from zads.filters.recorded_night import Progress, RecordedNight
     from zads.filters.rehearsal import Outcome
 
-app = typer.Typer(no_args_is_help=True, help="List filters, begin one, or test one on a recorded night.")
+app = typer.Typer(no_args_is_help=True, help="List filters, start one, or test one on a recorded night.")
 Place = Annotated[str, typer.Argument(metavar="FILTER", help="A Python file, FILE:CLASS, or a built-in filter's name.")]
 NightOption = Annotated[Path, typer.Option(help="A recorded night: a directory, a tar archive, or a night's topic.")]
 Client = Annotated[
     Path | None, typer.Option("--kafka", help="A client's properties file, for a topic.", metavar="PROPERTIES")
 ]
-Cap = Annotated[int | None, typer.Option(min=1, help="Alerts a visit, instead of the filter's own cap.")]
+Cap = Annotated[int | None, typer.Option(min=1, help="Most alerts of a visit, instead of the filter's own cap.")]
 
 
 @app.command("list")
 def list_filters() -> None:
-    """The filters that come with ZADS, each with a line on what it passes.
+    """List the filters that come with ZADS, with a line on what each passes.
 
     Example: zads filter list
     """
@@ -43,8 +43,8 @@ def list_filters() -> None:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Lower case letters, digits and _: it becomes the topic's name.")],
-    directory: Annotated[Path, typer.Option(help="Where to.")] = Path(),
+    name: Annotated[str, typer.Argument(help="Name of the filter and of its topic: lower case letters, digits and _.")],
+    directory: Annotated[Path, typer.Option(help="Directory for the two files.")] = Path(),
 ) -> None:
     """Write a filter to start from, and a test of it.
 
@@ -60,7 +60,7 @@ def new(
 def test(
     place: Place,
     night: NightOption,
-    compare: Annotated[str, typer.Option(help="Another filter: what this one gains and loses beside it.")] = "",
+    compare: Annotated[str, typer.Option(help="Another filter: list the alerts that only one of the two passes.")] = "",
     html: Annotated[Path | None, typer.Option(help="Write a page with light curves and cutouts here.")] = None,
     cap: Cap = None,
     client: Client = None,
@@ -68,7 +68,7 @@ def test(
         int | None,
         typer.Option(min=1, max=5_000, help="Try a fair sample of this many packets, not the whole night."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another sample.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 1,
     object_page: Annotated[
         str | None, typer.Option(help="Address of an object's page, with {object} in it; '' for none.")
     ] = None,
@@ -138,7 +138,7 @@ def _print_details(outcome: Outcome, recorded: RecordedNight, compared: dict[str
 
 @app.command()
 def run(place: Place, night: NightOption, cap: Cap = None, client: Client = None) -> None:
-    """Print what a filter passes of a recorded night: candid, object, visit and annotations, a line each.
+    """Print the alerts of a recorded night that a filter passes, one a line: candid, object, visit and annotations.
 
     Example: zads filter run fast_riser --night 20181129.tar
     """

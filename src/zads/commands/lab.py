@@ -58,7 +58,7 @@ def status(env: Env = "local") -> None:
 def logs(
     host: Annotated[str, typer.Argument(help="A host of the inventory.")],
     env: Annotated[str, typer.Option(help="The inventory.")] = "local",
-    lines: Annotated[int, typer.Option(help="How many lines from the end.")] = 100,
+    lines: Annotated[int, typer.Option(help="Number of lines.")] = 100,
 ) -> None:
     """Print the end of a host's journal.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from zads.avro.differences import Difference
 
-app = typer.Typer(no_args_is_help=True, help="Look into alert packets, or validate them.")
+app = typer.Typer(no_args_is_help=True, help="Show what is in alert packets, or validate them.")
 Paths = Annotated[list[Path], typer.Argument(help="Packets, directories of them, or tar archives.", show_default=False)]
 WIDTH = 220
 FACTS = ("schema", "candid", "objectId", "programme", "jd", "night", "visit", "topic", "bytes")
@@ -68,7 +68,7 @@ def _check_night(packet: Packet) -> None:
 def inspect(
     paths: Paths,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line; candid_str is the candid as text.")
+        bool, typer.Option("--json", help="Print a JSON object in each line; candid_str is the candid as text.")
     ] = False,
 ) -> None:
     """Show each packet's schema, candid, object, programme, date, topic and size.
@@ -96,7 +96,7 @@ def validate(
     paths: Paths,
     new_schemas: Annotated[
         Literal["refuse", "accept"],
-        typer.Option(help="Whether to accept packets of a new schema that readers of the version it claims can read."),
+        typer.Option(help="Whether to accept a new schema that readers of the version it claims can read."),
     ] = "refuse",
 ) -> None:
     """Check packets as the producer does; print each refusal with its field, and exit 1 if there is any.

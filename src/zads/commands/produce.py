@@ -26,20 +26,22 @@ def produce(
         Path, typer.Option("--kafka", help="The Kafka client's properties file.", metavar="PROPERTIES")
     ],
     name: Annotated[
-        str, typer.Option(help="The producer's name: a second producer of this name ends the first.")
+        str, typer.Option(help="The producer's name. A second producer with this name ends the first.")
     ] = names.program("producer", "manual"),
-    heartbeat: Annotated[Path | None, typer.Option(help="A file that is touched while the producer works.")] = None,
+    heartbeat: Annotated[Path | None, typer.Option(help="Touch this file while the producer works.")] = None,
     metrics_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Answer Prometheus on this port of 127.0.0.1; 0: do not.")
+        int, typer.Option(min=0, max=65535, help="Port of 127.0.0.1 for Prometheus metrics; 0 for none.")
     ] = 0,
     new_schemas: Annotated[
         Literal["refuse", "accept"],
-        typer.Option(help="Whether to accept packets of a new schema that readers of the version it claims can read."),
+        typer.Option(help="Whether to accept a new schema that readers of the version it claims can read."),
     ] = "refuse",
     first_night: Annotated[
-        str, typer.Option(help="Alerts of earlier nights are refused (YYYYMMDD).")
+        str, typer.Option(help="First night, YYYYMMDD; alerts of earlier nights are refused.")
     ] = names.FIRST_NIGHT,
-    last_night: Annotated[str, typer.Option(help="Alerts of later nights are refused (YYYYMMDD).")] = names.LAST_NIGHT,
+    last_night: Annotated[
+        str, typer.Option(help="Last night, YYYYMMDD; alerts of later nights are refused.")
+    ] = names.LAST_NIGHT,
     once: Annotated[bool, typer.Option("--once", help="End when the spool is empty.")] = False,
 ) -> None:
     """Publish a spool's packets to the origin topics, each once."""

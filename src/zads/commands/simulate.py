@@ -23,9 +23,11 @@ def simulate(
     alerts: Annotated[int, typer.Option(min=0, help="Packets in an exposure.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same bytes.")] = 1,
     schema: Annotated[
-        list[str] | None, typer.Option(help="A schema version; may be repeated. All if not given.")
+        list[str] | None, typer.Option(help="A schema version; may be given several times. All if not given.")
     ] = None,
-    programme: Annotated[list[int] | None, typer.Option(help="A programme; may be repeated. All if not given.")] = None,
+    programme: Annotated[
+        list[int] | None, typer.Option(help="A programme; may be given several times. All if not given.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write each exposure as a directory below this one.")] = None,
     spool: Annotated[Path | None, typer.Option(help="Drop the exposures into this spool.")] = None,
 ) -> None:

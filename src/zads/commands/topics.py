@@ -18,7 +18,7 @@ app = typer.Typer(help="List a cluster's nights and filters.")
 def list_topics(
     properties: Annotated[Path, typer.Option("--kafka", help="A client's properties file.", show_default=False)],
     night: Annotated[str | None, typer.Option(help="Only this night, YYYYMMDD.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table.")] = False,
 ) -> None:
     """List nights, filters and refused input, with the replication of each.
 

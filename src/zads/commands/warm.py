@@ -25,7 +25,8 @@ def warm(
         float, typer.Option(min=0.0, help="Minimum seconds; use 12 just after a night's topics were created.")
     ] = 0.0,
     until_seconds: Annotated[
-        float, typer.Option(min=0.01, help="Stop when 99 % of a round are read at the public site within this.")
+        float,
+        typer.Option(min=0.01, help="Seconds within which 99 % of a round must be read at the public site."),
     ] = warmup.UNTIL_SECONDS,
     rate: Annotated[float, typer.Option(min=1.0, max=200.0, help="Canaries a second.")] = warmup.RATE,
 ) -> None:
