@@ -1,7 +1,7 @@
 """Say whether MirrorMaker works: exit status 0, or 1 and the reason.
 
-A running process proves little: Connect keeps running, and looks well from outside, after each of its tasks has failed
-for good. So the judgement is of the connectors' and tasks' own states, which Connect publishes as metrics.
+A running process proves little: even after all its tasks have failed, Connect runs on and looks healthy from outside.
+So this program checks the states of connectors and tasks, which Connect publishes as metrics.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STATE = re.compile(
 
 
 class Complaint(NamedTuple):
-    """What is wrong, and whether it stays so until somebody starts the process anew."""
+    """What is wrong, and whether only a restart of the process ends it."""
 
     text: str
     for_good: bool = False
@@ -36,14 +36,14 @@ class Complaint(NamedTuple):
 def complaints(metrics: str, processes: int) -> list[Complaint]:
     """What is wrong in these metrics (Prometheus text); empty means healthy.
 
-    One process alone must hold the source connector. Of several, one that holds nothing is a stand-by. Tasks are not
-    asked for: before the first night's topic exists there is none.
+    A single process must have the source connector. One of several may have none, as a stand-by. A process may have no
+    tasks, since there are none before the first night's topic exists.
     """
     found = [match.groupdict() for match in _STATE.finditer(metrics)]
     wrong = [
         Complaint(
             f"{state['kind']} {state['connector']}{'-' + state['task'] if state['task'] else ''} is {state['status']}",
-            # Connect begins a failed connector again when its settings change, a failed task never.
+            # Connect restarts a failed connector when its settings change, but never a failed task.
             for_good=(state["kind"], state["status"]) == ("task", "failed"),
         )
         for state in found
@@ -56,7 +56,7 @@ def complaints(metrics: str, processes: int) -> list[Complaint]:
 
 
 def check() -> list[Complaint]:
-    """The complaints about the process beside this one; that its metrics cannot be read is one too."""
+    """The complaints about the process in this container. Metrics that cannot be read are a complaint too."""
     try:
         with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=8) as answer:
             return complaints(answer.read().decode(), PROCESSES)

@@ -1,11 +1,12 @@
-"""Run MirrorMaker until it is told to stop, or until it no longer works.
+"""Run MirrorMaker until a signal stops it, or until it no longer works.
 
-1. Where certificates for it lie beside the properties, the internal REST server's key store is made of them: Connect's
-   web server is the one part of Kafka that does not read PEM. It exists in memory only, under a password of this run.
-2. Java is started and every signal passed on.
-3. Every CHECK_SECONDS its health is judged. A process that stays bad for PATIENCE_SECONDS, or has a task that failed
-   for good, is ended with status 1, and the service manager starts anew: with exactly-once delivery a restart costs
-   seconds and neither loses nor doubles.
+1. If there are certificates beside the properties, make the key store of the internal REST server from them, since
+   Connect's web server is the one part of Kafka that does not read PEM. The store is only in memory, and its password
+   is new in each run.
+2. Start Java, and pass every signal on to it.
+3. Check its health every CHECK_SECONDS. If it is unhealthy for PATIENCE_SECONDS, or a task has failed for good, end it
+   and exit with status 1, so that the service manager restarts the container. Delivery is exactly once, so a restart
+   takes seconds and loses or doubles nothing.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ from pathlib import Path
 
 import health
 
-#: In-memory file system of the container.
 ZSTD = "/opt/kafka/native/libzstd-jni.so"  # the compressor; made by the Dockerfile
+#: In-memory file system of the container.
 MEMORY = Path("/tmp")  # noqa: S108
-#: The only site that the process writes to, and works beside.
+#: The only site that the process writes to. It runs near that site.
 TARGET = "public"
 CHECK_SECONDS = 5
 #: Longer than the wait for a dead predecessor's transaction.
 PATIENCE_SECONDS = 120
-#: But a task that failed is not waited for: its transaction ran out while a broker was lost, and the stream stands
-#: still. Two looks see it. A process that has not worked for STEADY_SECONDS yet has the patience all the same: it would
-#: fail again at once.
+#: The same if a task has failed, which stops the stream: usually its transaction has timed out while a broker was down.
+#: Two checks must see it. A process that has not worked for STEADY_SECONDS yet gets PATIENCE_SECONDS even then, since
+#: it would fail again at once.
 FAILED_SECONDS = 8
 STEADY_SECONDS = 60
-#: The same until it is healthy for the first time: on a crowded machine Java starts slowly, and whoever ends it for
-#: that makes it start slowly again, for ever.
+#: The same until it is healthy for the first time. On a busy machine Java starts slowly, and a restart would only begin
+#: the slow start again.
 START_SECONDS = 600
 STOP_SECONDS = 40
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def say(text: str) -> None:
-    """One line for the journal."""
+    """Print a line for the journal."""
     print(f"mirrormaker: {text}", flush=True)  # noqa: T201
 
 
@@ -76,7 +77,7 @@ def command(properties: Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Java's options: the metrics agent, our logging, and an end rather than a half-life when memory runs out."""
+    """Java's options: the metrics agent, our logging, and an exit when memory runs out."""
     agent = f"-javaagent:/opt/kafka/metrics-agent.jar={health.METRICS}:/opt/mirrormaker/metrics.yml"
     return {
         "KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseG1GC -XX:+ExitOnOutOfMemoryError",
@@ -87,7 +88,7 @@ def environment() -> dict[str, str]:
 
 
 def supervise(java: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of `java`, or bring it about; its exit status, 1 if it was unwell."""
+    """Wait until `java` ends, or end it if it is unhealthy. Returns its exit status, or 1 if it was unhealthy."""
     well, patience = time.monotonic(), START_SECONDS
     since: float | None = None
     while True:
@@ -111,7 +112,7 @@ def supervise(java: subprocess.Popen[bytes]) -> int:
 
 
 def end(java: subprocess.Popen[bytes]) -> None:
-    """Ask it to stop, and insist after STOP_SECONDS."""
+    """Ask it to stop, and kill it after STOP_SECONDS."""
     java.terminate()
     try:
         java.wait(timeout=STOP_SECONDS)
@@ -121,7 +122,7 @@ def end(java: subprocess.Popen[bytes]) -> None:
 
 
 def main(source: Path) -> int:
-    """Run the mirror that the properties file `source` describes; the exit status."""
+    """Run the mirror that the properties file `source` describes. Returns the exit status."""
     os.umask(0o077)
     properties = MEMORY / "mm2.properties"
     properties.write_text(source.read_text() + rest_settings(source.parent))
@@ -129,7 +130,7 @@ def main(source: Path) -> int:
     for number in STOP_SIGNALS:
         signal.signal(number, lambda received, _frame: java.send_signal(received))
     status = supervise(java)
-    # Java reports a stop by signal as 128 + its number: that is how it should end.
+    # After a stop by a signal Java exits with 128 + the signal's number, which is no error here.
     return 0 if status in {128 + number for number in STOP_SIGNALS} else status
 
 
