@@ -3,7 +3,8 @@
 
     scripts/new_schema.py FROM TO
 
-FROM is a directory or archive of packets. TO is created, with the changed packets under the same names. For rehearsals.
+FROM is a directory or archive of packets. TO is created, with the changed packets under the same names.
+The program is for rehearsals.
 """
 
 from __future__ import annotations

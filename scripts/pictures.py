@@ -73,7 +73,7 @@ def layer(module: str) -> int:
 
 
 def upward() -> list[str]:
-    """Imports that go against the layers, as sentences; there must be none."""
+    """Imports that go against the layers, in words."""
     known = modules()
     return [
         f"{name} imports {other}, which is above it"

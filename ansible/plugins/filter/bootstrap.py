@@ -1,4 +1,4 @@
-"""The addresses and ports at which hosts are reached, and the names for which their certificates must hold."""
+"""The addresses and ports of hosts, and the names for which their certificates must be valid."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def host_addresses(hosts):
 
 
 def certificate_hosts(hosts, brokers):
-    """Each broker and ensemble member: its name, its site, all names for which its certificate must hold, and whether
-    it is a broker. A broker also has the address of its listener for brokers."""
+    """Each broker and ensemble member: its name, its site, all names for which its certificate must be valid, and
+    whether it is a broker. A broker also has the address of its listener for brokers."""
     return [
         {
             "name": host["inventory_hostname"],
@@ -86,7 +86,7 @@ def certificate_hosts(hosts, brokers):
 
 
 def certificate_mirrors(hosts):
-    """Each host of a mirror: its name, and the address for which its certificate must hold."""
+    """Each host of a mirror: its name, and the address for which its certificate must be valid."""
     return [{"name": host["inventory_hostname"], "names": [host_address(host)]} for host in hosts]
 
 

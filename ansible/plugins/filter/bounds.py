@@ -1,4 +1,4 @@
-"""Bounds on what strangers and clients can ask of a daemon, computed from its heap and the largest message."""
+"""Bounds on the requests and connections of a daemon's clients, computed from its heap and the largest message."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _value: {description: request and queued in bytes; address clients and brokers i
 """
 
 MIB = 1 << 20
-CONNECTION = 128 * 1024  # heap that a TLS connection may cost: its buffers of 17 KB each, and the engine
+CONNECTION = 128 * 1024  # heap that a TLS connection may take: its buffers of 17 KB each, and the engine
 REQUEST_ROOM = MIB  # beyond the largest message: the other messages of its request, and names
 BROKERS = 256  # connections of brokers and operators: a site has few
 UNITS = {"k": 1 << 10, "m": MIB, "g": 1 << 30, "t": 1 << 40}

@@ -27,7 +27,7 @@ _value: {description: A line for each problem, type: list, elements: str}
 
 
 def clock_problems(measured, bound):
-    """A line for each host that differs from the control machine, else for the two that differ most."""
+    """A line for each host whose clock differs from the control machine's, else for the two hosts that differ most."""
     spans = {
         host: (float(one["clock"]) - float(one["after"]), float(one["clock"]) - float(one["before"]))
         for host, one in measured.items()

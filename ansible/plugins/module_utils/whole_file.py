@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def replace(path: Path, data: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
-    """Write a file that gets its mode and ``owner`` (user and group number; None: the writer's) before its name."""
+    """Write a file, which has its mode and ``owner`` (ids of user and group; None: the writer's) before its name."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

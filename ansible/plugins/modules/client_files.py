@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_files
-short_description: A directory of files and programs for every user of a site, which works wherever it is copied
+short_description: A kit of files and programs for every user of a site
 description:
   - Runs on the control machine. Writes O(directory)/USER/ from O(templates), and O(directory)/USER.properties, which is
     the kit's librdkafka.properties with the certificate's whole path, for use on this machine.

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
-"""Whether the programs on a host run as they were deployed, and have enough disk space."""
+"""Whether the programs on a host run with the deployed files, and have enough disk space."""
 
 from __future__ import annotations
 

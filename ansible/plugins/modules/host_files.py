@@ -1,8 +1,8 @@
 #!/usr/bin/python
 """Writes a program's directories and files on a host, and says what its units need after that, in one step.
 
-Ansible's own modules and a handler would not do: a handler is lost if the play dies between the change and its end. The
-next run then finds nothing changed, and the process keeps running with the old files. Here the checksums that a process
+Ansible's own modules and a handler are not enough: if a play fails after the change, its handler never runs. The next
+run then finds nothing changed, and the process keeps running with the old files. Here the checksums that a process
 noted at its start decide, so the next deployment finishes an interrupted one. One call also takes only one round trip.
 """
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports

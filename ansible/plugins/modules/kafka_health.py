@@ -84,7 +84,7 @@ def attempts(conf: dict[str, str], clients: list[str]) -> dict[str, dict[str, st
 
 
 def silent(addresses: list[str], seconds: int) -> list[str]:
-    """Listeners that nobody serves: a stranger's failure to connect to them proves nothing."""
+    """Listeners that do not answer: if a stranger cannot connect to one of these, that proves nothing."""
     reasons = []
     for address in addresses:
         host, _, port = address.rpartition(":")

@@ -8,13 +8,13 @@ DOCUMENTATION = r"""
 module: kafka_users
 short_description: Make a cluster's SCRAM accounts exactly these
 description:
-  - Runs on the control machine. Users who are not named lose their accounts, since the data alone decide on access.
+  - Runs on the control machine. Users who are not named lose their accounts, since only the data decide on access.
   - A cluster reveals the mechanism and the iterations of an account, but never its password. So a digest of the
     password that was set last is kept, made with the file's own random salt and bound to this cluster. An account is
     set again if its password, its iterations or the cluster has changed, or if the account is missing.
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
-  users: {description: "Name: password", type: dict, required: true}
+  users: {description: Passwords by user, type: dict, required: true}
   remembered: {description: File that holds the digests; only its owner can read it, type: path, required: true}
   iterations: {description: Rounds of hashing, type: int, default: 8192}
 """
