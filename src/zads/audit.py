@@ -1,7 +1,7 @@
 """The audit of a night: what each site holds (`zads.manifest`), and where two sites disagree.
 
 Everything is read as a consumer would read it (``read_committed``), up to the end that each partition had at the start.
-So an audit ends even while a night goes on.
+So an audit ends even while a night streams.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def audit(
 
 
 def disagreements(origin: SiteManifest, public: SiteManifest, programmes: Sequence[int]) -> list[str]:
-    """Every contradiction between a promise and two sites' manifests of the same nights, in words; a pure function."""
+    """Every promise that two sites' manifests of the same nights contradict, in words; a pure function."""
     found: list[str] = []
     for name in sorted(origin.topics.keys() | public.topics.keys()):
         parsed = names.parse_topic(name)

@@ -1,4 +1,4 @@
-"""The ``zads`` command: a thin front to the package, in which every verb calls into the modules beneath it.
+"""The ``zads`` command: it only parses the command line; the other modules of the package do the work.
 
 A verb's module is imported only when the verb is used, so that ``zads --help`` answers at once and works in images
 that have only some of the package's extras.
@@ -69,7 +69,7 @@ def load(verb: str) -> Any:
         application = importlib.import_module(module).app
     except ModuleNotFoundError as error:
         raise _missing(error, verb) from error
-    # Completion belongs to the whole program, not to each verb.
+    # Only the whole program offers completion, not each verb.
     application._add_completion = False
     command: Any = typer.main.get_command(application)
     command.name = verb
@@ -153,7 +153,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The arguments without --debug, and whether it was there; what follows a lone -- is not searched."""
+    """The arguments without --debug, and whether it was among them. It is not looked for after a lone --."""
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     return [word for word in words[:end] if word != "--debug"] + words[end:], "--debug" in words[:end]

@@ -1,4 +1,4 @@
-"""What every error that a person can do something about has in common."""
+"""The base class of every error that a person can act on."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ class ZadsError(Exception):
 
 
 def some(things: Sequence[str], most: int) -> str:
-    """The first of many things that an error is about, and how many more there are."""
+    """The first few of the things that an error names, and the number of the others."""
     more = len(things) - most
     return ", ".join(things[:most]) + (f" and {more} more" if more > 0 else "")

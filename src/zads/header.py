@@ -1,8 +1,8 @@
 """The header of a packet's container: its schema, and everything that is derived from the schema.
 
-A survey writes only a handful of different headers. So everything that is derived from a header is worked out once and
-cached by the header's bytes. The reason for a refusal is cached, too: a night of refused headers must not cost more
-than a night of packets.
+A survey writes only a handful of different headers. So everything that is derived from a header is computed once and
+cached by the header's bytes. The reason for a refusal is cached too, since a night of refused headers must not cost
+more than a night of packets.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _T = TypeVar("_T")
 
 #: Real schemas have 27,000 bytes; no alert needs a far larger one, and parsing it would cost much time.
 MAX_SCHEMA_BYTES = 512_000
-#: How many headers are cached at a time, and how many refused ones.
+#: The number of headers that are cached at a time, and of refused ones.
 MAX_HEADERS = 64
 MAX_REFUSALS = 8
-#: For how many sets of fields of a schema the readers are cached.
+#: The number of sets of fields of a schema whose readers are cached.
 MAX_READERS = 1024
 #: A refusal may quote the header, which may hold anything: the quotation is cut at this many characters.
 MAX_REFUSAL_TEXT = 1_000
@@ -210,7 +210,7 @@ def _new(definition: Any) -> ReadableSchema:
         raise HeaderError(f"{unknown(claimed)}: {error}") from None
     if not new.compatible:
         raise HeaderError(f"{unknown(claimed)}: {new}", new.differences)
-    # Another wording of a cached schema shares everything that was worked out for that one.
+    # Another wording of a cached schema shares everything that was computed for that one.
     for known, _ in _headers.values():
         if known.new and (known.schema.version, known.schema.canonical) == (claimed, new.schema.canonical):
             return known

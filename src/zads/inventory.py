@@ -1,4 +1,4 @@
-"""An Ansible inventory as Python sees it: the hosts of a deployment, their groups and variables.
+"""An Ansible inventory for Python: the hosts of a deployment, their groups and variables.
 
 Ansible itself reads the files (``ansible-inventory``), so that variables have the same values here as in a playbook.
 """

@@ -45,8 +45,8 @@ class LedgerEntry:
 
     `read`: how many of its files are settled; `digest`: SHA-256 (hex) over them; `published`: alerts per topic;
     `complete`: these are all its files. `new_schemas`: alerts per accepted new schema (`Schema.mark`). `already`: files
-    whose bytes another exposure had published; `passed`: leftovers passed over. `indexed`: the exposure has rows as
-    well; exposures that an older release published have none.
+    whose bytes another exposure had published; `passed`: ignored leftovers. `indexed`: the exposure also has rows,
+    which exposures of an older release lack.
     """
 
     read: int = 0
@@ -270,7 +270,7 @@ class Ledger:
             )
 
     def finish(self) -> None:
-        """Index the rows of all records that were added: ten times faster than to index those of each record alone."""
+        """Index the rows of all records that were added, which is ten times faster than record by record."""
         self.index.add(self._rows.values())
         self._rows.clear()
 

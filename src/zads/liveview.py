@@ -1,4 +1,4 @@
-"""A night while it streams: a table on a terminal, a line every two seconds elsewhere."""
+"""Shows a night while it streams: as a table on a terminal, elsewhere as a line every two seconds."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class LiveView:
             self._live.stop()
 
     def update(self, doing: str, hops: Sequence[Hop]) -> None:
-        """Show what is being done (``doing``, in words) and where the alerts are."""
+        """Show the present step (``doing``, in words) and where the alerts are."""
         now = time.monotonic()
         rates = [self._meters.setdefault(hop.name, Meter()).rate(hop.alerts, now) for hop in hops]
         if self._console.is_terminal:

@@ -2,11 +2,11 @@
 
 A topic's digest does not depend on the order of its records, since a mirror keeps order only within a partition. It is
 the sum modulo 2^256 of SHA-256 over each record's key, value and the headers that ZADS gives it. It is a sum and not an
-exclusive or, in which a record that is published twice would vanish (Bellare & Micciancio 1997, AdHash; the digest
-protects against faults, not against forgers).
+exclusive or, because in that a record that is published twice would vanish (Bellare & Micciancio 1997, AdHash; the
+digest protects against faults, not against forgers).
 
-An alert has one content. Others must be marked as later versions of it (by the header ``version``): the survey has
-processed it again. The same content twice is always a fault.
+An alert has one content. If the survey processes it again, the header ``version`` must mark the other contents as later
+versions. The same content twice is always a fault.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class TopicManifest:
 
     @property
     def conflicts(self) -> int:
-        """How many contents alerts have beyond their first one, not counting those marked as later versions."""
+        """The number of alerts' contents after the first, without those that are marked as later versions."""
         return self.alerts.contents_without(self.marked)
 
     @property

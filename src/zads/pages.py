@@ -48,7 +48,7 @@ def svg(figure: Figure, style: str = "") -> str:
     ``style`` is CSS that the SVG carries.
     """
     buffer = io.StringIO()
-    # No metadata: its vocabulary has web addresses, and a page should have none.
+    # No metadata, since that contains web addresses, and a page should have none.
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
     text = buffer.getvalue()

@@ -1,7 +1,7 @@
 """How far each hop has come: whether origin's last alerts are at the public site, and whether the filters saw them.
 
-Only the ends of the partitions of each programme's newest nights are read: if a hop is behind, it is behind there.
-Nothing is written and no offset is committed.
+It reads only the ends of the partitions of each programme's newest nights, since a hop that is behind is behind there.
+It writes nothing and commits no offset.
 """
 
 from __future__ import annotations

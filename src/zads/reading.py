@@ -2,7 +2,7 @@
 
 No offset is committed. The end of a partition is an offset. Offsets also count transaction markers, which no consumer
 ever sees. So a partition is finished when the record before its end arrives, or when librdkafka reports the end of the
-partition (EOF) there. Silence is not the end: a reader raises or goes on waiting; it never returns only a part.
+partition (EOF) there. Silence is not the end: a reader then raises or waits on, but never returns only a part.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _written_ends(conf: Mapping[str, Any], group: str, topic: str, turn: Callabl
 
 
 def _refuse(topic: str, error: KafkaError) -> None:
-    """Raise ZadsError for an error that waiting does not mend."""
+    """Raise ZadsError for an error that does not pass by waiting."""
     if error.code() in _NO_TOPIC:
         raise ZadsError(f"there is no topic {topic}", hint="a deployment makes it")
     if error.fatal() or error.code() in _REFUSALS:

@@ -110,7 +110,7 @@ def identify(definition: Any) -> Schema | None:
 def renumbered(definition: dict[str, Any]) -> NewSchema | None:
     """A schema of known meaning that claims a new version, treated as a new schema; None if it claims no new version.
 
-    Each packet says which of the two versions it has.
+    Each packet says which of the two versions it claims.
     """
     claimed = definition.get("version")
     return compare(definition) if _is_version(claimed) and claimed not in known() else None

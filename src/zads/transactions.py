@@ -7,9 +7,9 @@
 3. adds the offsets that a consumer has reached, if there are any;
 4. commits it, which waits until the brokers have every record.
 
-A call is resumed while Kafka says that it may be tried again. When it returns, the transaction is committed. Any other
-end is an exception: either the transaction was aborted and can be written again (`TransactionAborted`), or the client
-is unusable (`ClientLost`), because a successor has fenced it or because of another fatal error.
+A call is resumed while Kafka says that it may be tried again. When it returns, the transaction is committed. Otherwise
+it raises: either the transaction was aborted and can be written again (`TransactionAborted`), or the client is
+unusable (`ClientLost`), because a successor has fenced it or because of another fatal error.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Transactions:
     def open(self, waiting: Callable[[str], object] | None = None) -> None:
         """End what a predecessor of this name left open, and fence it. `waiting` is used instead of the writer's.
 
-        Raises confluent_kafka.KafkaException for an error that waiting does not mend.
+        Raises confluent_kafka.KafkaException for an error that does not pass by waiting.
         """
         self._began = time.monotonic()
         self._resume(self._client.init_transactions, self._call_seconds, waiting=waiting or self._waiting)

@@ -1,4 +1,4 @@
-"""Writes files so that nobody sees half of one, and reads files so that none can harm by its size or kind."""
+"""Writes files so that nobody sees half of one, and reads files safely whatever their size or kind."""
 
 from __future__ import annotations
 

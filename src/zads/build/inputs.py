@@ -1,4 +1,4 @@
-"""Hashes of what something is made of: the same inputs give the same name."""
+"""Hashes of an artefact's inputs: the same inputs give the same name."""
 
 from __future__ import annotations
 

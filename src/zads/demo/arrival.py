@@ -21,7 +21,7 @@ class Arrival:
         self._last_ends: dict[Place, int] = {}
 
     def under_way(self, seen: Ends) -> str:
-        """A sign that the night has not arrived yet; the lack of a sign does not prove that it has arrived.
+        """A sign that the night has not arrived yet. If there is none, the night may still not have arrived.
 
         ``seen`` is the offset behind the last record of each public (topic, partition) that a subscriber has read.
         """

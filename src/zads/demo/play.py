@@ -154,6 +154,6 @@ class Play:
             try:
                 known = {group: self.sites.group_behind(group, ends) for group in self.sites.policy.groups()}
             except (KafkaException, TimeoutError):
-                known = {}  # a broker is away: the view shows no filters until it is back
+                known = {}  # a broker is down: the view shows no filters until it is back
             self._behind = time.monotonic(), known
         return known

@@ -1,4 +1,4 @@
-"""When a filter rests: after failures in a row, deaths of its process, or when its owner's time is used up."""
+"""Decides when a filter rests: after failures in a row or deaths of its process, or when its owner has no time left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FATAL_FAILURES = 3  # hangs, deaths and memory within REST_SECONDS, after which 
 REST_SECONDS = 300.0
 LONGEST_REST = 3600.0
 
-#: What an owner's filters may take together for each alert, in the long run. The stream brings 33 alerts a second.
+#: Time that an owner's filters may take together for each alert, in the long run. The stream brings 33 alerts a second.
 SECONDS_AN_ALERT = 0.010
 SECONDS_A_BATCH = 0.5
 SAVED_SECONDS = 60.0  # the most that is saved for alerts that take longer
@@ -71,7 +71,7 @@ class Circuit:
 class Account:
     """The time that an owner's filters have left: each alert adds a little, each batch takes its time from it.
 
-    Without it, filters that always stay just below their own limits would hold up the group for ever.
+    Without it, filters that always stay just below their own limits would delay the group without end.
     """
 
     def __init__(self) -> None:

@@ -14,8 +14,8 @@ class Columns(Mapping[str, Any]):
     """The alerts of a batch as read-only NumPy columns: ``alerts["candidate"]["magpsf"]`` has shape (alerts,).
 
     Numbers are int64 or bool where no value is null, otherwise float64 with NaN for null. Texts and arrays are columns
-    of objects; the light curve is a tuple of records for each alert. Fields are spelt as in an `Alert`, and the same
-    errors are raised.
+    of objects; the light curve is a tuple of records for each alert. Fields are spelt as in an `Alert`, and raise the
+    same errors.
     """
 
     def __init__(self, alerts: Sequence[Mapping[str, Any]], fields: Iterable[str], *, _path: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The fence around the process in which an owner's filters run; the kernel keeps it.
+"""The fence around the process in which an owner's filters run. The kernel enforces it.
 
 1. limits: of memory beyond what the process has now, and of descriptors; no files, processes or locked memory;
 2. the files that it may read (`zads.filters.landlock`), where the kernel has Landlock;
@@ -28,7 +28,7 @@ _NOTHING = ("CORE", "FSIZE", "NPROC", "MEMLOCK", "MSGQUEUE", "SIGPENDING")
 
 @functools.cache
 def _sizes(process: int) -> int:
-    """The file with a process's sizes. It stays open: to open it for each filter would cost more than most filters."""
+    """The file with a process's sizes. It stays open: opening it for each filter would cost more than most filters."""
     return os.open(f"/proc/{process}/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 

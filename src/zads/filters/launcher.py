@@ -1,7 +1,7 @@
 """Starts processes for filters: through the nursery in its own container, or on this computer.
 
-A deployment has a nursery (`zads.filters.nursery`). `zads filter test` and the unit tests start the same process with
-the same fence themselves, as the user who runs them.
+A deployment has a nursery (`zads.filters.nursery`). `zads filter test` and the unit tests start the same process
+themselves, with the same fence, as the user who runs them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class StartedProcess(Protocol):
         """Seconds of processor time that it has taken. If it has ended: 0, or the last value."""
 
     def end(self, grace: float) -> int | None:
-        """End it; its exit status (or minus its signal) if it ended by itself within `grace` seconds, else None."""
+        """End it; returns its exit status (or minus its signal) if it ended within `grace` seconds, else None."""
 
 
 class Launcher(Protocol):

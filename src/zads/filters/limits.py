@@ -22,8 +22,8 @@ class Overrun(BaseException):
 class Clock:
     """Interrupts a filter's Python code when one call, or all its calls of a batch, take too long.
 
-    Processor time counts, since others' work must not make a filter late. A filter that waits is late as well in the
-    end (see `wire.late`).
+    Processor time counts, since the work of others must not make a filter late. A filter that waits becomes late, too
+    (see `wire.late`).
     """
 
     def __init__(self, words: memoryview) -> None:

@@ -27,7 +27,7 @@ from zads.errors import ZadsError
 from zads.filters import child, fence
 from zads.filters.launcher import MAX_MESSAGE
 
-FIRST_USER = 0x7000_0000  # far above what systems, containers and directories of users hand out
+FIRST_USER = 0x7000_0000  # far above the ids that systems, containers and directories assign
 USERS = 0x1_0000
 DESCRIPTORS = 4  # commands, answers, packets, the process's own shared memory
 MAX_PROCESSES = 256
@@ -133,7 +133,7 @@ class Nursery:
         return process
 
     def _end(self, process: int, grace: float) -> int | None:
-        """End a process, and free its user; its exit status if it ended by itself within `grace` seconds, else None."""
+        """End a process and free its user. Returns its exit status if it ended within `grace` seconds, else None."""
         until = time.monotonic() + grace
         while not (ended := os.waitpid(process, os.WNOHANG))[0] and (left := until - time.monotonic()) > 0:
             signal.sigtimedwait({signal.SIGCHLD}, left)

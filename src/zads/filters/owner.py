@@ -1,4 +1,4 @@
-"""One owner's filters, and how they judge a batch, whatever their process does.
+"""One owner's filters. They judge a batch, and nothing that their process does can prevent a result.
 
 A batch:
 
@@ -27,7 +27,7 @@ from zads.packet import Packet, PacketError
 # Of address space beyond what the process begins with: astropy and scipy take 200 MB of it, and 110 MB of memory.
 MEMORY_BYTES = 400_000_000
 ANSWER_BYTES = 32_000_000  # that an owner's filters may send through the pipe for one batch
-SHORT_SECONDS = 0.5  # a batch below this is charged by the clock: asking for its processor time is not worth it
+SHORT_SECONDS = 0.5  # a shorter batch is charged by the clock, since asking for its processor time costs too much
 SPARE_FRAMES = 4  # beside one for each filter: what cannot be decoded, and the end
 
 

@@ -23,7 +23,7 @@ ATTEMPT_SECONDS = 15.0  # of all filters of an owner for a batch, in one process
 OWNER_SECONDS = 60.0  # the same with all restarts, by the clock on the wall
 LOAD_SECONDS = 20.0  # of one filter's file, imports included
 START_SECONDS = 60.0  # of the process itself, on a busy machine
-LOOK_SECONDS = 0.05  # most batches end before anybody has to look what a process is doing
+LOOK_SECONDS = 0.05  # most batches end before the worker has to look what a process is doing
 
 Steps = Generator[None, None, None]
 

@@ -1,4 +1,4 @@
-"""What astronomers compute from an alert, with its unit in the name or the first line.
+"""Quantities that astronomers compute from an alert. The name or the first line has the unit.
 
 Each function names the fields that it reads, so that a filter can declare them. Field meanings:
 https://zwickytransientfacility.github.io/ztf-avro-alert/schema.html
@@ -107,7 +107,8 @@ def rise_since_last(alert: Record, *, shortest_days: float = 0.02, longest_days:
 def faded_limit(alert: Record, days: float) -> float:
     """The faintest 5-sigma limit (mag) of the last `days` in this band; NaN without one.
 
-    How much fainter the source must have been. Reads candidate.jd .fid and prv_candidates.jd .fid .magpsf .diffmaglim.
+    It shows how faint the source must have been.
+    Reads candidate.jd .fid and prv_candidates.jd .fid .magpsf .diffmaglim.
     """
     now = alert["candidate"]
     limits = [

@@ -76,7 +76,7 @@ class Runner:
         self._make_views(command.trace)
 
     def _fence(self, command: wire.Load) -> None:
-        """Close the fence, or end the process: no filter's code has run yet."""
+        """Close the fence, or end the process. No filter's code has run yet."""
         try:
             fence.close(command.memory_bytes, map(Path, command.directories))
         except (OSError, ValueError, ZadsError) as error:
@@ -154,7 +154,7 @@ class Runner:
                 alerts.append(DecodedAlert(self._area[start : start + length], self._fields))
             except MemoryError:
                 self._end_out_of_memory(None)
-            except Exception:  # whatever bytes that are not a packet lead to: the worker tries for itself
+            except Exception:  # any error, if the bytes are not a packet: the worker tries for itself
                 undecodable.append(index)
                 alerts.append(None)
             start += length

@@ -2,8 +2,8 @@
 
 A filter that hangs, dies or runs out of memory costs its owner's other filters at most FATAL_FAILURES times its time
 for a batch (BATCH_SECONDS, KILL_GRACE and a restart) before its circuit opens. After that it costs them this time once
-at each trial; trials come after REST_SECONDS, which double up to LONGEST_REST. A filter that only raises costs nothing
-but its own time.
+at each trial. The time to the next trial is REST_SECONDS at first, and doubles up to LONGEST_REST. A filter that only
+raises exceptions costs nothing but its own time.
 
 Owners run beside each other, as many at once as there are processors (at least two). Those who took the least time for
 the last batch come first, so that a slow owner delays only the end of the batch, by at most OWNER_SECONDS.

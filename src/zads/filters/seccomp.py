@@ -1,6 +1,6 @@
 """The system calls that a process of filters may make: a short list. The kernel refuses every other call.
 
-A list of allowed calls need not change when the kernel gets new ones; a list of forbidden calls would have to. The list
+A list of allowed calls stays right when the kernel gets new ones; a list of forbidden calls would not. The list
 has what computing, reading files and importing modules need. Calls that can also do harm are allowed only with some
 arguments: to open files for reading, to read limits, and not to ask a descriptor for signals.
 """

@@ -5,7 +5,8 @@ process has a second piece for itself. Its first page says what the process is d
 filter and which alert it was when the process hangs or dies. After the page come the results of the batch: a result can
 be read as soon as its filter is done, costs no system call, and survives the death of a later filter.
 
-Nobody can change the size of either piece: a worker that read beyond the end of a shortened one would be killed.
+Nobody can change the size of either piece. Otherwise a filter could shorten one, and the kernel would kill a worker
+that reads beyond its end.
 """
 
 from __future__ import annotations

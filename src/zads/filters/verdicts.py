@@ -1,8 +1,8 @@
-"""Checks what comes back from a process of filters: every answer is bounded and checked before it is believed.
+"""Checks the answers of a process of filters: nothing is used before its size and form have been checked.
 
-The process may be in the hands of the filters' authors. What it says wrongly of its own filters is their owner's
-matter. An answer that concerns others' filters, comes twice, or does not have the form that `zads.filters.wire` gives
-it is charged to the owner.
+The filters' authors may control the process. Wrong verdicts of its own filters harm only their owner. An answer that is
+about another owner's filters, comes twice, or does not have the form that `zads.filters.wire` gives it is charged to
+the owner.
 """
 
 from __future__ import annotations

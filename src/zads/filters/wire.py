@@ -1,7 +1,7 @@
 """What a worker and the process of an owner's filters say to each other: messages as JSON, in frames through two pipes.
 
-The worker sends commands, which are trusted. The process answers, and may be in the hands of the filters' authors:
-the types of answers carry their bounds, and `zads.filters.verdicts` checks every answer against them.
+The worker sends commands, which are trusted. The process sends answers, which are not, since the filters' authors may
+control it. The types of answers contain their bounds, and `zads.filters.verdicts` checks every answer against them.
 """
 
 from __future__ import annotations

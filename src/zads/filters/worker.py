@@ -8,7 +8,7 @@ A turn of the loop:
    input), each filter's counts with the visits that its cap still has to remember, and the consumer's offsets;
 4. take over the counts only when the transaction is committed.
 
-Even if a process dies, either everything of a batch becomes visible or nothing, and a restarted worker goes on from
+Even if a process dies, either all results of a batch become visible or none, and a restarted worker continues from
 offsets, counts and caps that belong together. The cap is exact for one worker. Each of N workers of a group has a cap
 of its own: in a visit at most N times the cap pass.
 """
@@ -190,7 +190,7 @@ class Worker:
         self._count(batch, counts)
 
     def _load_filters(self) -> None:
-        """Take up a changed configuration between two batches, or go on with the old one if it cannot be used."""
+        """Use a changed configuration from the next batch on, or keep the old one if the new one cannot be used."""
         try:
             filters = RunningFilters(self._path, self._nursery, self._watchdog.beat)
             if filters.config.group != self._filters.config.group:

@@ -18,7 +18,7 @@ from zads.lab.machine import label_filters
 def down(root: Path, env: str | None = None) -> int:
     """Remove the containers, networks and volumes that carry the labels of the checkout ``root``; returns how many.
 
-    ``env`` names one environment; None means all. What other checkouts and other programs made stays.
+    ``env`` names one environment; None means all. Objects of other checkouts and programs stay.
     """
     with alone(root):
         return _down(root, env)

@@ -1,4 +1,4 @@
-"""From the spool to the origin topics: every packet once, whatever dies in between.
+"""From the spool to the origin topics: every packet once, even if a process or a machine dies.
 
 An exposure is published in transactions of at most `intake.CHUNK_PACKETS` packets. Each transaction also writes to the
 ledger (the compacted topic ``zads_ledger``, see `zads.ledger`) how far the exposure has been read and which alerts
@@ -19,7 +19,7 @@ Bytes that are on their night's topic are not published again, even if they come
 the same candid are published with the header ``version``, since the survey does process exposures again. A second
 delivery under the same name is a continuation: only what it adds is published. An exposure has each candid once.
 
-An exposure that cannot be settled is set aside, and the ones behind it go on. If a topic is missing, the exposure waits
+An exposure that cannot be settled is set aside, and the next ones continue. If a topic is missing, the exposure waits
 together with all later ones of the same night, so that an object's alerts keep their order. An unfinished exposure is
 looked at again. If the cause is unknown, the exposure stays in the spool and the log has an error. If the disk is full
 or read-only, the producer waits.

@@ -26,7 +26,7 @@ class Disk:
         self._root, self._pulse = root, pulse
 
     def write(self, problem: str, call: Callable[..., _T], *arguments: Any) -> _T:
-        """Call a function that writes, again until the disk takes it, and return its result.
+        """Call a function that writes, repeat the call until the disk accepts it, and return its result.
 
         `problem` says in the log what cannot be done meanwhile. Raises OSError if waiting does not help.
         """

@@ -228,7 +228,7 @@ class Publisher:
         metrics.PRODUCER_BYTES.inc(sum(len(one.value or b"") for one in records if one.topic != names.REJECTED_TOPIC))
 
     def _count_new_schemas(self) -> None:
-        """Alerts published since the ledger began, by schema that was accepted as new and is still not a known one."""
+        """Alerts since the ledger began, by schema: of schemas that were accepted as new and are not known yet."""
         known = {schema.mark for schema in schemas.forms()}
         counts: Counter[str] = Counter()
         for entry in self.entries.values():

@@ -1,4 +1,4 @@
-"""Makes keys and certificates, reads them from their files, and judges whether they can stay.
+"""Makes keys and certificates, reads them from their files, and decides whether they can stay.
 
 Keys are ECDSA on P-256. Authorities last ten years. Certificates last two years, and never longer than their authority.
 """

@@ -1,4 +1,4 @@
-"""May this broker go down now, and is it back?
+"""Decides whether a broker may go down now, and whether it is back.
 
 This is the dangerous decision of every rolling operation. It is made by pure functions of a described cluster, so that
 a table of cases can test it. The rule for each partition is that of Strimzi's KafkaAvailability: a broker may go down
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from zads.errors import some
 
-_NAMED = 5  # partitions named in one reason: a broker holds hundreds, and five are enough to know where to look
+_NAMED = 5  # partitions named in one reason: a broker holds hundreds, and a few of them show where to look
 
 
 @dataclass(frozen=True)

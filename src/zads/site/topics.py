@@ -11,7 +11,8 @@ from zads.site.policy import Policy, Site
 
 _DAY_MS = 86_400_000
 # Every fetch of a replica covers all partitions that it follows: a hundred filters with four each cost the public
-# brokers a fifth of their processor time (docs/bench.md). One partition carries what a filter passes, and in order.
+# brokers a fifth of their processor time (docs/bench.md). One partition is enough for the alerts that a filter passes,
+# and keeps their order.
 _ONE_PARTITION = 1
 _FILTER_DAYS = 7
 _REJECTED_DAYS = 30

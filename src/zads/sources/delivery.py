@@ -111,7 +111,7 @@ class Delivery:
             raise
 
     def changed(self) -> bool:
-        """Whether something else lies there now."""
+        """Whether the exposure has been replaced or changed."""
         return listing(self.exposure.path) != self.listing
 
     def unfinished(self, item: files.Item) -> bool:

@@ -57,7 +57,7 @@ class SourceError(ZadsError):
 
 
 class NoArchiveError(SourceError):
-    """A file's first bytes contradict its name: nothing that is appended to it can mend that."""
+    """A file's first bytes contradict its name. Appending to the file cannot change that."""
 
 
 def read(path: Path) -> Iterator[Item]:

@@ -247,7 +247,7 @@ class Spool:
         if seen:
             receipt = {**receipt, "file": exposure.path.name, "listing": seen}
         content = json.dumps(receipt, indent=1, sort_keys=True) + "\n"
-        # Written before anything moves: a full disk says so here.
+        # Written before anything moves, so that a full disk is noticed here.
         hidden = name.with_name(f".{name.name}.part")
         hidden.write_text(content)
         aside = self._moving / exposure.path.name
