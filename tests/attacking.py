@@ -1,4 +1,4 @@
-"""Hostile filters (tests/attacks) beside honest ones of other owners: what must be true however they are run."""
+"""Hostile filters (tests/attacks) beside honest ones of other owners, and what must be true wherever they run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def judged(sandbox: Sandbox) -> tuple[dict[str, list[dict[int, str]]], str]:
 
 
 def check(verdict: Verdicts) -> None:
-    """Nothing of what an attack says that it has done may have been possible."""
+    """Check that an attack could do none of the things that it tried."""
     for text in verdict.passed.values():
         told: dict[str, Any] = json.loads(text or "{}")
         assert not told.get("done"), f"it could do this: {told['done']}"

@@ -1,7 +1,7 @@
 """Write what the drills found into a page: `make drill` sets ``ZADS_DRILLS`` to ``docs/drills.md``.
 
-Each drill has a row with its last result. A run of some drills replaces their rows alone, and a row of a drill that no
-longer exists goes.
+Each drill has a row with its last result. A run of some drills replaces only their rows. The row of a drill that no
+longer exists is removed.
 """
 
 from __future__ import annotations

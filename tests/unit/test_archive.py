@@ -73,7 +73,7 @@ def put(path: Path, data: bytes) -> Path:
 
 
 def whole(path: Path) -> dict[str, bytes]:
-    """What a whole archive holds; SourceError if it is none."""
+    """The contents of a whole archive. Raises SourceError if the file is not one."""
     files.check(path)
     return {item.name: item.data for item in files.read(path) if not item.refused}
 

@@ -1,4 +1,4 @@
-"""Client configurations: read from a file, safe whoever wrote it."""
+"""Client configurations are read from a file, and are safe even if somebody else wrote the file."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_lost_passwords_are_refused_where_anything_has_been_deployed(refusals: C
 
 
 def test_who_was_not_asked_might_know_another(refusals: Callable[..., list[str]]) -> None:
-    """With LIMIT a new authority would only be told to some."""
+    """With LIMIT only some hosts would get a new authority."""
     found = refusals(host("apps-1", None), kept=without("public/"))
     assert [problem.partition(" ")[0] for problem in found] == ["public/kafka-ca.crt", "public/zookeeper-ca.crt"]
     assert "public-1 were not asked" in found[0]

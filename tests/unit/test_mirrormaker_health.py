@@ -57,7 +57,7 @@ def test_of_several_processes_one_may_stand_by() -> None:
 
 
 class Java:
-    """A process that runs until it is told to end; each look at it costs the clock CHECK_SECONDS."""
+    """A process that runs until it is asked to end. Each wait for it moves the clock by CHECK_SECONDS."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock, self.ended = 0.0, False

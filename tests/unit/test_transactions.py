@@ -27,7 +27,7 @@ FATAL = kafka_error(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True)
 
 
 class Client:
-    """A client that keeps what it was asked, and fails as it is told: the name of a call to its failures in turn."""
+    """A client that records its calls, and fails as asked: `failures` has the failures of each call in turn."""
 
     def __init__(self, failures: Mapping[str, list[Exception]], undelivered: int | None = None) -> None:
         self.calls: list[str] = []
