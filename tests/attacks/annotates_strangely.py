@@ -1,4 +1,4 @@
-"""Passes annotations that are no JSON, in many ways."""
+"""Passes annotations that are not JSON, of many kinds."""
 
 from zads.filters import Filter
 
@@ -19,7 +19,7 @@ STRANGE = [
 
 
 class Attack(Filter):
-    """Passes annotations that are no JSON, in many ways."""
+    """Passes annotations that are not JSON, of many kinds."""
 
     fields = ("candid",)
     cap = 1_000_000

@@ -1,4 +1,4 @@
-"""Ends its process with the mark that no filter runs."""
+"""Ends its process while its mark says that no filter runs."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from zads.filters import Filter
 
 
 class Attack(Filter):
-    """Ends its process with the mark that no filter runs."""
+    """Ends its process while its mark says that no filter runs."""
 
     fields = ("candid",)
     cap = 1_000_000

@@ -1,4 +1,4 @@
-"""Changes without end which filter and which alert it says that it is at."""
+"""Changes its marks of the running filter and alert without end."""
 
 import signal
 import sys
@@ -12,7 +12,7 @@ from zads.filters import Filter
 
 
 class Attack(Filter):
-    """Changes without end which filter and which alert it says that it is at."""
+    """Changes its marks of the running filter and alert without end."""
 
     fields = ("candid",)
     cap = 1_000_000

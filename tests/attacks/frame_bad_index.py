@@ -1,4 +1,4 @@
-"""Passes an alert that there is not."""
+"""Passes an alert that does not exist."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from zads.filters import Filter
 
 
 class Attack(Filter):
-    """Passes an alert that there is not."""
+    """Passes an alert that does not exist."""
 
     fields = ("candid",)
     cap = 1_000_000

@@ -1,4 +1,4 @@
-"""Writes bytes that are no frame to the worker."""
+"""Writes bytes to the worker that are not a frame."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from zads.filters import Filter
 
 
 class Attack(Filter):
-    """Writes bytes that are no frame to the worker."""
+    """Writes bytes to the worker that are not a frame."""
 
     fields = ("candid",)
     cap = 1_000_000

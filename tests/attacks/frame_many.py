@@ -1,4 +1,4 @@
-"""Sends frames without number that say nothing."""
+"""Sends empty messages without end."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from zads.filters import Filter
 
 
 class Attack(Filter):
-    """Sends frames without number that say nothing."""
+    """Sends empty messages without end."""
 
     fields = ("candid",)
     cap = 1_000_000

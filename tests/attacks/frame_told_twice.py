@@ -1,4 +1,4 @@
-"""Speaks twice of its filter and of one alert."""
+"""Reports its filter and one alert twice."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from zads.filters import Filter
 
 
 class Attack(Filter):
-    """Speaks twice of its filter and of one alert."""
+    """Reports its filter and one alert twice."""
 
     fields = ("candid",)
     cap = 1_000_000

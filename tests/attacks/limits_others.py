@@ -1,4 +1,4 @@
-"""Sets limits of other processes, so that they can open nothing, and their priorities."""
+"""Sets the limits of other processes, so that they can open nothing, and their priorities."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from zads.filters import Filter
 
 
 class Attack(Filter):
-    """Sets limits of other processes, so that they can open nothing, and their priorities."""
+    """Sets the limits of other processes, so that they can open nothing, and their priorities."""
 
     fields = ("candid",)
     cap = 1_000_000

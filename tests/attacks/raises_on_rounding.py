@@ -1,4 +1,4 @@
-"""Has NumPy raise on every rounding, for whoever uses it."""
+"""Makes NumPy raise on every rounding, for all filters of the process."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ np.seterr(all="raise")
 
 
 class Attack(Filter):
-    """Has NumPy raise on every rounding, for whoever uses it."""
+    """Makes NumPy raise on every rounding, for all filters of the process."""
 
     fields = ("candid",)
     cap = 1_000_000

@@ -1,4 +1,4 @@
-"""Whatever sizes a client announces, the broker lives and serves other clients."""
+"""A broker survives any sizes that a client announces, and serves other clients."""
 
 from __future__ import annotations
 

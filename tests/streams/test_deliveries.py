@@ -1,4 +1,4 @@
-"""However an exposure is delivered: nothing is lost silently, doubled or altered, and no exposure stops others."""
+"""In every way of delivery, nothing is lost silently, doubled or altered, and no exposure stops others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A filter is tried on a night that is still in its topic, as on one in files."""
+"""A filter can be tried on a night in a topic, as on a night in files."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Keeper:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Stop it as a service manager does, once it runs (before, a signal just ends it). Returns its exit status."""
+        """Stop it as a service manager does, after its start (before that a signal ends it). Returns the status."""
         await_true(self._runs, "the worker to run", 40, self.log)
         self._stopping.set()
         self.process.send_signal(signal.SIGTERM)

@@ -80,7 +80,7 @@ def test_every_listener_takes_authenticated_encryption_only(system: System, name
 
 
 def test_nobody_logs_in_by_ssh_with_a_password(system: System) -> None:
-    """Only the lab's hosts: SSH on a real machine is its owner's affair."""
+    """This concerns only the lab's hosts: a real machine's owner decides on its SSH."""
     for name in system.inventory.hosts:
         settings = host(name).check_output("sshd -T").splitlines()
         for setting in ("passwordauthentication no", "kbdinteractiveauthentication no", "permitrootlogin no"):

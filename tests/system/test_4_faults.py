@@ -1,4 +1,4 @@
-"""If any one machine or process is killed while a night streams, only the latency changes."""
+"""If one machine or process is killed while a night streams, only the latency changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody gets more than the data policy says: topics, accounts and grants worked out of an inventory's data."""
+"""Nobody gets more than the data policy says: topics, accounts and grants that follow from an inventory's data."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_nobody_without_an_account_has_a_grant() -> None:
         assert named <= set(access.accounts(policy(), site))
 
 
-# What the programs, brokers and operators of earlier and present deployments are called, and what begins like it.
+# Names of programs, brokers and operators in earlier and present deployments, and names that begin like these.
 TAKEN = (
     "zads zads-ledger zads-audit filter filter-moving filter-transients origin origin-mm2 connect connect-cluster mm2 "
     "mirror producer admin broker broker-1 public-1 origin-1 heartbeats kafka kafka-cluster console-consumer anonymous"
@@ -225,7 +225,7 @@ def test_no_user_shares_a_name_a_group_or_an_id_with_anybody(
     try:
         wanted = policy(users=users, filters=filters, filter_groups=dict.fromkeys(groups))
     except ZadsError as error:
-        # Only for its own reasons: never because of what a program, a broker or a host is called.
+        # A name is refused only for its form, never because a program, a broker or a host has a similar one.
         assert "is also a consumer group" in str(error) or "of the operators" in str(error)
         return
     ours = {names.ADMIN, names.PRODUCER, names.MIRROR, *map(names.broker_principal, hosts)}

@@ -1,4 +1,4 @@
-"""An archive is whole, or it is said not to be: never is a file of it lost or altered in silence."""
+"""An archive is whole, or it is refused: no file of it is ever lost or altered in silence."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def tar(members: dict[str, bytes] | None = None, form: int = tarfile.PAX_FORMAT,
 
 
 def header(name: str, size: int | bytes = 0, kind: bytes = b"0", **over: bytes) -> bytes:
-    """One header with a right checksum, whatever it says."""
+    """One header with a right checksum and any contents."""
     info = tarfile.TarInfo(name)
     info.type = kind
     raw = bytearray(info.tobuf(tarfile.USTAR_FORMAT)[:512])
@@ -235,7 +235,7 @@ def test_a_flipped_bit_or_a_cut_is_told_or_has_changed_nothing(tmp_path_factory,
         return
     if suffix != "tar":
         assert found == CONTENTS
-    # A plain tar has no checksum of its files: their packets have. Names, sizes and number are safe.
+    # A plain tar has checksums of its headers only, not of its files. So names, sizes and the number of files are safe.
     assert {name: len(content) for name, content in found.items()} == {n: len(c) for n, c in CONTENTS.items()}
     assert subprocess.run(["tar", "-tf", path], check=False, capture_output=True).returncode == 0
     tested = {"tar.gz": "gzip", "tar.bz2": "bzip2", "tar.xz": "xz", "tar.zst": "zstd"}.get(suffix)

@@ -1,4 +1,4 @@
-"""The audit's arithmetic: order does not matter, everything else does."""
+"""The audit's digests and counts depend on everything in a topic except the order."""
 
 from __future__ import annotations
 

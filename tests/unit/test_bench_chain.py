@@ -1,4 +1,4 @@
-"""How the chain is measured: whose processor time it is, and packets that are another night's."""
+"""How the chain is measured: which part used the processor time, and packets that are moved to another night."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where hosts are reached, and the names that their certificates must have."""
+"""The addresses of hosts, and the names that their certificates must have."""
 
 from __future__ import annotations
 

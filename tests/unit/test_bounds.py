@@ -1,4 +1,4 @@
-"""What strangers and clients may ask of a daemon follows from its heap."""
+"""The bounds on a daemon's clients follow from its heap."""
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,7 @@ def test_no_address_takes_all_and_all_together_leave_the_broker_its_heap(bounds,
     assert 1 <= found["address"] < found["clients"]
     assert found["address"] * found["request"] <= 0.75 * found["queued"]
     assert found["clients"] * bounds.CONNECTION <= heap / 8
-    # Kafka's pool gives to whom it has anything left: one request more than its size.
+    # Kafka's pool grants a request while any memory is left, so it can exceed its size by one request.
     assert found["queued"] + found["request"] <= heap / 2
 
 

@@ -1,4 +1,4 @@
-"""What is built is named by what it is made of, and nothing that is not pinned goes into it."""
+"""An image's name follows from its inputs, and every input is pinned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The canary: on no night of the survey, and an error that names the hop."""
+"""The canary belongs to no night of the survey, and its error names the hop."""
 
 from __future__ import annotations
 

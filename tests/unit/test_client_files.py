@@ -1,4 +1,4 @@
-"""Kits are written once, shown without their contents, and taken away with their users."""
+"""Kits are written once, shown without their contents, and removed with their users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What roles take from the package and from one another is there, and stands once."""
+"""The constants that roles take from the package and from one another exist, and stand once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def constants(plugin):
 
 
 def used(name: str) -> set[str]:
-    """What the filter of this name is applied to, in all roles and playbooks."""
+    """The texts to which all roles and playbooks apply the filter of this name."""
     return {found for path in SOURCES for found in re.findall(rf"'([\w.]+)' \| {name}\b", path.read_text())}
 
 

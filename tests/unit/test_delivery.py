@@ -1,4 +1,4 @@
-"""Whether an exposure is all there."""
+"""Whether an exposure is complete."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_the_reference_is_what_the_sources_say() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_defaults_and_argument_specs_of_a_role_agree(role: str) -> None:
-    """A variable of one that the other does not know would be undocumented, or would do nothing."""
+    """A variable that only one of them has is undocumented, or does nothing."""
     directory = ROOT / "roles" / role
     spec = yaml.safe_load((directory / "meta/argument_specs.yml").read_text())
     options = spec["argument_specs"]["main"].get("options", {})

@@ -1,4 +1,4 @@
-"""Which worker runs on which host, what its sandbox may use, and where the deployment's own filters go."""
+"""The host of each worker, the limits of its sandbox, and the paths of the deployment's own filters."""
 
 from __future__ import annotations
 

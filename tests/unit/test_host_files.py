@@ -1,4 +1,4 @@
-"""A program's files are written whole, differences but no secrets are shown, and units are asked what they need."""
+"""A program's files are written whole, differences are shown without secrets, and the needs of units are reported."""
 
 from __future__ import annotations
 

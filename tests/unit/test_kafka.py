@@ -106,7 +106,7 @@ def test_after_a_cluster_is_forgotten_no_thread_tries_to_reach_it():
 
 
 class Moving:
-    """A consumer whose first look finds that the leader has moved; the second finds the new one."""
+    """A consumer whose first request goes to the old leader, and whose second goes to the new one."""
 
     def __init__(self, code: int) -> None:
         self.code, self.asked_again = code, False

@@ -1,4 +1,4 @@
-"""A subscriber's kit: every format says the same, whatever the password; it holds what its user may read, no more."""
+"""A subscriber's kit: every format gives the same password, and the kit holds only what its user may read."""
 
 from __future__ import annotations
 

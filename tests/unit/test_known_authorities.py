@@ -32,7 +32,7 @@ def module(plugin: Plugin) -> ModuleType:
 
 
 def host(name: str, whose: str | None = "ours", **other: str) -> dict[str, Any]:
-    """A host as it describes itself: it has been deployed with the authorities of somebody, or of nobody."""
+    """A host as it describes itself, deployed with somebody's authorities, or not deployed yet."""
     site = {"origin": "origin", "public": "public", "member": "public"}.get(name.partition("-")[0], "")
     files = {}
     if name in GROUPS["kafka"]:

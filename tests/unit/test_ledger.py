@@ -1,4 +1,4 @@
-"""What is remembered of published alerts: enough to publish none twice, in little memory, until topics forget them."""
+"""The index of published alerts: it prevents a second publication, is small, and lasts until topics forget them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mirror's own judgement of its health, on metrics as the agent writes them, and how long it is patient."""
+"""The mirror judges its health by metrics as the agent writes them, and waits before it gives up."""
 
 import importlib.util
 import subprocess

@@ -13,7 +13,7 @@ import pytest
 PLUGINS = Path(__file__).parents[2] / "ansible" / "plugins"
 MODULES = sorted(path.name for path in (PLUGINS / "modules").glob("*.py"))
 SECRETIVE = ("password", "secret", "content", "key", "token", "users")
-#: Options whose names sound of secrets and that hold none: names, paths, a word, a file that everybody may read.
+#: Options that sound like secrets but hold none: names, paths, a word, a file that everybody may read.
 HARMLESS = {
     ("host_files", "secrets"), ("host_files", "files.content"), ("preflight_inventory", "secrets"),
     ("preflight_inventory", "secrets_source"), ("preflight_inventory", "users"), ("site_secrets", "passwords"),
@@ -39,7 +39,7 @@ def leaves(spec: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str
 
 
 def test_what_is_hidden_is_a_whole_option(options: tuple[str, dict[str, Any]]) -> None:
-    """A part of an option is found again in the log only if Python writes it as it is: not with an end of a line."""
+    """Ansible finds a part of an option in the log only if Python writes it unchanged, so not a text with line ends."""
     name, spec = options
     parts = [path for path, option in leaves(spec) if "." in path and option.get("no_log")]
     assert parts == [], f"{name}: hide the whole option"

@@ -1,4 +1,4 @@
-"""The modules that speak to Kafka: what they accept, and the differences that they work out before they ask anybody."""
+"""The modules for Kafka: what they accept, and the differences that they find before they change anything."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def ours(packet: Packet) -> dict[str, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality in which NaN equals NaN; if a plain `==` of records failed, pytest would print megabytes of cutouts."""
+    """Equality in which NaN equals NaN. A function since pytest prints megabytes of cutouts when a plain `==` fails."""
     return repr(one) == repr(other)
 
 

@@ -1,4 +1,4 @@
-"""What of the producer needs no broker: its ledger's entries, its settings, its heartbeat. The rest: tests/streams."""
+"""The parts of the producer that need no broker: ledger entries, settings, heartbeat. tests/streams has the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading to the end: silence is never taken for it, and neither is the place where a reader is held up."""
+"""Reading to the end: neither silence nor a delay counts as the end."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_headers_may_be_texts_or_missing() -> None:
 
 
 class Offsets:
-    """Administration clients of which the first knows the leaders of before, as librdkafka's goes on to do."""
+    """Administration clients. The first one keeps the former leaders, as librdkafka's client does."""
 
     made = 0
 

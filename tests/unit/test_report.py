@@ -1,4 +1,4 @@
-"""The pages load nothing else and trust nothing that they show."""
+"""The pages load no other files, and escape everything that they show."""
 
 from __future__ import annotations
 

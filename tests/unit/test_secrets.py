@@ -88,7 +88,7 @@ def test_a_certificate_is_renewed_before_it_expires_and_its_authority_stays(sett
 
 
 def test_no_certificate_is_made_to_outlive_its_authority(settle, monkeypatch):
-    """Nor is one made again and again when the authority itself is what ends."""
+    """A certificate that ends with its authority is not made again in every run."""
     settle()
     start = certificates.now()
     for days, renewed in ((3250, 3), (3640, 0)):

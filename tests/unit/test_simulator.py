@@ -1,4 +1,4 @@
-"""Simulated packets are packets, and the same for the same seed."""
+"""Simulated packets are valid, and the same for the same seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is not a packet is called what it seems to be."""
+"""The reason for refusing a file that is not a packet says what the file seems to be."""
 
 from __future__ import annotations
 

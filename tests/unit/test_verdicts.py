@@ -1,4 +1,4 @@
-"""An answer from a process of filters is believed only if it has its form and answers the question."""
+"""An answer from a process of filters counts only if it has the right form and answers the question."""
 
 from __future__ import annotations
 
