@@ -120,7 +120,7 @@ def test_a_programs_image_follows_from_its_sources_and_its_base(
     assert (program.digest != "") is (name == "mirrormaker")
     lists = {"filter-worker": "requirements/filters.txt"}.get(name, "requirements/runtime.txt")
     assert [str(path.relative_to(ROOT)) for path in base.inputs] == [lists]
-    assert base.arguments == {"ROOT": "debian:bookworm"}
+    assert base.arguments == {"ROOT": "debian:trixie"}
 
 
 def test_every_field_of_an_image_changes_its_tag(tree: Path) -> None:
@@ -142,3 +142,11 @@ def test_wheels_that_are_there_are_not_fetched_again(tmp_path: Path, monkeypatch
     for _ in range(2):
         assert wheels.pinned(tmp_path, [tmp_path / "list.txt"], said.append).is_dir()
     assert said == ["wheels of list.txt"]
+
+
+def test_another_python_has_wheels_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "list.txt").write_text("numpy")
+    monkeypatch.setattr(wheels.step, "run", lambda command, failure: Path(command[-3]).mkdir(parents=True))
+    before = wheels.pinned(tmp_path, [tmp_path / "list.txt"], str)
+    monkeypatch.setattr(wheels.packages, "PYTHON", "3.99")
+    assert wheels.pinned(tmp_path, [tmp_path / "list.txt"], str) != before

@@ -19,8 +19,8 @@ HOST_PACKAGES = {
     "bookworm": "docker.io openjdk-17-jre-headless",
     "trixie": "docker.io docker-cli openjdk-21-jre-headless",
 }
-#: The release that the programs' images are made of; its Python is `packages.PYTHON`.
-BASE_SUITE = "bookworm"
+#: The release of a host that names none, and of the programs' images; its Python is `packages.PYTHON`.
+SUITE = "trixie"
 #: Images that are deployed to hosts, and the directory below ``images`` that each is made of.
 DEPLOYED = {"producer": "zads", "mirrormaker": "mirrormaker", "filter-worker": "zads"}
 
@@ -36,7 +36,7 @@ class Builder:
         self.root, self.say = root, say
         self._engine = Engine(say)
 
-    def host(self, suite: str = BASE_SUITE) -> str:
+    def host(self, suite: str = SUITE) -> str:
         """The tag of a machine of one Debian release that boots systemd. Raises ZadsError for an unknown release."""
         if suite not in HOST_PACKAGES:
             raise ZadsError(f"no host image for Debian {suite!r}", hint=f"lab_image is one of {sorted(HOST_PACKAGES)}")
@@ -81,7 +81,7 @@ class Builder:
                 shutil.copy(path, context / "lists" / f"{number}.txt")
             shutil.copytree(wheels.pinned(self.root, lists, self.say), context / "wheels")
 
-        arguments = {"ROOT": self._debian(BASE_SUITE)}
+        arguments = {"ROOT": self._debian(SUITE)}
         return self._engine.build(Image(name, self._sources("base"), arguments, inputs=lists, fill=fill))
 
     def _runtime(self) -> str:

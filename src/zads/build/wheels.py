@@ -23,7 +23,7 @@ def pinned(root: Path, lists: Sequence[Path], say: step.Say) -> Path:
 
     ``root`` is the repository. Raises ZadsError if pip cannot download one or its hash differs.
     """
-    directory = root / ".zads" / "cache" / "wheels" / inputs_hash(lists)
+    directory = root / ".zads" / "cache" / "wheels" / inputs_hash(lists, packages.PYTHON, *PLATFORMS)
     if directory.exists():
         return directory
     names = ", ".join(str(path.relative_to(root)) for path in lists)

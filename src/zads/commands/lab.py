@@ -73,7 +73,7 @@ def image(suite: Annotated[str, typer.Argument(help="A Debian release: bookworm 
 
     The image is built if it is missing. The Vagrantfile reads this.
 
-    Example: zads lab image bookworm
+    Example: zads lab image trixie
     """
     tag = Builder(repository(), lambda line: typer.echo(f"lab: {line}", err=True)).host(suite)
     typer.echo(json.dumps({"image": tag, "arguments": machine.arguments()}))

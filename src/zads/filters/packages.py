@@ -24,7 +24,7 @@ from zads.errors import ZadsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PYTHON = "3.11"  # of the workers' image
+PYTHON = "3.13"  # of the workers' image
 OWN = "packages.txt"  # beside the filters of a deployment that adds packages
 #: Environment variable with the lists that a process of filters is held to in a rehearsal (see `only`).
 VARIABLE = "ZADS_FILTER_PACKAGES"

@@ -15,7 +15,7 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from zads.build.engine import LABEL
-from zads.build.images import Builder
+from zads.build.images import SUITE, Builder
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.lab import machine
@@ -75,7 +75,7 @@ class Lab:
                 name=name,
                 container=f"zads-{self.env}-{name.partition('.')[0]}",
                 address=str(variables.get("lab_address", subnet[FIRST_ADDRESS + number])),
-                image=builder.host(variables.get("lab_image", "bookworm")),
+                image=builder.host(variables.get("lab_image", SUITE)),
                 memory=str(variables.get("lab_memory", "2g")),
                 ssh=variables.get("lab_connection") == "ssh",
                 runs_containers=name in container_hosts,
