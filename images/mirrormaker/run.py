@@ -78,12 +78,16 @@ def command(properties: Path) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Java's options: the metrics agent, our logging, and an exit when memory runs out."""
-    agent = f"-javaagent:/opt/kafka/metrics-agent.jar={health.METRICS}:/opt/mirrormaker/metrics.yml"
+    options = [
+        f"-javaagent:/opt/kafka/metrics-agent.jar={health.METRICS}:/opt/mirrormaker/metrics.yml",
+        f"-DZstdNativePath={ZSTD}",
+        "-XX:+ExitOnOutOfMemoryError",
+        os.environ.get("KAFKA_OPTS", ""),
+    ]
     return {
-        "KAFKA_JVM_PERFORMANCE_OPTS": "-XX:+UseG1GC -XX:+ExitOnOutOfMemoryError",
         "KAFKA_LOG4J_OPTS": "-Dlog4j.configuration=file:/opt/mirrormaker/log4j.properties",
         **os.environ,
-        "KAFKA_OPTS": " ".join([agent, f"-DZstdNativePath={ZSTD}", os.environ.get("KAFKA_OPTS", "")]).strip(),
+        "KAFKA_OPTS": " ".join(options).strip(),
     }
 
 
