@@ -17,7 +17,7 @@ from zads import wholefile
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 _Answer = TypeVar("_Answer")
 _Client = TypeVar("_Client")
@@ -65,11 +65,18 @@ CONSUMER = {
 }
 
 #: Errors of a request that went to a broker which no longer leads the partition, or does not lead it yet.
-MOVED = {
+LEADER_MOVED = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
+}
+
+#: Errors of a request that went to a broker which no longer coordinates the group, or does not do so yet.
+COORDINATOR_MOVED = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 }
 
 #: Errors by which a site answers that this account may not do what it asked for.
@@ -234,11 +241,16 @@ def committed(
     key = (group, _key(conf))
     if key not in _members:
         _members[key] = consumer({"log_level": 4, **conf}, group)
-    answer = _members[key].committed([TopicPartition(*where) for where in partitions], timeout=seconds)
-    for one in answer:
-        if one.error is not None:
-            raise KafkaException(one.error)
-    return {(one.topic, one.partition): max(one.offset, 0) for one in answer}
+    wanted = list(partitions)
+
+    def ask() -> dict[tuple[str, int], int]:
+        answer = _members[key].committed([TopicPartition(*where) for where in wanted], timeout=seconds)
+        for one in answer:
+            if one.error is not None:
+                raise KafkaException(one.error)
+        return {(one.topic, one.partition): max(one.offset, 0) for one in answer}
+
+    return when_led(ask, lambda: None, seconds, COORDINATOR_MOVED)  # the client looks for the coordinator itself
 
 
 def forget(conf: Mapping[str, Any]) -> None:
@@ -253,17 +265,20 @@ def forget(conf: Mapping[str, Any]) -> None:
         _members.pop(member).close()
 
 
-def when_led(ask: Callable[[], _Answer], look_again: Callable[[], object], seconds: float) -> _Answer:
-    """Ask partitions' leaders a question, and return the answer; ask again for `seconds` while a leader is elected.
+def when_led(
+    ask: Callable[[], _Answer], look_again: Callable[[], object], seconds: float, moved: Collection[int] = LEADER_MOVED
+) -> _Answer:
+    """Ask leaders or coordinators a question, and return the answer; ask again for `seconds` while one is elected.
 
-    `look_again` makes the client find the new leader. Raises what `ask` raises for any other reason or at the end.
+    `look_again` makes the client find the new one, and `moved` has the errors of the old one. Raises what `ask` raises
+    for any other reason or at the end.
     """
     until = time.monotonic() + seconds
     while True:
         try:
             return ask()
         except KafkaException as error:
-            if error.args[0].code() not in MOVED or time.monotonic() > until:
+            if error.args[0].code() not in moved or time.monotonic() > until:
                 raise
         time.sleep(0.2)  # an election takes a moment
         look_again()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from zads import kafka
 from zads.errors import ZadsError
@@ -127,6 +127,33 @@ def test_a_partitions_end_is_asked_of_its_new_leader() -> None:
 def test_an_end_that_may_not_be_read_is_an_error_at_once() -> None:
     with pytest.raises(KafkaException):
         kafka.end(Moving(KafkaError.TOPIC_AUTHORIZATION_FAILED), "topic", 0, 5)  # type: ignore[arg-type]
+
+
+class MovingCoordinator:
+    """A consumer whose first question goes to the group's old coordinator."""
+
+    def __init__(self, code: int) -> None:
+        self.code, self.asked = code, 0
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        self.asked += 1
+        if self.asked == 1:
+            raise KafkaException(KafkaError(self.code))
+        return [TopicPartition(one.topic, one.partition, 17) for one in partitions]
+
+
+@pytest.mark.parametrize("code", sorted(kafka.COORDINATOR_MOVED))
+def test_a_groups_offsets_are_asked_of_its_new_coordinator(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "_members", {})
+    monkeypatch.setattr(kafka, "consumer", lambda *_, **__: MovingCoordinator(code))
+    assert kafka.committed(CONF, "group", [("topic", 0)]) == {("topic", 0): 17}
+
+
+def test_offsets_that_may_not_be_read_are_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "_members", {})
+    monkeypatch.setattr(kafka, "consumer", lambda *_, **__: MovingCoordinator(KafkaError.GROUP_AUTHORIZATION_FAILED))
+    with pytest.raises(KafkaException):
+        kafka.committed(CONF, "group", [("topic", 0)])
 
 
 def test_a_relative_path_in_a_properties_file_begins_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

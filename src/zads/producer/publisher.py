@@ -144,7 +144,7 @@ class Publisher:
                 self._wait_for_kafka(error.args[0].str(), RETRY_SECONDS / 10)
                 continue
             self._pulse.forget(_WAITING)
-            if answer.error is not None and answer.error.code() in kafka.MOVED:
+            if answer.error is not None and answer.error.code() in kafka.LEADER_MOVED:
                 self._pulse.pause(RETRY_SECONDS / 10)
                 continue
             return None if answer.error is None else str(answer.error.str())
