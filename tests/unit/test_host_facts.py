@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -48,3 +50,37 @@ def test_a_host_that_was_not_asked_knows_no_authorities(plugin: Plugin) -> None:
         {"name": "h1", "site": "public", "authorities": known},
         {"name": "apps", "site": "", "authorities": {}},
     ]
+
+
+def interface(directory: Path, name: str, speed: str, kind: str = "device") -> None:
+    (directory / name / kind).mkdir(parents=True)
+    (directory / name / "speed").write_text(speed)
+
+
+def test_the_network_is_as_fast_as_its_fastest_card(plugin: Plugin, tmp_path: Path) -> None:
+    speed = plugin("modules/host_facts.py").network_mbit
+    assert speed(tmp_path / "nowhere") == 0
+    interface(tmp_path, "eth0", "1000\n")
+    interface(tmp_path, "eth1", "-1\n")
+    interface(tmp_path, "docker0", "100000\n", "bridge")
+    (tmp_path / "lo").mkdir()
+    assert speed(tmp_path) == 1000
+    interface(tmp_path, "bond0", "20000\n", "bonding")
+    assert speed(tmp_path) == 20_000
+
+
+def test_a_card_that_does_not_say_its_speed_is_unknown(plugin: Plugin, tmp_path: Path) -> None:
+    interface(tmp_path, "eth0", "-1\n")
+    (tmp_path / "eth1" / "device").mkdir(parents=True)
+    (tmp_path / "eth1" / "speed").mkdir()  # reading it fails, as for a card that is down
+    assert plugin("modules/host_facts.py").network_mbit(tmp_path) == 0
+
+
+def test_a_directory_that_is_there_has_its_whole_disk_and_one_to_come_what_is_free(
+    plugin: Plugin, tmp_path: Path
+) -> None:
+    disk, usage = plugin("modules/host_facts.py").disk, shutil.disk_usage(tmp_path)
+    there, to_come = disk(str(tmp_path)), disk(str(tmp_path / "kafka" / "data"))
+    assert there["device"] == to_come["device"] == tmp_path.stat().st_dev
+    assert there["bytes"] == usage.total
+    assert to_come["bytes"] == pytest.approx(usage.free, rel=0.1)

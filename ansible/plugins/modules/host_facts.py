@@ -12,6 +12,7 @@ description:
     names; the others are in C(ansible_facts.host_facts). Changes nothing.
 options:
   asked: {description: "The control machine's clock when it asks, seconds since 1970", type: float, default: 0}
+  disks: {description: Directories whose disks are wanted, type: list, elements: path, default: []}
 """
 
 EXAMPLES = r"""
@@ -23,15 +24,18 @@ RETURN = r"""
 ansible_facts:
   description:
     - C(distribution), C(distribution_major_version), C(architecture), C(getent_passwd), C(getent_group), and
-      C(host_facts) with C(container) (bool), C(memory_mb), C(disk_gb) (free for /var/lib), C(clock) (seconds since
-      1970), C(asked) (the value of O(asked)) and C(authorities) (SHA-256 of every certificate in each file of
-      authorities that our programs read).
+      C(host_facts) with C(container) (bool), C(memory_mb), C(processors), C(network_mbit) (of the fastest interface
+      that is up; 0 if none says its speed), C(disk_gb) (free for /var/lib), C(disks) (for each directory of O(disks)
+      the C(device) of its file system and the C(bytes) that it offers, without what others already use if the directory
+      is not there yet), C(clock) (seconds since 1970), C(asked) (the value of O(asked)) and C(authorities) (SHA-256 of
+      every certificate in each file of authorities that our programs read).
   returned: always
   type: dict
 """
 
 import glob
 import grp
+import os
 import platform
 import pwd
 import shutil
@@ -41,6 +45,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.certificate_text import fingerprints
 
+NETWORKS = Path("/sys/class/net")
 AUTHORITIES = ("/etc/kafka/tls/*ca.pem", "/etc/zookeeper/tls/ca.pem", "/etc/zads/*/*ca.crt")
 
 
@@ -53,6 +58,26 @@ def release(text: str) -> tuple[str, str]:
 def memory_mb(text: str) -> int:
     """The total memory, from /proc/meminfo."""
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemTotal:")) // 1024
+
+
+def network_mbit(networks: Path) -> int:
+    """The speed of the fastest interface with hardware that is up, in Mbit/s; 0 if none says it, as in most guests."""
+    speeds = [0]
+    for interface in networks.iterdir() if networks.is_dir() else []:
+        if (interface / "device").exists() or (interface / "bonding").exists():
+            try:
+                speeds.append(int((interface / "speed").read_text()))
+            except (OSError, ValueError):  # an interface that is down has no speed
+                continue
+    return max(speeds)
+
+
+def disk(path: str) -> dict[str, int]:
+    """The file system that a directory is on, or will be: its device, and the bytes that it offers to the directory."""
+    there = next(one for one in (Path(path), *Path(path).parents) if one.exists())
+    usage = shutil.disk_usage(there)
+    # What is in the directory is ours, so the whole disk counts. Before it is there, others' files take their part.
+    return {"device": there.stat().st_dev, "bytes": usage.total if there == Path(path) else usage.free}
 
 
 def users() -> dict[str, list[str]]:
@@ -75,7 +100,13 @@ def authorities() -> dict[str, list[str]]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"asked": {"type": "float", "default": 0}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "asked": {"type": "float", "default": 0},
+            "disks": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
     distribution, version = release(Path("/etc/os-release").read_text())
     facts = {
         "distribution": distribution,
@@ -86,7 +117,10 @@ def main() -> None:
         "host_facts": {
             "container": module.run_command(["systemd-detect-virt", "--container", "--quiet"])[0] == 0,
             "memory_mb": memory_mb(Path("/proc/meminfo").read_text()),
+            "processors": os.cpu_count() or 1,
+            "network_mbit": network_mbit(NETWORKS),
             "disk_gb": shutil.disk_usage("/var/lib").free >> 30,
+            "disks": {path: disk(path) for path in module.params["disks"]},
             "clock": time.time(),
             "asked": module.params["asked"],
             "authorities": authorities(),
