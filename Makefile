@@ -97,7 +97,7 @@ drill: images ## Faults, rolling operations, clients of other languages; writes 
 runbook: venv ## Execute one runbook: make runbook NAME=broker-is-down ENV=local
 	@scripts/with-engine $(PY) scripts/runbook.py $(ENV) $(or $(NAME),$(error NAME= is a file of docs/runbooks))
 
-docs: venv ## Make docs/reference.md from the sources
+docs: venv ## Make docs/reference.md, pictures and plans from the sources
 	@$(PY) scripts/docs.py
 
 down: venv ## Remove what the lab of ENV made: containers, networks, volumes [ENV=all for every one]

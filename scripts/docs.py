@@ -1,7 +1,8 @@
 """`make docs`: writes what the documentation takes from the sources.
 
 docs/reference.md is made from the Makefile's targets, the commands and the roles' variables. docs/architecture.md has
-pictures. `--check` writes nothing and exits 1 if a page differs from the sources; a unit test runs it.
+pictures, docs/plan.md the plans of known surveys. `--check` writes nothing and exits 1 if a page differs from the
+sources; a unit test runs it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import pictures
 import yaml
 
 from zads.cli import COMMANDS, load
+from zads.plan import figures, needs, verdict
+from zads.plan.load import EXAMPLES
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PLAN = ROOT / "docs" / "plan.md"
 
 
 def makefile() -> list[str]:
@@ -100,8 +104,26 @@ def architecture() -> str:
     return text
 
 
+def plans() -> str:
+    """The page of plans with new tables; each table follows a comment that names its survey."""
+    text = PLAN.read_text()
+    for name, demand in EXAMPLES.items():
+        rows = [
+            f"| {one.part} | {one.name} | {one.shown} | {_text(one.because)} |"
+            for one in figures.figures(needs.plan(demand))
+        ]
+        found = verdict.of_demand(demand)
+        rows += [line for one in (*found.tight, *found.refused) for line in ("", f"Beware: {one}.")]
+        block = [f"<!-- plan: {name} -->", "", "| of | what | needed | why |", "| --- | --- | --- | --- |", *rows, ""]
+        place = re.compile(rf"<!-- plan: {name} -->\n.*?(?=^<!-- end -->)", re.MULTILINE | re.DOTALL)
+        text, count = place.subn("\n".join([*block, ""]).replace("\\", r"\\"), text)
+        if count != 1:
+            sys.exit(f"docs/plan.md has {count} places for the plan {name}; it needs one")
+    return text
+
+
 if __name__ == "__main__":
-    pages = {REFERENCE: reference(), ARCHITECTURE: architecture()}
+    pages = {REFERENCE: reference(), ARCHITECTURE: architecture(), PLAN: plans()}
     older = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
     if sys.argv[1:] == ["--check"] and older:
         sys.exit(f"{' and '.join(str(page.relative_to(ROOT)) for page in older)} differ from their sources: make docs")

@@ -23,7 +23,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("Words: names, dates and errors", ("errors", "wholefile", "julian", "names", "output")),
     ("What an alert is", ("avro", "schemas", "header", "strangers", "packet", "cutouts", "inflate")),
     ("How we speak to Kafka", ("kafka", "reading", "transactions", "rejections", "replication", "metrics", "watchdog")),
-    ("What a site must be", ("site", "kit", "inventory")),
+    ("What a site must be", ("site", "plan", "kit", "inventory")),
     ("Where alerts come from", ("sources",)),
     ("Into the origin", ("ledger", "producer")),
     ("How alerts are shown", ("alert_card", "pages")),

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "produce": ("zads.commands.produce", "Publish a spool's packets to the origin topics, each once."),
     "worker": ("zads.commands.worker", "Run a group of filters on the public stream."),
     "filter": ("zads.commands.filter", "List filters, or test one on a recorded night."),
+    "plan": ("zads.commands.plan", "Work out what a survey's alerts need in machines, and why."),
     "topics": ("zads.commands.topics", "List a cluster's nights and filters, and how they are replicated."),
     "audit": ("zads.commands.audit", "Prove that both sites hold the same night, alert for alert."),
     "canary": ("zads.commands.canary", "Send a marked record through the mirror and time it."),

@@ -34,7 +34,7 @@ def test_no_address_takes_all_and_all_together_leave_the_broker_its_heap(bounds,
     assert found["request"] > message * MIB
     assert 1 <= found["address"] < found["clients"]
     assert found["address"] * found["request"] <= 0.75 * found["queued"]
-    assert found["clients"] * bounds.CONNECTION <= heap / 8
+    assert found["clients"] * bounds.CONNECTION_HEAP <= heap / 8
     # Kafka's pool grants a request while any memory is left, so it can exceed its size by one request.
     assert found["queued"] + found["request"] <= heap / 2
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 
 from zads.kafka import MESSAGE_MAX_BYTES
+from zads.plan.measured import CONNECTION_HEAP, HEAP_PARTS
+from zads.site.sizes import MIB, size
 
 DOCUMENTATION = """
 name: broker_bounds
@@ -31,27 +33,15 @@ RETURN = """
 _value: {description: request and queued in bytes; address clients and brokers in connections, type: dict}
 """
 
-MIB = 1 << 20
-CONNECTION = 128 * 1024  # heap that a TLS connection may take: its buffers of 17 KB each, and the engine
 REQUEST_ROOM = MIB  # beyond the largest message: the other messages of its request, and names
 BROKERS = 256  # connections of brokers and operators: a site has few
-UNITS = {"k": 1 << 10, "m": MIB, "g": 1 << 30, "t": 1 << 40}
-
-
-def size(text):
-    """The bytes of a size that is written for Java's -Xmx. Raises ValueError for any other text."""
-    text = str(text).strip().lower()
-    number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
-    if not number.isdecimal() or not int(number):
-        raise ValueError(f"{text!r} is no size: write a number and k, m or g, as in 512m")
-    return int(number) * unit
 
 
 def broker_bounds(heap, message=MESSAGE_MAX_BYTES):
     """The bounds of a broker with this heap, for messages of at most this size in bytes."""
     memory, request = size(heap), int(message) + REQUEST_ROOM
     queued = max(memory // 4, 4 * request)
-    clients = max(memory // 8 // CONNECTION, 64)
+    clients = max(memory // HEAP_PARTS // CONNECTION_HEAP, 64)
     return {
         "request": request,
         "queued": queued,
@@ -63,7 +53,7 @@ def broker_bounds(heap, message=MESSAGE_MAX_BYTES):
 
 def member_connections(heap):
     """Connections that an ensemble member accepts, for a quarter of this heap; its brokers need a dozen."""
-    return max(size(heap) // 4 // CONNECTION, 128)
+    return max(size(heap) // 4 // CONNECTION_HEAP, 128)
 
 
 def own_addresses(hosts):

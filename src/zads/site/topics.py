@@ -14,10 +14,10 @@ _DAY_MS = 86_400_000
 # brokers a fifth of their processor time (docs/bench.md). One partition is enough for the alerts that a filter passes,
 # and keeps their order.
 _ONE_PARTITION = 1
-_FILTER_DAYS = 7
+FILTER_DAYS = 7
 _REJECTED_DAYS = 30
 # Kafka deletes only whole segments. With long segments, a quiet topic would keep 7 days' alerts for nearly 14 days.
-_SEGMENT_MS = 6 * 3_600_000
+SEGMENT_MS = 6 * 3_600_000
 # Canaries are of use for seconds: keep an hour and 16 MiB of each partition at most, in segments of half that.
 _CANARY_HOURS = 1
 _CANARY_BYTES = 16_777_216
@@ -40,7 +40,7 @@ def fixed_topics(policy: Policy, site: Site) -> list[Topic]:
     rejected = [*_canaries(policy), _kept(policy, names.REJECTED_TOPIC, _ONE_PARTITION, _REJECTED_DAYS)]
     if site == "origin":
         return [_compacted(policy, names.LEDGER_TOPIC), *rejected]
-    filters = [_kept(policy, names.filter_topic(f.name), _ONE_PARTITION, _FILTER_DAYS) for f in policy.filters]
+    filters = [_kept(policy, names.filter_topic(f.name), _ONE_PARTITION, FILTER_DAYS) for f in policy.filters]
     return [_compacted(policy, names.FILTER_COUNTS_TOPIC), *rejected, *filters]
 
 
@@ -81,7 +81,7 @@ def _kept(policy: Policy, name: str, partitions: int, days: float) -> Topic:
         # week slow, acknowledged alerts would be deleted at once. The producer's time is in the header `produced`.
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(round(days * _DAY_MS)),
-        "segment.ms": str(_SEGMENT_MS),
+        "segment.ms": str(SEGMENT_MS),
     }
     return Topic(name, partitions, policy.topics_night.replication_factor, config)
 
