@@ -139,3 +139,99 @@ def test_all_problems_are_reported_at_once(problems, inventory):
     inventory["policy"]["filters"][1]["state"] = False
     inventory["new_schemas"] = "maybe"
     assert len(problems(inventory)) == 4
+
+
+# The load of the survey
+
+LOAD = {"alerts_night": 60_000, "alerts_second": 20, "packet_kb": 66, "programmes": {1: 0.4, 2: 0.4, 3: 0.2}}
+
+
+@pytest.fixture(scope="module")
+def module(plugin):
+    return plugin("modules/preflight_inventory.py")
+
+
+def test_an_inventory_without_a_load_has_nothing_to_compare(module, inventory):
+    for load in ({}, None):
+        inventory["load"] = load
+        assert (module.problems(inventory), module.tight(inventory)) == ([], [])
+
+
+def test_a_load_that_the_inventory_holds_is_accepted(module, inventory):
+    inventory["load"] = LOAD
+    assert (module.problems(inventory), module.tight(inventory)) == ([], [])
+
+
+def test_a_load_that_says_nothing_is_named_with_its_file(problems, inventory):
+    inventory["load"] = LOAD | {"alerts_nite": 3, "packet_kb": 0}
+    assert problems(inventory) == [
+        f"{MAIN}survey_load.packet_kb: 0 cannot be used: write the mean size of a packet in KB, such as 66",
+        f"{MAIN}survey_load.alerts_nite: means nothing here: write one of alerts_night, alerts_second, packet_kb, "
+        "programmes, night_hours, catching_up, filter_part",
+    ]
+
+
+def test_a_load_that_no_machine_holds_is_refused_and_a_tight_one_is_said(module, inventory):
+    inventory["load"] = LOAD | {"alerts_night": 300_000_000, "alerts_second": 9000}
+    assert [line.split(": ")[1] for line in module.problems(inventory)] == ["survey_load.alerts_night"]
+    inventory["load"] = LOAD | {"alerts_second": 2600}
+    inventory["policy"]["topics_night"]["partitions"] = 1
+    assert module.problems(inventory) == []
+    assert [line.split(": ")[1] for line in module.tight(inventory)] == [
+        "survey_load.alerts_second", "topics_night.partitions"
+    ]  # fmt: skip
+
+
+def test_a_load_is_not_planned_for_an_inventory_that_cannot_work(problems, inventory):
+    inventory["load"] = LOAD
+    del inventory["groups"]["public_kafka"]
+    assert problems(inventory)[0] == f"{HOSTS}public_kafka: has no host: write three or more"
+
+
+@pytest.fixture
+def broker(inventory):
+    """What the module preflight_load gets for a broker of the inventory."""
+    inventory["load"] = LOAD
+    return {
+        "env": "local",
+        "host": "origin-1",
+        "member_of": ["kafka", "origin_kafka", "zookeeper"],
+        "groups": inventory["groups"],
+        "load": LOAD,
+        "policy": inventory["policy"],
+        "settings": {"kafka_data": ["/var/lib/kafka"], "kafka_heap": "4g", "kafka_open_files": 16384,
+                     "zookeeper_heap": "512m", "producer_spool": "/var/lib/zads/producer/spool"},
+        "facts": {"container": False, "memory_mb": 16384, "processors": 8, "network_mbit": 0,
+                  "disks": {"/var/lib/kafka": {"device": 1, "bytes": 10**12}}},
+    }  # fmt: skip
+
+
+def test_a_machine_that_holds_the_load_is_accepted(plugin, broker):
+    found = plugin("modules/preflight_load.py").compare(broker)
+    assert (found.refused, found.tight) == ([], [])
+
+
+def test_a_disk_that_is_smaller_than_the_retention_is_refused_with_what_to_do(plugin, broker):
+    broker["facts"]["disks"]["/var/lib/kafka"]["bytes"] = 15 * 10**9
+    assert plugin("modules/preflight_load.py").compare(broker).refused == [
+        "kafka_data has room for 15 GB, and 7 days of alerts take 20.4 GB of each broker: add disks to kafka_data, add "
+        "brokers, or lower topics_night.retention_days"
+    ]
+
+
+def test_what_the_machine_lacks_for_its_heaps_is_refused(plugin, broker):
+    broker["facts"]["memory_mb"] = 5500
+    assert plugin("modules/preflight_load.py").compare(broker).refused == [
+        "it has 5.37 GiB of memory, and its daemons and programs need 6.08 GiB: give it more, or smaller heaps"
+    ]
+
+
+@pytest.mark.parametrize("env", ["local", "bench", "vagrant"])
+def test_inventories_of_laptops_state_no_load(env):
+    assert "survey_load" not in (ROOT / f"inventories/{env}/group_vars/all/main.yml").read_text()
+
+
+def test_containers_are_not_compared():
+    tasks = yaml.safe_load((ROOT / "roles/preflight/tasks/main.yml").read_text())
+    conditions = next(task["when"] for task in tasks if "preflight_load" in task)
+    assert "not ansible_facts.host_facts.container" in conditions

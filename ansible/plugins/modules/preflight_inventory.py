@@ -18,6 +18,7 @@ options:
   groups: {description: Ansible's groups, type: dict, required: true}
   policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
   filter_files: {description: Paths of files that filters may be in, type: list, elements: str, required: true}
+  load: {description: The variable C(survey_load); empty if the inventory states none, type: dict, default: {}}
   new_schemas: {description: The producer's answer to new schemas, type: str, default: refuse}
   secrets_source: {description: generated or given, type: str, default: generated}
   secrets: {description: Where secrets are kept, type: path, required: true}
@@ -36,6 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problems: {description: What to change and where, returned: failure, type: list, elements: str}
+tight: {description: Data that are less than a plan for the load has, returned: success, type: list, elements: str}
 """
 
 import re
@@ -46,6 +48,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from zads.filters import modules
+from zads.plan import load, needs, verdict
 from zads.site.policy import SITES, Filter, Policy, PolicyError, named
 
 MAIN = "group_vars/all/main.yml"
@@ -62,7 +65,32 @@ def problems(data: dict) -> list[str]:
         *(f"{MAIN}: {problem}" for problem in [*_replicas(data), *_choices(data)]),
         *(f"{FILTERS}: {problem}" for problem in _filters(data)),
     ]
+    if not found:
+        found = _load(data).refused
     return [*(f"inventories/{data['env']}/{problem}" for problem in found), *_secrets(data)]
+
+
+def tight(data: dict) -> list[str]:
+    """What of the inventory's data is less than a plan for its load has."""
+    return [f"inventories/{data['env']}/{line}" for line in _load(data).tight]
+
+
+def _load(data: dict) -> verdict.Verdict:
+    """Compare sound data about topics and filters with a plan for the load, if the inventory states one."""
+    if not data.get("load"):
+        return verdict.Verdict()
+    policy = Policy.read(data["policy"])
+    try:
+        demand = load.of_policy(data["load"], policy)
+    except PolicyError as error:
+        return verdict.Verdict(list(map(str, error.problems)))
+    brokers = {site: len(data["groups"][f"{site}_kafka"]) for site in SITES}
+    plan = needs.plan_of(demand, brokers, policy.topics_night.partitions)
+    compared = [verdict.of_demand(demand), verdict.of_policy(plan, policy)]
+    return verdict.Verdict(
+        [f"group_vars/all: {line}" for one in compared for line in one.refused],
+        [f"group_vars/all: {line}" for one in compared for line in one.tight],
+    )
 
 
 def _policy(variables: dict):
@@ -157,6 +185,7 @@ def main() -> None:
             "groups": {"type": "dict", "required": True},
             "policy": {"type": "dict", "required": True},
             "filter_files": {"type": "list", "elements": "str", "required": True},
+            "load": {"type": "dict", "default": {}},
             "new_schemas": {"type": "str", "default": "refuse"},
             "secrets_source": {"type": "str", "default": "generated", "no_log": False},
             "secrets": {"type": "path", "required": True, "no_log": False},
@@ -165,7 +194,10 @@ def main() -> None:
     )
     if found := problems(module.params):
         module.fail_json(msg="This inventory cannot work:\n" + "\n".join(found), problems=found)
-    module.exit_json(changed=False)
+    lines = tight(module.params)
+    for line in lines:
+        module.warn(line)
+    module.exit_json(changed=False, tight=lines)
 
 
 if __name__ == "__main__":
