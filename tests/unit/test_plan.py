@@ -367,7 +367,12 @@ def test_settings_that_are_too_small_are_named() -> None:
     found = verdict.of_settings(PLAN, broker)
     assert found.tight == ["kafka_heap: is 320m, and the plan needs 1 GiB"]
     assert [line.split(",")[0] for line in found.refused] == ["kafka_open_files: is 100"]
-    assert verdict.of_settings(PLAN, dataclasses.replace(BROKER, settings={"kafka_heap": "much"})).refused
+
+
+@pytest.mark.parametrize("settings", [{"kafka_heap": "much"}, {"kafka_open_files": "many"}])
+def test_a_setting_that_cannot_be_read_is_refused_in_one_line(settings: dict[str, str]) -> None:
+    found = verdict.of_settings(PLAN, dataclasses.replace(BROKER, settings=settings))
+    assert [line.partition(":")[0] for line in found.refused] == list(settings)
 
 
 def test_few_partitions_and_workers_are_tight_and_too_many_replicas_refused() -> None:
@@ -432,7 +437,13 @@ def test_impossible_numbers_are_refused_by_the_options_name(arguments: list[str]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--readers", "moon:1:3"], ["--programme", "one"], ["--filters", "-1"], ["--env", "local", "--filters", "3"]],
+    [
+        ["--readers", "moon:1:3"],
+        ["--programme", "one"],
+        ["--filters", "-1"],
+        ["--env", "local", "--filters", "3"],
+        ["--env", "prod", "--machine-disk-tb", "3"],
+    ],
 )
 def test_wrong_use_is_status_2(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2

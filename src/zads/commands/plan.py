@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -21,7 +22,8 @@ app = typer.Typer(help="Work out what a survey's alerts need: disks, network, me
 
 _FIRST: load.Survey = "ztf-2018"
 _READERS = re.compile(r"(?P<site>origin|public):(?P<programmes>[0-9]+(,[0-9]+)*):(?P<count>[0-9]+)")
-_WIDTH = 160
+_LEAST_WIDTH = 120
+_MACHINE = Machine()
 
 
 @app.command()
@@ -55,10 +57,18 @@ def run(
     filter_part: Annotated[float | None, typer.Option(help="Part of the alerts that a filter passes.")] = None,
     retention_days: Annotated[float | None, typer.Option(min=0.01, max=3650, help="Days that a night is kept.")] = None,
     replicas: Annotated[int | None, typer.Option(min=2, max=100, help="Copies of each alert at a site.")] = None,
-    machine_processors: Annotated[int, typer.Option(min=2, help="Processors of a machine.")] = 16,
-    machine_memory_gib: Annotated[float, typer.Option(min=1, help="Memory of a machine, GiB.")] = 64,
-    machine_disk_tb: Annotated[float, typer.Option(min=0.001, help="Disks of a machine altogether, TB.")] = 8,
-    machine_network_gbit: Annotated[float, typer.Option(min=0.001, help="Network of a machine, Gbit/s.")] = 10,
+    machine_processors: Annotated[
+        int | None, typer.Option(min=2, help=f"Processors of a machine. [default: {_MACHINE.processors}]")
+    ] = None,
+    machine_memory_gib: Annotated[
+        float | None, typer.Option(min=1, help=f"Memory of a machine, GiB. [default: {_MACHINE.memory_gib}]")
+    ] = None,
+    machine_disk_tb: Annotated[
+        float | None, typer.Option(min=0.001, help=f"Disks of a machine altogether, TB. [default: {_MACHINE.disk_tb}]")
+    ] = None,
+    machine_network_gbit: Annotated[
+        float | None, typer.Option(min=0.001, help=f"Network of a machine, Gbit/s. [default: {_MACHINE.network_gbit}]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Work out what a survey's alerts need: disk, network, memory, partitions, limits and machines, with the reasons.
@@ -74,20 +84,27 @@ def run(
         "public": None if public is None else frozenset(public), "readers": _readers(readers),
         "retention_days": retention_days, "replicas": replicas,
     }  # fmt: skip
-    changes = {name: value for name, value in given.items() if value is not None}
-    counts = {"count": filters, "owners": owners, "groups": groups}
-    running = {name: value for name, value in counts.items() if value is not None}
+    changes = _given(given)
+    running = _given({"count": filters, "owners": owners, "groups": groups})
+    machine = _given({
+        "processors": machine_processors, "memory_gib": machine_memory_gib, "disk_tb": machine_disk_tb,
+        "network_gbit": machine_network_gbit,
+    })  # fmt: skip
     if env is not None:
-        if changes or running or like is not None:
+        if changes or running or machine or like is not None:
             raise typer.BadParameter("the inventory says it all: change it there", param_hint="--env")
         planned, found = _of_inventory(env)
     else:
-        machine = Machine(machine_processors, machine_memory_gib, machine_disk_tb, machine_network_gbit)
         demand = _demand(like or _FIRST, changes, running)
-        planned, found = needs.plan(demand, machine), verdict.of_demand(demand)
+        planned, found = needs.plan(demand, dataclasses.replace(_MACHINE, **machine)), verdict.of_demand(demand)
     _show(planned, found, as_json)
     if found.refused:
         raise typer.Exit(1)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that the user gave."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _demand(like: load.Survey, changes: dict[str, Any], running: dict[str, int]) -> load.Demand:
@@ -167,8 +184,10 @@ def _show(planned: needs.Plan, found: verdict.Verdict, as_json: bool) -> None:
         whole = {"figures": [vars(one) for one in rows], "refused": found.refused, "tight": found.tight}
         typer.echo(output.json_text(whole, indent=1))
         return
-    table = output.table(("of", "what", "needed", "why"), [(one.part, one.name, one.shown, one.because) for one in rows])
-    Console(width=_WIDTH).print(table)
+    table = output.table(
+        ("of", "what", "needed", "why"), [(one.part, one.name, one.shown, one.because) for one in rows]
+    )
+    Console(width=max(_LEAST_WIDTH, shutil.get_terminal_size().columns)).print(table)
     for word, lines in (("TIGHT", found.tight), ("REFUSED", found.refused)):
         for line in lines:
             typer.echo(output.plain(f"{word} {line}"))

@@ -105,8 +105,8 @@ def of_settings(plan: Plan, host: Host) -> Verdict:
     if site := host.broker_of:
         need = plan.sites[site]
         _at_least(found, host, "kafka_heap", need.heap)
-        files = host.settings.get("kafka_open_files")
-        if files is not None and int(str(files)) < need.files_each:
+        files = _number(found, host, "kafka_open_files")
+        if files is not None and files < need.files_each:
             found.refused.append(
                 f"kafka_open_files: is {files}, and a broker has {need.files_each:,} files open: write "
                 f"{2 * need.files_each} or more"
@@ -115,10 +115,20 @@ def of_settings(plan: Plan, host: Host) -> Verdict:
         _at_least(found, host, "producer_memory", plan.producer.memory)
     if "mirrors" in host.groups:
         _at_least(found, host, "mirrormaker_memory", plan.mirror.memory)
-        threads, wanted = host.settings.get("mirrormaker_tasks"), tasks(plan.demand)
-        if threads is not None and int(str(threads)) < wanted:
+        threads, wanted = _number(found, host, "mirrormaker_tasks"), tasks(plan.demand)
+        if threads is not None and threads < wanted:
             found.tight.append(f"mirrormaker_tasks: is {threads}, and the peak needs {wanted}")
     return found
+
+
+def _number(found: Verdict, host: Host, name: str) -> int | None:
+    """A setting that is a number; None if it is not known, or is none, which is refused."""
+    value = host.settings.get(name)
+    try:
+        return None if value is None else int(str(value))
+    except ValueError:
+        found.refused.append(f"{name}: {value!r} cannot be used: write a whole number")
+        return None
 
 
 def _at_least(found: Verdict, host: Host, name: str, need: float) -> None:
