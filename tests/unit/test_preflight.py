@@ -174,6 +174,12 @@ def test_a_load_that_says_nothing_is_named_with_its_file(problems, inventory):
 def test_a_load_that_no_machine_holds_is_refused_and_a_tight_one_is_said(module, inventory):
     inventory["load"] = LOAD | {"alerts_night": 300_000_000, "alerts_second": 9000}
     assert [line.split(": ")[1] for line in module.problems(inventory)] == ["survey_load.alerts_night"]
+    inventory["refuse_load"] = False
+    assert module.problems(inventory) == []
+    assert [line.split(": ")[1] for line in module.tight(inventory)] == [
+        "survey_load.alerts_night", "filter_groups.moving.workers", "filter_groups.transients.workers"
+    ]  # fmt: skip
+    inventory["refuse_load"] = True
     inventory["load"] = LOAD | {"alerts_second": 2600}
     inventory["policy"]["topics_night"]["partitions"] = 1
     assert module.problems(inventory) == []

@@ -19,6 +19,7 @@ options:
   policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
   filter_files: {description: Paths of files that filters may be in, type: list, elements: str, required: true}
   load: {description: The variable C(survey_load); empty if the inventory states none, type: dict, default: {}}
+  refuse_load: {description: "false: a load that cannot be held is a warning", type: bool, default: true}
   new_schemas: {description: The producer's answer to new schemas, type: str, default: refuse}
   secrets_source: {description: generated or given, type: str, default: generated}
   secrets: {description: Where secrets are kept, type: path, required: true}
@@ -87,10 +88,9 @@ def _load(data: dict) -> verdict.Verdict:
     brokers = {site: len(data["groups"][f"{site}_kafka"]) for site in SITES}
     plan = needs.plan_of(demand, brokers, policy.topics_night.partitions)
     compared = [verdict.of_demand(demand), verdict.of_policy(plan, policy)]
-    return verdict.Verdict(
-        [f"group_vars/all: {line}" for one in compared for line in one.refused],
-        [f"group_vars/all: {line}" for one in compared for line in one.tight],
-    )
+    refused = [f"group_vars/all: {line}" for one in compared for line in one.refused]
+    tight = [f"group_vars/all: {line}" for one in compared for line in one.tight]
+    return verdict.Verdict(refused, tight) if data.get("refuse_load", True) else verdict.Verdict([], refused + tight)
 
 
 def _policy(variables: dict):
@@ -186,6 +186,7 @@ def main() -> None:
             "policy": {"type": "dict", "required": True},
             "filter_files": {"type": "list", "elements": "str", "required": True},
             "load": {"type": "dict", "default": {}},
+            "refuse_load": {"type": "bool", "default": True},
             "new_schemas": {"type": "str", "default": "refuse"},
             "secrets_source": {"type": "str", "default": "generated", "no_log": False},
             "secrets": {"type": "path", "required": True, "no_log": False},
