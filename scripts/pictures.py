@@ -22,14 +22,14 @@ SOURCES = ROOT / "src"
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("Words: names, dates and errors", ("errors", "wholefile", "julian", "names", "output")),
     ("What an alert is", ("avro", "schemas", "header", "strangers", "packet", "cutouts", "inflate")),
-    ("How we speak to Kafka", ("kafka", "reading", "transactions", "rejections", "replication", "metrics", "watchdog")),
+    ("Kafka clients", ("kafka", "reading", "transactions", "rejections", "replication", "metrics", "watchdog")),
     ("What a site must be", ("site", "plan", "kit", "inventory")),
     ("Where alerts come from", ("sources",)),
-    ("Into the origin", ("ledger", "producer")),
+    ("From the spool to the origin", ("ledger", "producer")),
     ("How alerts are shown", ("alert_card", "pages")),
     ("Filters", ("filters",)),
-    ("Is it so?", ("manifest", "audit", "progress", "subscriber", "canary", "warmup")),
-    ("What makes the artefacts, and the hosts of a lab", ("build", "lab")),
+    ("Checks: every alert arrived, once, in time", ("manifest", "audit", "progress", "subscriber", "canary", "warmup")),
+    ("Builds of images and archives, and the hosts of a lab", ("build", "lab")),
     ("What people see", ("report", "liveview", "demo")),
     ("The command line", ("commands", "cli")),
 ]

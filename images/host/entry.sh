@@ -27,8 +27,8 @@ else
     done
 fi
 
-# systemd of Debian 13 refuses version 1 unless told so on its command line; that of Debian 12 takes the word for a
-# target's name, so only the newer gets it.
+# systemd of Debian 13 refuses version 1 without this word on its command line. Debian 12's would take the word for the
+# name of a target.
 version=$(/lib/systemd/systemd --version | awk 'NR == 1 { print $2 }')
 [ "$version" -ge 256 ] || legacy=
 exec /lib/systemd/systemd ${legacy:+"$legacy"}
