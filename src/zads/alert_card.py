@@ -22,6 +22,13 @@ from zads.pages import INK, drawing, svg
 #: ZTF's filters g, r and i in every plot: name, colour (legible on light and dark), shape.
 BANDS = {1: ("g", "#2a7f3f", "o"), 2: ("r", "#c0392b", "s"), 3: ("i", "#8e5b2c", "D")}
 CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+_POINT = ("jd", "fid", "magpsf", "sigmapsf", "diffmaglim")
+#: All that a card reads of an alert; a schema need not have every one of the scores.
+FIELDS = (
+    "objectId", "candid", "candidate.ra", "candidate.dec", "candidate.drb", "candidate.rb",
+    *(f"{record}.{name}" for record in ("candidate", "prv_candidates") for name in _POINT),
+    *(f"{name}.stampData" for name in CUTOUTS),
+)  # fmt: skip
 #: The side of a cutout's pixel. A cutout is a piece of the difference image's quadrant, not rotated or resampled: in 20
 #: quadrants the positions of candidates (ra, dec, xpos, ypos) give 1.011 to 1.014 arcsec, north along -y and east along
 #: -x within 1.2 degrees.
@@ -53,7 +60,7 @@ class AlertCard:
 
         Raises ZadsError if ``object_page`` is not a web address.
         """
-        record = packet.read(["objectId", "candid", "candidate", "prv_candidates", *CUTOUTS])
+        record = packet.read(packet.having(FIELDS))
         candidate = record["candidate"]
         band = BANDS.get(candidate["fid"], (str(candidate["fid"]),))[0]
         facts = [

@@ -37,6 +37,8 @@ MAX_REFUSALS = 8
 MAX_READERS = 1024
 #: A refusal may quote the header, which may hold anything: the quotation is cut at this many characters.
 MAX_REFUSAL_TEXT = 1_000
+#: How the reason begins for which a packet of an unknown schema is refused, whatever the schemas known at that time.
+UNKNOWN = "its schema is none of"
 CODECS = {b"null": False, b"deflate": True}
 _OTHER_CODECS = (b"snappy", b"zstandard", b"bzip2", b"xz")
 
@@ -219,4 +221,12 @@ def _new(definition: Any) -> ReadableSchema:
 
 def unknown(claimed: object) -> str:
     """The beginning of the message that refuses an unknown schema."""
-    return f"its schema is none of {', '.join(schemas.known())}, or altered (it says version {claimed!r})"
+    return f"{UNKNOWN} {', '.join(schemas.known())}, or altered (it says version {claimed!r})"
+
+
+def forget() -> None:
+    """Forget everything that was worked out with the forms known so far, and read the forms again."""
+    global _headers, _refusals
+    schemas.forget()
+    _of_form.cache_clear()
+    _headers, _refusals = {}, {}

@@ -28,7 +28,8 @@ MAX_NAME = 64
 JD_RANGE = (2_440_000.0, 2_500_000.0)
 #: Reasons can quote hostile input: they are cut at this many characters.
 MAX_REASON = 500
-_IDENTITY = (
+#: The fields that decide where a packet goes and whose alert it is: all that the producer and the workers read.
+IDENTITY = (
     "schemavsn",
     "objectId",
     "candid",
@@ -138,9 +139,9 @@ class Packet:
             raise MismatchError("candidate.jd", f"{jd} is not a Julian date of an alert")
 
     def _identify(self) -> dict[str, Any]:
-        """The fields of _IDENTITY; they also decide on the schema if the header leaves that open."""
+        """The fields of IDENTITY; they also decide on the schema if the header leaves that open."""
         if self._identity is None:
-            self._identity = self.read(_IDENTITY)
+            self._identity = self.read(IDENTITY)
             other = self._readable.renumbered
             if other is not None and self._identity["schemavsn"] == other.schema.version:
                 self._readable = other

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, TypeGuard
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from fastavro.schema import fingerprint as _fingerprint
 from fastavro.schema import to_parsing_canonical_form
@@ -24,6 +26,12 @@ from zads.avro import schema as avro_schema
 from zads.avro.differences import Difference, differences
 from zads.errors import ZadsError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
+
+#: Environment variable with a directory of further forms, VERSION/FORM.avsc, which a rehearsal assumes to be known.
+VARIABLE = "ZADS_SCHEMAS"
 #: The first form of a version, which the simulator writes.
 FIRST_FORM = "alert"
 #: A process accepts at most this many new schemas: a survey has one at a time, and each costs memory.
@@ -62,17 +70,24 @@ class Schema:
 @functools.cache
 def forms() -> tuple[Schema, ...]:
     """Every form of every known version: oldest version first, its first form first."""
-    found = []
-    root = resources.files("zads") / "schema_files" / "ztf"
-    for directory in sorted(root.iterdir(), key=lambda entry: entry.name):
-        if not directory.is_dir():
-            continue
-        files = [file for file in directory.iterdir() if file.name.endswith(".avsc")]
-        for file in sorted(files, key=lambda file: (file.name != f"{FIRST_FORM}.avsc", file.name)):
-            definition = json.loads(file.read_text())
-            form = file.name.removesuffix(".avsc")
-            found.append(Schema(directory.name, definition, avro_schema.canonical(definition), form))
-    return tuple(found)
+    found: dict[tuple[str, str], Schema] = {}
+    for file in _files():
+        version, form = Path(str(file)).parent.name, file.name.removesuffix(".avsc")
+        definition = json.loads(file.read_text("utf-8"))
+        found.setdefault((version, form), Schema(version, definition, avro_schema.canonical(definition), form))
+    order = sorted(found, key=lambda one: (_numbers(one[0]), one[0], one[1] != FIRST_FORM, one[1]))
+    return tuple(found[one] for one in order)
+
+
+def _files() -> Iterator[Traversable]:
+    """The files of the package's forms, then those of the directory that VARIABLE names."""
+    roots: list[Traversable] = [resources.files("zads") / "schema_files" / "ztf"]
+    if assumed := os.environ.get(VARIABLE):
+        roots.append(Path(assumed))
+    for root in roots:
+        for directory in root.iterdir():
+            if is_version(directory.name) and directory.is_dir():
+                yield from (file for file in directory.iterdir() if file.name.endswith(".avsc"))
 
 
 @functools.cache
@@ -82,6 +97,12 @@ def known() -> dict[str, Schema]:
     for schema in forms():
         first.setdefault(schema.version, schema)
     return first
+
+
+def forget() -> None:
+    """Read the forms again when they are next needed; `zads.header.forget` also forgets what depends on them."""
+    forms.cache_clear()
+    known.cache_clear()
 
 
 def get(version: str) -> Schema:
@@ -113,7 +134,7 @@ def renumbered(definition: dict[str, Any]) -> NewSchema | None:
     Each packet says which of the two versions it claims.
     """
     claimed = definition.get("version")
-    return compare(definition) if _is_version(claimed) and claimed not in known() else None
+    return compare(definition) if is_version(claimed) and claimed not in known() else None
 
 
 @dataclass(frozen=True)
@@ -139,7 +160,7 @@ def compare(definition: Any) -> NewSchema:
     Raises ZadsError if it claims no version, or is not a schema that an alert could have.
     """
     version = definition.get("version") if isinstance(definition, dict) else None
-    if not _is_version(version):
+    if not is_version(version):
         raise ZadsError(f"it says version {version!r}, which is not a version")
     new = Schema(version, definition, avro_schema.canonical(definition), form="")
     compared = [
@@ -148,7 +169,8 @@ def compare(definition: Any) -> NewSchema:
     return min(compared, key=lambda one: (not one.compatible, len(one.differences)))
 
 
-def _is_version(claimed: object) -> TypeGuard[str]:
+def is_version(claimed: object) -> TypeGuard[str]:
+    """Whether something can be a version's number: one to four numbers, joined by dots."""
     return isinstance(claimed, str) and _VERSION.fullmatch(claimed) is not None
 
 

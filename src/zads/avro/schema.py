@@ -133,7 +133,7 @@ def kind(node: Any) -> str:
 
 
 def _named_type(node: dict[str, Any], what: str, namespace: str, names: _Names) -> dict[str, Any]:
-    name = _full_name(node, namespace)
+    name = full_name(node, namespace)
     if name in names:
         raise ZadsError(f"it defines {name!r} twice")
     result: dict[str, Any] = {"type": what, "name": name}
@@ -150,7 +150,8 @@ def _named_type(node: dict[str, Any], what: str, namespace: str, names: _Names) 
     return result
 
 
-def _full_name(node: dict[str, Any], namespace: str) -> str:
+def full_name(node: dict[str, Any], namespace: str) -> str:
+    """The name of a named type with its namespace. Raises ZadsError if it cannot be one."""
     name = _required(node, "name")
     if isinstance(name, str) and "." not in name:
         space = node.get("namespace", namespace)

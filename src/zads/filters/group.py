@@ -41,7 +41,7 @@ class Configuration(policy.Entry):
 
     def specs(self, directory: Path) -> list[Spec]:
         """Where each filter is: a file beside the configuration, else a built-in one."""
-        return [Spec(one.name, _place(one, directory), one.owner) for one in self.filters if one.runs]
+        return [Spec(one.name, place(one, directory), one.owner) for one in self.filters if one.runs]
 
 
 def _with_filters(data: Any, problems: list[policy.Problem]) -> Any:
@@ -52,7 +52,8 @@ def _with_filters(data: Any, problems: list[policy.Problem]) -> Any:
     return {**data, "filters": [one for _, one in filters if one is not None]}
 
 
-def _place(one: policy.Filter, directory: Path) -> str:
+def place(one: policy.Filter, directory: Path) -> str:
+    """Where a filter's code is: its file in the directory of a deployment's own filters, else the built-in one."""
     _, colon, kind = one.file.partition(":")
     file = directory / one.code
     return f"{file if file.is_file() else file.stem}{colon}{kind}"

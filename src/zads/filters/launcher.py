@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from zads import schemas
 from zads.errors import ZadsError
 from zads.filters import packages
 
@@ -25,6 +26,7 @@ CONNECT_SECONDS = 60.0  # in which a nursery has to start
 ANSWER_SECONDS = 30.0  # it answers within milliseconds; its machine may be busy
 GRACE_SECONDS = 0.2  # in which a process that has closed its pipe ends
 MAX_MESSAGE = 4096
+_ENVIRONMENT = ("PATH", "LANG", "TZ", packages.VARIABLE, schemas.VARIABLE)
 
 
 class StartedProcess(Protocol):
@@ -53,9 +55,7 @@ class LocalLauncher:
     def start(self, commands: int, answers: int, packets: int, memory: int) -> StartedProcess:
         """Start a process that inherits nothing but these descriptors. Raises ZadsError."""
         given = (commands, answers, packets, memory)
-        environment = {
-            name: os.environ[name] for name in ("PATH", "LANG", "TZ", packages.VARIABLE) if name in os.environ
-        }
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         try:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "zads.filters.child", *map(str, given)],
