@@ -28,6 +28,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("From the spool to the origin", ("ledger", "producer")),
     ("How alerts are shown", ("alert_card", "pages")),
     ("Filters", ("filters",)),
+    ("The survey's changes", ("schema_change",)),
     ("Checks: every alert arrived, once, in time", ("manifest", "audit", "progress", "subscriber", "canary", "warmup")),
     ("Builds of images and archives, and the hosts of a lab", ("build", "lab")),
     ("What people see", ("report", "liveview", "demo")),
