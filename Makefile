@@ -10,7 +10,7 @@ limits = $(if $(LIMIT),--limit '$(LIMIT)') $(if $(TAGS),--tags '$(TAGS)')
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check verify stop start restart night warm rehearse demo test lint unit streams \
+.PHONY: help prepare venv images lab deploy check verify stop start restart night warm retry rehearse demo test lint unit streams \
         system runbook bench drill docs down clean
 
 help: ## This list
@@ -53,6 +53,9 @@ night: venv ## Create a night's topics and grants: make night ENV=prod NIGHT=201
 
 warm: venv ## Send canaries until fresh processes are quick [SECONDS=n]; make night does it too
 	@$(ZADS) warm --env $(ENV) $(if $(SECONDS),--seconds $(SECONDS))
+
+retry: venv ## Deliver again, once, what the origin refused for a schema that it knows now
+	@$(ZADS) schema retry --env $(ENV) --deliver $(ARGS)
 
 rehearse: images ## Realise ENV in containers, deploy, stream, verify, deploy again, take down
 	@scripts/with-engine $(PY) scripts/rehearse.py $(ENV)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "packet": ("zads.commands.packet", "Look into alert packets, or validate them."),
     "simulate": ("zads.commands.simulate", "Make packets of a simulated night."),
-    "schema": ("zads.commands.schema", "Take in a change of the survey's schema: compare, rehearse, add."),
+    "schema": ("zads.commands.schema", "Take in a change of the survey's schema: compare, add, rehearse, retry."),
     "produce": ("zads.commands.produce", "Publish a spool's packets to the origin topics, each once."),
     "worker": ("zads.commands.worker", "Run a group of filters on the public stream."),
     "filter": ("zads.commands.filter", "List filters, or test one on a recorded night."),

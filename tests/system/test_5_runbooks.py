@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +14,20 @@ RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md"
 
 @pytest.fixture
 def inventory_as_it_was() -> Iterator[None]:
-    """Checks that a runbook restores the inventory, and restores it for a runbook that fails."""
-    files = [path for path in (ROOT / "inventories" / "local").rglob("*") if path.is_file()]
-    before = {path: path.read_bytes() for path in files}
+    """Checks that a runbook restores the inventory and the schemas, and restores them for a runbook that fails."""
+    before = _contents()
     yield
-    after = {path: path.read_bytes() for path in files}
+    after = _contents()
+    for path in after.keys() - before.keys():
+        path.unlink()
     for path, content in before.items():
         path.write_bytes(content)
-    assert after == before, "the runbook does not undo what it changes in the inventory"
+    assert after == before, "the runbook does not undo what it changes in the inventory or the schemas"
+
+
+def _contents() -> dict[Path, bytes]:
+    places = (ROOT / "inventories" / "local", ROOT / "schemas")
+    return {path: path.read_bytes() for place in places for path in place.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", RUNBOOKS)

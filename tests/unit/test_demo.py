@@ -48,6 +48,17 @@ def test_a_night_does_not_wait_for_what_others_have_left_in_the_spool(
     assert remote.pending() == 0
 
 
+def test_a_receipt_is_read_from_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "mine.json").write_text('{"refused": 2}')
+    monkeypatch.setattr(spool, "on_host", lambda inventory, host, script: ["sh", "-c", script])
+    remote = spool.RemoteSpool(
+        Inventory("local", tmp_path, {"producers": ["p"]}, {"p": {"producer_spool": str(tmp_path)}})
+    )
+    assert remote.receipt("mine.tar") == {"refused": 2}
+    assert remote.receipt("other.tar") == {}
+
+
 def test_a_simulated_night_is_the_same_every_time() -> None:
     first, again = (night.simulated("20181129", 2, 3) for _ in range(2))
     assert [visit.tar() for visit in first.visits] == [visit.tar() for visit in again.visits]

@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,20 @@ import fastavro
 import pytest
 
 from packets import encode, make_packet, make_record, reencoded
-from zads import alert_card, cli, header, schemas
+from zads import alert_card, cli, header, ledger, names, schemas
 from zads.avro import described
 from zads.avro.differences import Difference
 from zads.errors import ZadsError
 from zads.filters.owner import Spec
 from zads.packet import Packet, PacketError
-from zads.schema_change import readers, samples
+from zads.schema_change import readers, retry, samples
 from zads.schema_change.addition import addition
 from zads.schema_change.assumption import assumed, known_from
 from zads.schema_change.change import Change
 from zads.schema_change.conversion import Conversion
 from zads.schema_change.rehearsal import rehearse
 
+NOW = 1_800_000_000.0
 NEW_FIELDS = [
     {"name": "host", "type": ["null", "string"], "default": None, "doc": "The galaxy."},
     {"name": "weight", "type": "float", "default": 0.5},
@@ -277,6 +279,181 @@ def test_a_rehearsal_names_packets_that_would_be_refused() -> None:
     alerts = [("1", packet_of(widened(), 1, programid=9)), ("2", packet_of(widened(), 2))]
     result = rehearse(Change.of(widened(), "4.03"), alerts, [], made=False)
     assert result.problems() == ["1 packets are refused: candidate.programid: 9 is not a programme (1, 2 or 3)"]
+
+
+class Record:
+    """A record of zads_rejected, as a consumer gives it."""
+
+    def __init__(
+        self, data: bytes, offset: int, exposure: str = "e1", field: str = "header", reason: str = "", days: float = 0,
+        **headers: bytes,
+    ) -> None:  # fmt: skip
+        why = reason or f"{header.UNKNOWN} 3.2, or altered (it says version '4.03')"
+        self._headers = [(names.HEADER_FIELD, field.encode()), (names.HEADER_REASON, why.encode())]
+        self._headers += list(headers.items())
+        self._data, self._offset, self._key, self._when = data, offset, exposure.encode(), NOW - days * 86_400
+
+    def value(self) -> bytes:
+        return self._data
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return self._headers
+
+    def key(self) -> bytes:
+        return self._key
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, int(self._when * 1000)
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+
+GOOD = make_packet("4.02", 1)
+THERE = {Packet.parse(GOOD).topic}
+
+
+def chosen(*records: Record, there: set[str] = THERE) -> retry.Plan:
+    return retry.chosen(records, there, schemas.REFUSE, NOW)  # type: ignore[arg-type]
+
+
+def test_only_packets_that_were_refused_for_their_schema_and_are_valid_now_are_retried() -> None:
+    still = packet_of(widened(), 5)
+    plan = chosen(
+        Record(GOOD, 0),
+        Record(make_packet("4.02", 2), 1, field="schemavsn", reason="it claims version '4.02', its schema is 4.01"),
+        Record(make_packet("4.02", 3), 2, field="candid", reason="candid 3 is already in this exposure"),
+        Record(make_packet("4.02", 4), 3, filter=b"asteroid"),
+        Record(still, 4),
+        Record(bytes(1_000_000), 5),
+        Record(b"", 6, field="", reason="not a readable archive"),
+        Record(make_packet("4.02", 6), 7, reason="its schema is not JSON"),
+    )
+    assert plan.packets == 2
+    assert plan.left[retry.OTHER] == 3
+    assert plan.left[retry.FILTERS] == plan.left[retry.CUT] == 1
+    assert [count for why, count in plan.left.items() if why.startswith(retry.STILL)] == [1]
+
+
+def test_a_packet_is_left_out_when_an_earlier_retry_of_it_may_be_forgotten() -> None:
+    assert chosen(Record(GOOD, 0, days=6.9)).packets == 1
+    assert chosen(Record(GOOD, 0, days=7.1)).left == {retry.OLD: 1}
+    # The first refusal counts: after it, the packet may have been published at any time.
+    assert chosen(Record(GOOD, 0, days=7.1), Record(GOOD, 9, days=1)).left == {retry.OLD: 1}
+    assert retry.OLDEST_SECONDS < ledger.KEEP_SECONDS
+
+
+def test_a_packet_waits_until_its_night_has_a_topic() -> None:
+    plan = chosen(Record(GOOD, 0), there=set())
+    assert plan.left == {f"{retry.NO_TOPIC}{Packet.parse(GOOD).night}": 1}
+
+
+def test_a_packet_is_retried_once_however_often_it_was_refused() -> None:
+    assert chosen(Record(GOOD, 0), Record(GOOD, 1), Record(GOOD, 2)).packets == 1
+
+
+def test_the_same_refusals_make_the_same_exposure_and_further_ones_another() -> None:
+    (first,) = chosen(Record(GOOD, 0)).exposures
+    (same,) = chosen(Record(GOOD, 0)).exposures
+    # It was refused again, under the name of its first retry: the producer had not known the schema yet.
+    (again,) = chosen(Record(GOOD, 0), Record(GOOD, 8, exposure=first.name)).exposures
+    assert first.name == same.name
+    assert again.name.startswith("e1.retry-")
+    assert again.name.count("retry") == 1
+    assert again.name != first.name
+
+
+def test_a_night_that_came_as_one_exposure_is_given_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [Record(make_packet("4.02", number), number) for number in range(1, 6)]
+    monkeypatch.setattr(retry, "PART_BYTES", 2 * len(GOOD) + 100)
+    plan = chosen(*records)
+    assert [len(one.packets) for one in plan.exposures] == [2, 2, 1]
+    assert len({one.name for one in plan.exposures}) == 3
+    # Further refusals leave the names of the full parts as they are.
+    assert [one.name for one in chosen(*records[:4]).exposures] == [one.name for one in plan.exposures[:2]]
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ".hidden", "é", "x" * 300, "a b", "e\udcff"])
+def test_an_odd_name_of_an_exposure_becomes_no_odd_file(name: str) -> None:
+    again = retry.Again(name, (retry.Refused(retry.Place(0, 1), b"d" * 32, "t", 1),))
+    assert again.name.startswith("exposure-")
+    assert len(again.name) < 100
+    assert "/" not in again.name
+
+
+def test_archives_hold_the_refused_bytes_and_appear_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [Record(make_packet("4.02", number), number, exposure=f"e{number % 2}") for number in (1, 2, 3)]
+    monkeypatch.setattr(retry, "replay", lambda *_: iter(records))
+    paths = retry.deliver({}, chosen(*records), tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    found = []
+    for path in paths:
+        with tarfile.open(path) as archive:
+            found += [archive.extractfile(member).read() for member in archive]  # type: ignore[union-attr]
+    assert sorted(found) == sorted(record.value() for record in records)
+
+
+def test_nothing_appears_if_the_topic_has_lost_a_packet_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [Record(make_packet("4.02", number), number) for number in (1, 2)]
+    monkeypatch.setattr(retry, "replay", lambda *_: iter(records[1:]))
+    with pytest.raises(ZadsError, match="1 of 2 packets are not in zads_rejected any more"):
+        retry.deliver({}, chosen(*records), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Settled:
+    """A spool whose producer settles everything at once; `receipts` has what it writes, by the archive's name."""
+
+    def __init__(self, *settled: dict[str, Any], waits: int = 0) -> None:
+        self.given: dict[str, bytes] = {}
+        self.receipts: dict[str, dict[str, Any]] = {}
+        self._settled, self._waits = list(settled), waits
+
+    def put(self, name: str, content: bytes) -> None:
+        self.given[name] = content
+        self.receipts[name] = self._settled.pop(0)
+
+    def pending(self) -> int:
+        return self._waits
+
+    def receipt(self, name: str) -> dict[str, Any]:
+        return self.receipts.get(name, {})
+
+
+@pytest.mark.parametrize(
+    ("receipt", "outcome"),
+    [
+        ({"published": {"t": 2}, "refused": 0, "already": 0}, "2 published, 0 published before, 0 refused again"),
+        ({"published": {}, "refused": 0, "already": 2}, "0 published, 2 published before, 0 refused again"),
+        ({"published": {"t": 2}, "published_before": True}, "0 published, 2 published before, 0 refused again"),
+        ({"published": {"t": 1}, "refused": 1}, "1 published, 0 published before, 1 refused again"),
+        ({}, "0 published, 0 published before, 1 refused again"),
+    ],
+)
+def test_receipts_say_what_became_of_the_packets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receipt: dict[str, Any], outcome: str
+) -> None:
+    records = [Record(make_packet("4.02", number), number) for number in (1, 2)]
+    monkeypatch.setattr(retry, "replay", lambda *_: iter(records))
+    monkeypatch.setattr(retry, "_RECEIPT_SECONDS", 0.0)
+    spool = Settled(receipt)
+    assert str(retry.give({}, chosen(*records), spool, tmp_path, 1)) == outcome
+    # What has a receipt is not given again.
+    if receipt:
+        spool.given.clear()
+        again = retry.give({}, chosen(*records), spool, tmp_path, 1)
+        assert (spool.given, again.already) == ({}, 2)
+
+
+def test_a_producer_that_does_not_settle_in_time_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "replay", lambda *_: iter([Record(GOOD, 0)]))
+    with pytest.raises(ZadsError, match="1 exposures still wait in the spool"):
+        retry.give({}, chosen(Record(GOOD, 0)), Settled({}, waits=1), tmp_path, 0)
 
 
 def test_diff_and_add_are_commands(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from zads import output
+from zads import kafka, output, schemas
 from zads.errors import ZadsError
 from zads.inventory import Inventory, repository
 from zads.schema_change import samples
@@ -18,6 +19,7 @@ from zads.sources import files
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from zads.schema_change.retry import Plan
     from zads.schema_change.samples import Found, Sample
 
 app = typer.Typer(no_args_is_help=True, help="Take in a change of the survey's schema.")
@@ -128,6 +130,69 @@ def rehearse(
             typer.echo(output.plain(f"  {one}"))
     if problems := result.problems():
         raise ZadsError(f"it may not be deployed: {'; '.join(problems)}")
+
+
+@app.command()
+def retry(
+    env: Annotated[str, typer.Option(help="The environment of whose origin the refusals are.")] = "",
+    properties: Annotated[
+        Path | None, typer.Option("--kafka", help="A client's properties file, instead of --env.", metavar="PROPERTIES")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Write the exposures into this directory, such as a spool's incoming/.")
+    ] = None,
+    deliver: Annotated[
+        bool, typer.Option("--deliver", help="Put the exposures into the spool of ENV's producer, and wait for it.")
+    ] = False,
+    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the producer.")] = 600.0,
+    new_schemas: Annotated[
+        Literal["refuse", "accept"] | None,
+        typer.Option(help="What the producer does with schemas that are not known. [default: as ENV says, or refuse]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The exposures and what is left out, as JSON.")] = False,
+) -> None:
+    """Find what the producer refused for its schema and would accept now; with --deliver, give it to it again.
+
+    Each packet is published once, however often this runs: the producer's ledger knows what is on its night's topic.
+    Deploy the schema before.
+
+    Example: zads schema retry --env local --deliver
+    """
+    from zads.schema_change import retry as again
+
+    if bool(env) == (properties is not None) or (deliver and not env):
+        raise ZadsError("say whose refusals these are", hint="give --env ENV, or --kafka PROPERTIES without --deliver")
+    inventory = _inventory(env)
+    if inventory is not None:
+        properties = inventory.client("admin-origin")
+        new_schemas = new_schemas or inventory.common("producer_new_schemas")
+    conf = kafka.read_properties(properties or "")
+    found = again.plan(conf, schemas.Admission(accepts=new_schemas == "accept"))
+    if as_json:
+        typer.echo(output.json_text(found.report(), indent=1))
+    else:
+        count = len(found.exposures)
+        typer.echo(f"{found.packets} packets of {count} exposures can be delivered again, {found.size} bytes")
+        for why, number in found.left.most_common():
+            typer.echo(output.plain(f"{number} left out: {why}"))
+    if to is not None:
+        again.deliver(conf, found, to)
+    if deliver and inventory is not None:
+        _deliver(conf, found, inventory, wait)
+
+
+def _deliver(conf: dict[str, str], found: Plan, inventory: Inventory, wait: float) -> None:
+    """Put a plan's exposures into the producer's spool, and say what became of them. Raises ZadsError."""
+    from zads.demo.spool import RemoteSpool
+    from zads.schema_change import retry as again
+
+    spool = RemoteSpool(inventory)
+    inventory.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="retry-", dir=inventory.state) as directory:
+        outcome = again.give(conf, found, spool, Path(directory), wait)
+    typer.echo(str(outcome), err=True)
+    if outcome.refused:
+        raise ZadsError("packets were refused again", hint="deploy the schema to the producer, then run this again")
 
 
 def _packets(paths: list[Path], change: Change) -> Iterator[tuple[str, bytes]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
-from typing import Protocol
+from typing import Any, Protocol
 
 from zads.errors import ZadsError
 from zads.inventory import Inventory
@@ -32,7 +33,7 @@ class RemoteSpool:
             raise ZadsError(f"inventory {inventory.env} has no host in the group producers")
         self._inventory, self._host = inventory, hosts[0]
         spool = inventory.hosts[self._host].get("producer_spool", "/var/lib/zads/producer/spool")
-        self._incoming = f"{spool}/incoming"
+        self._incoming, self._done = f"{spool}/incoming", f"{spool}/done"
         self._dropped: set[str] = set()
 
     def put(self, name: str, content: bytes) -> None:
@@ -45,6 +46,12 @@ class RemoteSpool:
         """How many of our archives still wait. Others' exposures are not counted: they may be deferred for days."""
         waiting = self._run(f"ls '{self._incoming}'").decode(errors="replace").split("\n")
         return len(self._dropped.intersection(waiting))
+
+    def receipt(self, name: str) -> dict[str, Any]:
+        """The producer's receipt of an archive that it has settled; empty if there is none in done/."""
+        stem = name.removesuffix(".tar")
+        text = self._run(f"cat '{self._done}/{stem}.json' 2>/dev/null || true")
+        return dict(json.loads(text)) if text else {}
 
     def _run(self, script: str, content: bytes = b"") -> bytes:
         command = on_host(self._inventory, self._host, script)
