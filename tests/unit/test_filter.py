@@ -227,8 +227,9 @@ def test_fields_that_need_not_be_declared_are_named(body: str, told: list[str], 
     path.write_text(f'{HEAD}class A(Filter):\n    "Doc."\n    fields = ("candidate", "candid")\n    def {body}\n')
     outcome = rehearsal.run(str(path), recorded_night.of_path(night))
     assert outcome.failures == []
-    assert len(outcome.advice) == len(told)
-    assert all(any(part in line for line in outcome.advice) for part in told)
+    advice = [line for line in outcome.advice if not line.startswith("this computer's Python is")]
+    assert len(advice) == len(told)
+    assert all(any(part in line for line in advice) for part in told)
 
 
 def test_an_alert_on_which_a_filter_fails_is_shown_with_candid_and_reason(tmp_path: Path, night: Path) -> None:
