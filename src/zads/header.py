@@ -225,7 +225,7 @@ def unknown(claimed: object) -> str:
 
 
 def forget() -> None:
-    """Forget everything that was worked out with the forms known so far, and read the forms again."""
+    """Forget everything that was computed with the forms known so far, and read the forms again."""
     global _headers, _refusals
     schemas.forget()
     _of_form.cache_clear()

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from zads import environment
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -74,15 +75,8 @@ def differences(wanted: dict[str, str]) -> list[str]:
 @contextmanager
 def only(files: Sequence[Path]) -> Iterator[None]:
     """A context in which newly started processes of filters can import only what these lists have."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = os.pathsep.join(str(path.resolve()) for path in files)
-    try:
+    with environment.variable(VARIABLE, os.pathsep.join(str(path.resolve()) for path in files)):
         yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
 
 
 def prepare() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zads import header, schemas
+from zads import environment, header, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,14 +32,9 @@ def assumed(schema: schemas.Schema) -> Iterator[schemas.Schema]:
 @contextmanager
 def known_from(directory: Path) -> Iterator[None]:
     """Know the forms in a directory (VERSION/FORM.avsc) beside those of the package; afterwards all is as before."""
-    before = os.environ.get(schemas.VARIABLE)
-    os.environ[schemas.VARIABLE] = str(directory)
-    header.forget()
     try:
-        yield
+        with environment.variable(schemas.VARIABLE, str(directory)):
+            header.forget()
+            yield
     finally:
-        if before is None:
-            del os.environ[schemas.VARIABLE]
-        else:
-            os.environ[schemas.VARIABLE] = before
         header.forget()
