@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from bench.usage import Parts, Usage, between
 from zads import julian, kafka, names, reading
@@ -130,7 +130,7 @@ class Reader(threading.Thread):
     def run(self) -> None:
         """Read until `close`."""
         while not self._stop_reading.is_set():
-            for message in self._arrived():
+            for message in reading.arrived(self._consumer):
                 if (error := message.error()) is not None:
                     if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
                         raise ZadsError(f"the subscriber cannot read: {error.str()}")
@@ -141,11 +141,6 @@ class Reader(threading.Thread):
                 assert partition is not None
                 assert offset is not None, "what was read has a place"
                 self.ends[partition] = offset + 1
-
-    def _arrived(self) -> list[Message]:
-        """What has arrived. `consume` with a timeout would wait until it is over, and each alert with it."""
-        first = self._consumer.poll(0.1)
-        return [] if first is None else [first, *self._consumer.consume(500, 0)]
 
     def stop(self) -> None:
         """Ask the thread to end."""

@@ -29,6 +29,7 @@ STALL_SECONDS = 60.0  # a cluster that delivers nothing for this long counts as 
 LOG_SECONDS = 15.0  # between two lines in the log that say what the reader waits for
 _POLL_SECONDS = 0.1
 _BATCH = 200
+_ARRIVED = 500  # records at a time of those that have arrived already
 # A consumer that reads to the end waits for no further records: brokers answer at once.
 _TO_END = {"enable.partition.eof": True, "fetch.wait.max.ms": 20}
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
@@ -48,6 +49,15 @@ def headers(message: Message) -> dict[str, bytes]:
     """A record's headers by name; if a name occurs twice, the last one counts."""
     pairs: Any = message.headers() or ()
     return {name: value.encode() if isinstance(value, str) else bytes(value or b"") for name, value in pairs}
+
+
+def arrived(consumer: Consumer) -> list[Message]:
+    """What has arrived at a consumer that reads on, errors included; empty if nothing comes for a moment.
+
+    `consume` with a time to wait would hold the first record back until that time is over.
+    """
+    first = consumer.poll(_POLL_SECONDS)
+    return [] if first is None else [first, *consumer.consume(_ARRIVED, 0)]
 
 
 def place(message: Message) -> Partition:

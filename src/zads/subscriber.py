@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 ANSWER_SECONDS = 30
-POLL_SECONDS = 0.1
-BATCH = 500
 
 
 class Subscriber(threading.Thread):
@@ -51,10 +49,7 @@ class Subscriber(threading.Thread):
     def run(self) -> None:
         """Read until `close`."""
         while not self._stop_reading.is_set():
-            # `consume` alone would hold the first record back until its time is over.
-            first = self._consumer.poll(POLL_SECONDS)
-            if first is not None:
-                messages = [first, *self._consumer.consume(BATCH, 0)]
+            if messages := reading.arrived(self._consumer):
                 with self._news:
                     self._measure(messages, time.time())
                     self._news.notify_all()
