@@ -140,3 +140,24 @@ def test_accounts_follow_the_data_and_a_known_password_is_not_set_again(run: Run
     another = run("kafka_users", users={"a": "second-password"}, remembered=remembered)
     assert (another["set"], another["removed"]) == (["a"], ["b"])
     assert run("kafka_users", users={}, remembered=remembered)["removed"] == ["a"]
+
+
+def test_the_gate_sees_a_brokers_disks_and_reassignments_and_gives_its_reasons(run: Run) -> None:
+    asked = {"state": "may_stop", "brokers": [1], "expected": [1], "wait": 1}
+    assert run("kafka_gate", **asked)["deferred"] is False
+    assert run("kafka_gate", defer_controller=True, later=[2], **asked)["deferred"] is True
+    refused = run("kafka_gate", later=[1, 2], free_percent=100, **{**asked, "expected": [1, 2]}, doing={"2": "starts"})
+    assert [reason.partition(":")[0] for reason in refused["reasons"]] == [
+        "already away",
+        "broker 1 is the controller and has to be the last",
+        "a disk is nearly full",
+    ]
+    assert refused["reasons"][0] == "already away: broker 2 (starts)"
+    assert "/data/kafka of broker 1 has " in refused["reasons"][2]
+    assert refused["msg"].endswith("(waited 1 s)")
+
+
+def test_the_gate_waits_for_a_broker_that_is_not_registered(run: Run) -> None:
+    refused = run("kafka_gate", state="recovered", brokers=[2], wait=1)
+    assert refused["reasons"] == ["not registered: broker 2"]
+    assert run("kafka_gate", state="recovered", brokers=[1], wait=20)["elected"] == 0

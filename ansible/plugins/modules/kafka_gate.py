@@ -9,6 +9,8 @@ module: kafka_gate
 short_description: Wait until a broker may go down, or until it is fully back
 description:
   - Runs on the control machine, and changes only leaders. C(zads.site.gate) makes the decision.
+  - The action plugin of the same name calls it for some seconds at a time, and shows between two calls what it waits
+    for.
 options:
   client: {description: The administrator's client configuration, type: path, required: true}
   state:
@@ -21,19 +23,37 @@ options:
     required: true
   brokers: {description: Numbers of the brokers; exactly one for V(may_stop), type: list, elements: int, required: true}
   expected: {description: All brokers of the site, type: list, elements: int, default: []}
-  defer_controller: {description: Answer RV(deferred) if the broker is the controller, type: bool, default: false}
-  wait: {description: Maximum seconds to wait, type: int, default: 600}
+  later:
+    description: Brokers that the same operation restarts after this one. The controller has to be the last.
+    type: list
+    elements: int
+    default: []
+  defer_controller:
+    description: Answer RV(deferred) if the broker is the controller, in place of a refusal
+    type: bool
+    default: false
+  doing:
+    description: What the hosts of brokers report of them, by number. A refusal repeats it for brokers that are away.
+    type: dict
+    default: {}
+  free_percent: {description: Least free space of every broker's disks in percent, type: int, default: 0}
+  wait: {description: Maximum seconds to wait, type: int, required: true}
 """
 
 EXAMPLES = r"""
 - name: May this broker go down
-  kafka_gate: {client: clients/admin-origin.properties, state: may_stop, brokers: [1], expected: [1, 2, 3]}
+  kafka_gate:
+    client: clients/admin-origin.properties
+    state: may_stop
+    brokers: [1]
+    expected: [1, 2, 3]
+    wait: 600
 """
 
 RETURN = r"""
-deferred: {description: Whether the broker is the controller and has to be the last, returned: always, type: bool}
-reasons: {description: "In check mode, the reasons against it", returned: always, type: list, elements: str}
-elected: {description: Number of partitions given back to their preferred leader, returned: always, type: int}
+deferred: {description: Whether the broker is the controller and has to be the last, returned: success, type: bool}
+reasons: {description: The reasons against it, returned: always, type: list, elements: str}
+elected: {description: Number of partitions given back to their preferred leader, returned: success, type: int}
 """
 
 import time
@@ -44,14 +64,14 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 
 from zads.errors import ZadsError
 from zads.kafka import admin, read_properties
-from zads.site import gate
+from zads.site import broker_requests, gate
 
 PAUSE = 0.5  # seconds between looks
 ANSWER = 10  # seconds that a broker has to answer one request
 
 
-def describe(client) -> gate.Cluster:
-    """The cluster as its brokers describe it now."""
+def describe(client) -> tuple[gate.Cluster, dict[int, tuple[str, int]]]:
+    """The cluster as its brokers describe it now, and the address of each broker."""
     metadata = client.list_topics(timeout=ANSWER)
     names = list(metadata.topics)
     minimum = {}
@@ -70,7 +90,22 @@ def describe(client) -> gate.Cluster:
         for name, topic in metadata.topics.items()
         for number, partition in topic.partitions.items()
     )
-    return gate.Cluster(frozenset(metadata.brokers), metadata.controller_id, partitions, minimum)
+    addresses = {number: (broker.host, broker.port) for number, broker in metadata.brokers.items()}
+    return gate.Cluster(frozenset(addresses), metadata.controller_id, partitions, minimum), addresses
+
+
+def describe_all(client, conf: dict) -> gate.Cluster:
+    """As `describe`, with disks and reassignments. Raises ZadsError if a registered broker does not answer."""
+    cluster, addresses = describe(client)
+    directories = {
+        number: tuple(broker_requests.log_directories(conf, *address, ANSWER)) for number, address in addresses.items()
+    }
+    moving = []
+    if cluster.controller in addresses:
+        moving = broker_requests.reassignments(conf, *addresses[cluster.controller], ANSWER)
+    return gate.Cluster(
+        cluster.brokers, cluster.controller, cluster.partitions, cluster.min_insync, directories, tuple(moving)
+    )
 
 
 def elect(client, cluster: gate.Cluster) -> int:
@@ -83,15 +118,35 @@ def elect(client, cluster: gate.Cluster) -> int:
     return 0
 
 
-def look(client, params: dict) -> tuple[list[str], gate.Cluster | None]:
+def look(client, conf: dict, params: dict) -> tuple[list[str], gate.Cluster | None]:
     """Reasons to wait, and the cluster if it answers."""
     try:
-        cluster = describe(client)
+        if params["state"] == "may_stop":
+            cluster = describe_all(client, conf)
+            return gate.may_stop(params["brokers"][0], cluster, operation(params)), cluster
+        cluster, _ = describe(client)
     except KafkaException as error:
         return [f"the site does not answer: {error.args[0].str()}"], None
-    if params["state"] == "may_stop":
-        return gate.may_stop(params["brokers"][0], cluster, params["expected"]), cluster
-    return list(dict.fromkeys(r for broker in params["brokers"] for r in gate.not_recovered(broker, cluster))), cluster
+    except ZadsError as error:
+        return [str(error)], None
+    doing = as_numbers(params["doing"])
+    reasons = [r for broker in params["brokers"] for r in gate.not_recovered(broker, cluster, doing)]
+    return list(dict.fromkeys(reasons)), cluster
+
+
+def operation(params: dict) -> gate.Operation:
+    """What the gate must know of the operation. A controller that is to be deferred is not a reason to wait."""
+    return gate.Operation(
+        frozenset(params["expected"]),
+        frozenset() if params["defer_controller"] else frozenset(params["later"]),
+        as_numbers(params["doing"]),
+        params["free_percent"],
+    )
+
+
+def as_numbers(doing: dict) -> dict[int, str]:
+    """The option ``doing``, whose keys Ansible turns into text."""
+    return {int(number): str(what) for number, what in doing.items()}
 
 
 def main() -> None:
@@ -101,8 +156,11 @@ def main() -> None:
             "state": {"type": "str", "choices": ["may_stop", "recovered"], "required": True},
             "brokers": {"type": "list", "elements": "int", "required": True},
             "expected": {"type": "list", "elements": "int", "default": []},
+            "later": {"type": "list", "elements": "int", "default": []},
             "defer_controller": {"type": "bool", "default": False},
-            "wait": {"type": "int", "default": 600},
+            "doing": {"type": "dict", "default": {}},
+            "free_percent": {"type": "int", "default": 0},
+            "wait": {"type": "int", "required": True},
         },
         supports_check_mode=True,
     )
@@ -110,19 +168,20 @@ def main() -> None:
     if params["state"] == "may_stop" and len(params["brokers"]) != 1:
         module.fail_json(msg="may_stop is asked for one broker at a time")
     try:
-        client = admin({**read_properties(params["client"]), "log_level": "0"})
+        conf = read_properties(params["client"])
+        client = admin({**conf, "log_level": "0"})
     except ZadsError as error:
         module.fail_json(msg=str(error))
     deadline = time.monotonic() + (0 if module.check_mode else params["wait"])
     while True:
-        reasons, cluster = look(client, params)
+        reasons, cluster = look(client, conf, params)
         if not reasons or time.monotonic() >= deadline:
             break
         time.sleep(PAUSE)
     if reasons and not module.check_mode:
         what = "may not go down" if params["state"] == "may_stop" else "is not back"
         who = ", ".join(map(str, params["brokers"]))
-        module.fail_json(msg=f"broker {who} {what} after {params['wait']} s: {'; '.join(reasons)}", reasons=reasons)
+        module.fail_json(msg=f"broker {who} {what}: {'; '.join(reasons)}", reasons=reasons)
     deferred = bool(params["defer_controller"] and cluster and cluster.controller == params["brokers"][0])
     elected = 0
     if params["state"] == "recovered" and cluster and not module.check_mode:

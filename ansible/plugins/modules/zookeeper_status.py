@@ -7,7 +7,10 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: zookeeper_status
 short_description: Wait until an ensemble member serves, or until it may go down
-description: Runs on a member of the ensemble, with its own certificate. Changes nothing.
+description:
+  - Runs on a member of the ensemble, with its own certificate. Changes nothing.
+  - The action plugin of the same name calls it for some seconds at a time, and shows between two calls what it waits
+    for.
 options:
   state:
     description:
@@ -22,7 +25,7 @@ options:
   certificate: {description: PEM file with key and certificate, type: path, required: true}
   authority: {description: PEM file of the ensemble's authority, type: path, required: true}
   defer_leader: {description: Answer RV(deferred) if this member leads, type: bool, default: false}
-  wait: {description: Maximum seconds to wait, type: int, default: 60}
+  wait: {description: Maximum seconds to wait, type: int, required: true}
 """
 
 EXAMPLES = r"""
@@ -34,6 +37,7 @@ EXAMPLES = r"""
     port: 2182
     certificate: /etc/zookeeper/tls/keystore.pem
     authority: /etc/zookeeper/tls/ca.pem
+    wait: 60
 """
 
 RETURN = r"""
@@ -90,7 +94,7 @@ def main() -> None:
             "certificate": {"type": "path", "required": True},
             "authority": {"type": "path", "required": True},
             "defer_leader": {"type": "bool", "default": False},
-            "wait": {"type": "int", "default": 60},
+            "wait": {"type": "int", "required": True},
         },
         supports_check_mode=True,
     )
@@ -110,7 +114,8 @@ def main() -> None:
             break
         time.sleep(0.5)
     if reasons and not module.check_mode:
-        module.fail_json(msg=f"after {params['wait']} s: {'; '.join(reasons)}", reasons=reasons, modes=modes)
+        what = "may not go down" if params["state"] == "may_stop" else "does not serve"
+        module.fail_json(msg=f"the ensemble's member {what}: {'; '.join(reasons)}", reasons=reasons, modes=modes)
     mode = modes[params["host"]]
     module.exit_json(
         changed=False, mode=mode, modes=modes, deferred=params["defer_leader"] and mode == "leader", reasons=reasons

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from zads.errors import some
+from zads.site.broker_requests import LogDirectory, Reassignment
 
 _NAMED = 5  # partitions named in one reason: a broker holds hundreds, and a few of them show where to look
 
@@ -33,30 +34,83 @@ class PartitionState:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the gate needs to know: the registered brokers, the controller, all partitions, each topic's minimum."""
+    """What the gate needs to know about a cluster.
+
+    These are the registered brokers, the controller, all partitions, each topic's minimum of replicas in sync, the log
+    directories of each broker, and the reassignments that are under way.
+    """
 
     brokers: frozenset[int]
     controller: int | None
     partitions: tuple[PartitionState, ...]
     min_insync: Mapping[str, int] = field(default_factory=dict)
+    directories: Mapping[int, Iterable[LogDirectory]] = field(default_factory=dict)
+    reassignments: tuple[Reassignment, ...] = ()
 
     def holds(self, broker: int) -> list[PartitionState]:
         """The partitions that have a replica on this broker."""
         return [partition for partition in self.partitions if broker in partition.replicas]
 
 
-def may_stop(broker: int, cluster: Cluster, expected: Iterable[int] = ()) -> list[str]:
+@dataclass(frozen=True)
+class Operation:
+    """The rolling operation that asks.
+
+    ``expected`` are the brokers that the inventory names, ``later`` those that the operation restarts after this one.
+    ``doing`` says what the host of a broker reports of it, for brokers that are away. ``free_percent`` is the least
+    free space of every disk.
+    """
+
+    expected: frozenset[int] = frozenset()
+    later: frozenset[int] = frozenset()
+    doing: Mapping[int, str] = field(default_factory=dict)
+    free_percent: int = 0
+
+
+def may_stop(broker: int, cluster: Cluster, operation: Operation) -> list[str]:
     """Reasons why ``broker`` may not go down now; if there are none, it may.
 
-    ``expected`` are the brokers that the inventory names: while another of them is away, ``broker`` may not leave, even
-    if all partitions would allow it. A broker that is already away may be stopped, since it serves nothing. Partitions
-    with no more replicas than their minimum are not considered: no order of restarts can keep them writable.
+    While another expected broker is away, ``broker`` may not leave, even if all partitions would allow it. A broker
+    that is already away may be stopped, since it serves nothing. Partitions with no more replicas than their minimum
+    are not considered: no order of restarts can keep them writable.
     """
     if broker not in cluster.brokers:
         return []
     reasons = []
-    if away := sorted(set(expected) - cluster.brokers - {broker}):
-        reasons.append(f"already away: {_brokers(away)}")
+    if away := sorted(operation.expected - cluster.brokers - {broker}):
+        reasons.append(f"already away: {_brokers(away, operation.doing)}")
+    reasons += _controller(broker, cluster, operation.later)
+    if cluster.reassignments:
+        reasons.append(f"a reassignment is running: {some([str(one) for one in cluster.reassignments], _NAMED)}")
+    reasons += _disks(cluster, operation.free_percent)
+    return reasons + _partitions(broker, cluster)
+
+
+def _controller(broker: int, cluster: Cluster, later: Iterable[int]) -> list[str]:
+    if cluster.controller not in cluster.brokers:
+        return ["no broker is the controller"]
+    waiting = sorted(set(later) - {broker})
+    if broker == cluster.controller and waiting:
+        return [f"broker {broker} is the controller and has to be the last: {_brokers(waiting)} must restart before it"]
+    return []
+
+
+def _disks(cluster: Cluster, free_percent: int) -> list[str]:
+    failed, full = [], []
+    for broker, directories in sorted(cluster.directories.items()):
+        for one in directories:
+            where = f"{one.path} of broker {broker}"
+            if not one.usable:
+                failed.append(where)
+            elif one.total > 0 and one.free * 100 < one.total * free_percent:
+                full.append(f"{where} has {one.free * 100 // one.total} % free ({one.free >> 20} MB)")
+    reasons = [f"the broker cannot use its disk: {some(failed, _NAMED)}"] if failed else []
+    if full:
+        reasons.append(f"a disk is nearly full: {some(full, _NAMED)}, {free_percent} % is the least")
+    return reasons
+
+
+def _partitions(broker: int, cluster: Cluster) -> list[str]:
     offline, short = [], []
     for partition in cluster.holds(broker):
         minimum = cluster.min_insync.get(partition.topic, 1)
@@ -64,17 +118,19 @@ def may_stop(broker: int, cluster: Cluster, expected: Iterable[int] = ()) -> lis
             offline.append(str(partition))
         elif len(partition.replicas) > minimum and len(partition.isr - {broker}) < minimum:
             short.append(f"{partition} (in sync {_list(partition.isr)}, minimum {minimum})")
-    if offline:
-        reasons.append(f"offline: {some(offline, _NAMED)}")
+    reasons = [f"offline: {some(offline, _NAMED)}"] if offline else []
     if short:
         reasons.append(f"too few replicas in sync without broker {broker}: {some(short, _NAMED)}")
     return reasons
 
 
-def not_recovered(broker: int, cluster: Cluster) -> list[str]:
-    """Reasons why ``broker`` is not fully back: it is not registered, or a partition lacks replicas in sync."""
+def not_recovered(broker: int, cluster: Cluster, doing: Mapping[int, str] | None = None) -> list[str]:
+    """Reasons why ``broker`` is not fully back: it is not registered, or a partition lacks replicas in sync.
+
+    ``doing`` says what the host of a broker reports of it.
+    """
     if broker not in cluster.brokers:
-        return [f"broker {broker} is not registered"]
+        return [f"not registered: {_brokers([broker], doing)}"]
     behind = [
         f"{partition} (in sync {_list(partition.isr)} of {_list(partition.replicas)})"
         for partition in cluster.partitions
@@ -94,8 +150,9 @@ def misplaced(cluster: Cluster) -> list[PartitionState]:
     ]
 
 
-def _brokers(numbers: list[int]) -> str:
-    return ("broker " if len(numbers) == 1 else "brokers ") + _list(numbers)
+def _brokers(numbers: list[int], doing: Mapping[int, str] | None = None) -> str:
+    said = [f"{number} ({what})" if (what := (doing or {}).get(number)) else str(number) for number in numbers]
+    return ("broker " if len(numbers) == 1 else "brokers ") + ", ".join(said)
 
 
 def _list(numbers: Iterable[int]) -> str:

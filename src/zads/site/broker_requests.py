@@ -1,0 +1,216 @@
+"""Two requests that librdkafka cannot make: a broker's log directories, and the reassignments that are under way.
+
+The bytes are those of Kafka's protocol (https://kafka.apache.org/protocol.html): DescribeLogDirs, version 4, which
+Kafka has since 3.3, and ListPartitionReassignments, version 0. A client with a certificate, or without encryption, can
+make them; one with a password cannot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from zads.errors import ZadsError
+
+_DESCRIBE_LOG_DIRS = (35, 4)  # key and version of the request
+_LIST_REASSIGNMENTS = (45, 0)
+_LARGEST = 64 << 20  # bytes of an answer: a larger claim is no answer of Kafka
+_TAGS = b"\0"  # of the optional fields that a structure may end with, there are none
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class LogDirectory:
+    """A directory of a broker's log: whether the broker can use it, and its disk's size and free space in bytes.
+
+    A size is -1 if the broker does not know it.
+    """
+
+    path: str
+    usable: bool
+    total: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Reassignment:
+    """A partition that gets other replicas: the numbers of the brokers that it comes to and that it leaves."""
+
+    partition: str
+    adding: tuple[int, ...]
+    removing: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.partition} (to {_numbers(self.adding)}, from {_numbers(self.removing)})"
+
+
+def log_directories(conf: Mapping[str, str], host: str, port: int, seconds: float) -> list[LogDirectory]:
+    """The log directories of the broker at this address. Raises ZadsError if it does not answer in `seconds`."""
+
+    def read(answer: _Answer) -> list[LogDirectory]:
+        answer.number(4)  # milliseconds by which the answer was delayed
+        _require_success(host, port, answer.number(2))
+        return answer.array(_log_directory)
+
+    no_topics = b"\1"  # an array with no element: the directories alone are asked for, not their partitions
+    return _ask(conf, (host, port), _DESCRIBE_LOG_DIRS, no_topics + _TAGS, seconds, read)
+
+
+def reassignments(conf: Mapping[str, str], host: str, port: int, seconds: float) -> list[Reassignment]:
+    """All reassignments of the cluster whose controller is the broker at this address.
+
+    Raises ZadsError if it does not answer in `seconds`, or is not the controller.
+    """
+
+    def read(answer: _Answer) -> list[Reassignment]:
+        answer.number(4)
+        code = answer.number(2)
+        answer.text()  # of the error
+        _require_success(host, port, code)
+        return [one for topic in answer.array(_reassigned_topic) for one in topic]
+
+    all_topics = b"\0"
+    body = struct.pack(">i", int(seconds * 1000)) + all_topics + _TAGS
+    return _ask(conf, (host, port), _LIST_REASSIGNMENTS, body, seconds, read)
+
+
+def _log_directory(answer: _Answer) -> LogDirectory:
+    code, path = answer.number(2), answer.text()
+    answer.array(_described_topic)
+    total, free = answer.number(8), answer.number(8)
+    answer.tags()
+    return LogDirectory(path, code == 0, total, free)
+
+
+def _described_topic(answer: _Answer) -> None:
+    def partition(one: _Answer) -> None:
+        one.skip(4 + 8 + 8 + 1)  # its number, size and lag, and whether it is about to replace another
+        one.tags()
+
+    answer.text()
+    answer.array(partition)
+    answer.tags()
+
+
+def _reassigned_topic(answer: _Answer) -> list[Reassignment]:
+    topic = answer.text()
+
+    def partition(one: _Answer) -> Reassignment:
+        number = one.number(4)
+        _, adding, removing = (tuple(one.array(lambda replica: replica.number(4))) for _ in range(3))
+        one.tags()
+        return Reassignment(f"{topic}-{number}", adding, removing)
+
+    found = answer.array(partition)
+    answer.tags()
+    return found
+
+
+def _require_success(host: str, port: int, code: int) -> None:
+    if code:
+        raise ZadsError(f"{host}:{port} answers with Kafka's error {code}")
+
+
+class _Answer:
+    """The bytes of an answer, read from front to back. All its methods raise ValueError at its end."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.place = 0
+
+    def skip(self, size: int) -> bytes:
+        """The next bytes."""
+        if size < 0 or self.place + size > len(self.content):
+            raise ValueError("the answer ends early")
+        self.place += size
+        return self.content[self.place - size : self.place]
+
+    def number(self, size: int) -> int:
+        """An integer of this many bytes."""
+        return int.from_bytes(self.skip(size), "big", signed=True)
+
+    def length(self) -> int:
+        """A length, of which Kafka sends one more than it is; -1 if there is nothing."""
+        value = shift = 0
+        while True:
+            byte = self.skip(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value - 1
+            shift += 7
+
+    def text(self) -> str:
+        """A text, empty if there is none."""
+        return self.skip(max(self.length(), 0)).decode(errors="replace")
+
+    def array(self, item: Callable[[_Answer], _Item]) -> list[_Item]:
+        """The items of an array, each read by `item`."""
+        return [item(self) for _ in range(self.length())]
+
+    def tags(self) -> None:
+        """Read over optional fields of later versions."""
+        for _ in range(self.length() + 1):
+            self.length()
+            self.skip(self.length() + 1)
+
+
+def _ask(
+    conf: Mapping[str, str],
+    address: tuple[str, int],
+    request: tuple[int, int],
+    body: bytes,
+    seconds: float,
+    read: Callable[[_Answer], _Item],
+) -> _Item:
+    """Send one request, and return what `read` makes of the answer after its head. Raises ZadsError."""
+    context = _encryption(conf)
+    client = b"zads"
+    head = struct.pack(">hhih", *request, 1, len(client)) + client + _TAGS
+    try:
+        with contextlib.ExitStack() as opened:
+            connection = opened.enter_context(socket.create_connection(address, timeout=seconds))
+            if context:
+                connection = opened.enter_context(context.wrap_socket(connection, server_hostname=address[0]))
+            connection.sendall(struct.pack(">i", len(head + body)) + head + body)
+            (size,) = struct.unpack(">i", _receive(connection, 4))
+            if not 5 <= size <= _LARGEST:
+                raise ValueError(f"the answer claims {size} bytes")
+            answer = _Answer(_receive(connection, size))
+        answer.number(4)  # the request's number
+        answer.tags()
+        return read(answer)
+    except (OSError, ValueError) as error:
+        raise ZadsError(f"{address[0]}:{address[1]} does not answer: {error or type(error).__name__}") from error
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    content = bytearray()
+    while len(content) < size:
+        part = connection.recv(size - len(content))
+        if not part:
+            raise ValueError("the connection ended before the answer")
+        content += part
+    return bytes(content)
+
+
+def _encryption(conf: Mapping[str, str]) -> ssl.SSLContext | None:
+    protocol = conf.get("security.protocol", "plaintext").lower()
+    if protocol == "plaintext":
+        return None
+    if protocol != "ssl":
+        raise ZadsError(f"security.protocol={protocol} cannot be used here", hint="use the administrator's certificate")
+    try:
+        context = ssl.create_default_context(cafile=conf["ssl.ca.location"])
+        context.load_cert_chain(conf["ssl.certificate.location"], conf["ssl.key.location"])
+    except (OSError, KeyError) as error:
+        raise ZadsError(f"the client's certificate cannot be used: {error}") from error
+    return context
+
+
+def _numbers(brokers: tuple[int, ...]) -> str:
+    return ",".join(map(str, brokers)) or "none"

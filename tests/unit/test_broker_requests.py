@@ -1,0 +1,99 @@
+"""The two requests that we write ourselves: what is sent, what an answer means, and that a wrong one is an error."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from zads.errors import ZadsError
+from zads.site.broker_requests import LogDirectory, Reassignment, log_directories, reassignments
+
+HEAD = struct.pack(">i", 1) + b"\0"
+OK, NO_DELAY, TAGS = b"\0\0", b"\0\0\0\0", b"\0"
+PLAIN = {"security.protocol": "plaintext"}
+
+
+def text(value: str) -> bytes:
+    return bytes([len(value) + 1]) + value.encode()
+
+
+def array(*items: bytes) -> bytes:
+    return bytes([len(items) + 1]) + b"".join(items)
+
+
+@contextmanager
+def broker(answer: bytes, claims: int | None = None) -> Iterator[tuple[int, list[bytes]]]:
+    """A listener that sends these bytes to whatever is asked. Yields its port and what it was asked."""
+    asked: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            (size,) = struct.unpack(">i", connection.recv(4))
+            asked.append(connection.recv(size))
+            connection.sendall(struct.pack(">i", len(answer) if claims is None else claims) + answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1], asked
+        thread.join(10)
+
+
+def test_log_directories_are_read_with_those_that_failed() -> None:
+    partition = struct.pack(">iqqb", 0, 100, 0, 0) + TAGS
+    # A tag of a later version: number 7, two bytes.
+    later = b"\1\7\2ab"
+    good = OK + text("/a") + array(text("night") + array(partition) + TAGS) + struct.pack(">qq", 1000, 10) + later
+    failed = struct.pack(">h", 56) + text("/b") + array() + struct.pack(">qq", -1, -1) + TAGS
+    with broker(HEAD + NO_DELAY + OK + array(good, failed) + TAGS) as (port, asked):
+        found = log_directories(PLAIN, "127.0.0.1", port, 5)
+    assert found == [LogDirectory("/a", True, 1000, 10), LogDirectory("/b", False, -1, -1)]
+    assert asked[0] == struct.pack(">hhih", 35, 4, 1, 4) + b"zads" + TAGS + array() + TAGS
+
+
+def test_reassignments_are_read_topic_by_topic() -> None:
+    numbers = [array(*(struct.pack(">i", n) for n in some)) for some in ((1, 2, 4), (4,), (1,))]
+    partition = struct.pack(">i", 3) + b"".join(numbers) + TAGS
+    body = NO_DELAY + OK + b"\0" + array(text("night") + array(partition) + TAGS) + TAGS
+    with broker(HEAD + body) as (port, asked):
+        found = reassignments(PLAIN, "127.0.0.1", port, 5)
+    assert found == [Reassignment("night-3", (4,), (1,))]
+    assert str(found[0]) == "night-3 (to 4, from 1)"
+    assert asked[0].startswith(struct.pack(">hh", 45, 0))
+    assert asked[0].endswith(struct.pack(">i", 5000) + b"\0" + TAGS), "every topic"
+
+
+@pytest.mark.parametrize("ask", [log_directories, reassignments])
+@pytest.mark.parametrize(
+    ("answer", "claims", "says"),
+    [
+        pytest.param(HEAD + NO_DELAY + struct.pack(">h", 41) + b"\0\1\0", None, "Kafka's error 41", id="an error"),
+        pytest.param(HEAD + NO_DELAY, None, "ends early", id="a short answer"),
+        pytest.param(HEAD, 1 << 30, "claims 1073741824 bytes", id="too long an answer"),
+        pytest.param(HEAD, -5, "claims -5 bytes", id="a negative length"),
+        pytest.param(HEAD, 100, "ended before the answer", id="a connection that ends"),
+    ],
+)
+def test_a_wrong_answer_is_an_error_that_names_the_broker(
+    ask: Callable[..., object], answer: bytes, claims: int | None, says: str
+) -> None:
+    with broker(answer, claims) as (port, _), pytest.raises(ZadsError, match=f"127.0.0.1:{port} .*{says}"):
+        ask(PLAIN, "127.0.0.1", port, 5)
+
+
+def test_nobody_at_the_address_is_an_error_in_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ZadsError, match=f"127.0.0.1:{port} does not answer"):
+        log_directories(PLAIN, "127.0.0.1", port, 1)
+
+
+def test_a_password_does_not_serve_here() -> None:
+    with pytest.raises(ZadsError, match="use the administrator's certificate"):
+        log_directories({"security.protocol": "SASL_SSL"}, "127.0.0.1", 1, 1)
