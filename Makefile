@@ -8,10 +8,12 @@ limits = $(if $(LIMIT),--limit '$(LIMIT)') $(if $(TAGS),--tags '$(TAGS)')
 , := ,
 # Options for ansible-playbook of your own: make deploy ENV=prod ARGS=--ask-vault-pass
 ARGS ?=
+# Why: shown to whoever finds a site locked by this operation.
+export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check verify stop start restart night warm retry rehearse demo test lint unit streams \
-        system runbook bench drill docs down clean
+.PHONY: help prepare venv images lab deploy check verify stop start restart unlock night warm retry rehearse demo test lint unit \
+        streams system runbook bench drill docs down clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +49,9 @@ start: venv ## Start a site in order: make start ENV=prod SITE=public
 
 restart: venv ## Restart brokers and ensemble one at a time, each when no partition loses its minimum of replicas [LIMIT=HOST]
 	@$(ANSIBLE) $(ENV) restart $(limits) $(ARGS)
+
+unlock: venv ## Break the locks of the sites on purpose: make unlock ENV=prod REASON='the control machine is gone'
+	@$(ANSIBLE) $(ENV) unlock $(if $(REASON),,$(error REASON= says why)) $(ARGS)
 
 night: venv ## Create a night's topics and grants: make night ENV=prod NIGHT=20181129
 	@$(ANSIBLE) $(ENV) night -e night=$(or $(NIGHT),$(error NIGHT=YYYYMMDD says which)) $(ARGS)

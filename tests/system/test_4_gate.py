@@ -27,7 +27,7 @@ def refusal(*options: str) -> str:
     """What `make restart` of the host public-1 says when it is refused."""
     found = run("make", "restart", "LIMIT=public-1", " ".join(["ARGS=-e kafka_gate_wait=4", *options]), check=False)
     assert found.returncode != 0, found.stdout[-3000:]
-    assert "No broker was stopped" in found.stdout, found.stdout[-3000:]
+    assert "This broker was not stopped" in found.stdout, found.stdout[-3000:]
     return found.stdout
 
 

@@ -128,6 +128,6 @@ def test_hosts_are_named_by_their_brokers_numbers(plugin: Plugin) -> None:
         {"item": "c", "unreachable": True},
     ]
     found = filters.doing(results, hosts)
-    assert found == {2: "starts", 3: "its host does not answer"}
+    assert found == {"2": "starts", "3": "its host does not answer"}
     assert filters.now_doing(found) == "; now broker 2: starts; now broker 3: its host does not answer"
     assert filters.now_doing({}) == ""

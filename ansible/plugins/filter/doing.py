@@ -28,7 +28,7 @@ def doing(results, hostvars):
     for result in results:
         what = "its host does not answer" if result.get("unreachable") else result.get("doing")
         if what:
-            found[int(hostvars[result["item"]]["node_id"])] = what
+            found[str(hostvars[result["item"]]["node_id"])] = what
     return found
 
 
