@@ -142,6 +142,52 @@ def test_accounts_follow_the_data_and_a_known_password_is_not_set_again(run: Run
     assert run("kafka_users", users={}, remembered=remembered)["removed"] == ["a"]
 
 
+def broker_setting(admin: AdminClient, key: str) -> str:
+    (answer,) = admin.describe_configs([ConfigResource(ResourceType.BROKER, "1")]).values()
+    value: str = answer.result()[key].value
+    return value
+
+
+def test_a_running_broker_is_given_what_it_can_take_and_its_file_decides_after_a_restart(
+    run: Run, admin: AdminClient
+) -> None:
+    started = "log.retention.ms=1000000\nconnections.max.idle.ms=600000\n"
+    wanted = started.replace("1000000", "2000000")
+    asked: dict[str, Any] = {"broker": 1, "started": started}
+    before = broker_setting(admin, "log.retention.ms")
+    assert run("kafka_broker_settings", "--check", wanted=wanted, **asked)["given"] == ["log.retention.ms"]
+    assert broker_setting(admin, "log.retention.ms") == before
+    given = run("kafka_broker_settings", wanted=wanted, **asked)
+    assert (given["given"], given["restart"], given["changed"]) == (["log.retention.ms"], [], True)
+    assert given["said"] == ["log.retention.ms: 1000000 becomes 2000000, at once"]
+    assert broker_setting(admin, "log.retention.ms") == "2000000"
+    again = run("kafka_broker_settings", wanted=wanted, **asked)
+    assert (again["changed"], again["restart"]) == (False, [])
+    roll = run("kafka_broker_settings", wanted=wanted.replace("600000", "300000"), **asked)
+    assert (roll["changed"], roll["restart"]) == (False, ["connections.max.idle.ms", "log.retention.ms"])
+    restarted = run("kafka_broker_settings", wanted=wanted, broker=1, started=wanted)
+    assert restarted["changed"] is False, "a value that repeats the file does no harm"
+    assert run("kafka_broker_settings", wanted=wanted, broker=1, started=wanted, tidy=True)["removed"] == [
+        "log.retention.ms"
+    ]
+    assert broker_setting(admin, "log.retention.ms") == before
+
+
+def test_a_setting_given_by_hand_is_found_and_taken_away(run: Run, admin: AdminClient) -> None:
+    by_hand = "log.cleaner.threads=2\n"
+    run("kafka_broker_settings", broker=1, started="", wanted=by_hand)
+    found = run("kafka_broker_settings", "--check", broker=1, started="", wanted="")
+    assert found["said"] == ["log.cleaner.threads: 2 was set by hand, at once Kafka's default"]
+    assert run("kafka_broker_settings", broker=1, started="", wanted="")["removed"] == ["log.cleaner.threads"]
+    assert broker_setting(admin, "log.cleaner.threads") == "1"
+
+
+def test_an_impossible_value_is_refused_by_kafka_in_one_sentence_and_a_broker_that_is_away_is_left(run: Run) -> None:
+    refused = run("kafka_broker_settings", broker=1, started="", wanted="log.cleaner.threads=-3\n")
+    assert "answers:" in refused["msg"]
+    assert run("kafka_broker_settings", broker=7, started="", wanted="x=1\n")["up"] is False
+
+
 def test_the_gate_sees_a_brokers_disks_and_reassignments_and_gives_its_reasons(run: Run) -> None:
     asked = {"state": "may_stop", "brokers": [1], "expected": [1], "wait": 1}
     assert run("kafka_gate", **asked)["deferred"] is False

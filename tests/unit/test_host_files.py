@@ -31,7 +31,8 @@ def settle(module: ModuleType) -> Settle:
     def run(check: bool = False, units: dict[str, dict[str, str]] | None = None, **given: Any) -> dict[str, Any]:
         params = {
             "owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name,
-            "directories": [], "files": [], "secrets": [], "contents": {}, "purge": [], "kept": [], **given,
+            "directories": [], "files": [], "secrets": [], "contents": {}, "purge": [], "kept": [], "applied": [],
+            **given,
         }  # fmt: skip
         result: dict[str, Any] = module.settle(params, units or {}, check=check)
         return result
@@ -158,6 +159,32 @@ def test_a_file_edited_by_hand_and_one_about_to_be_written_both_restart(settle: 
     assert needs(settle) == "restarted"
     # The deployment puts it back: the unit still runs with what is wanted.
     assert needs(settle, files=[entry(unit / "settings", "x")]) is None
+
+
+def test_a_file_that_the_running_unit_has_taken_already_needs_nothing(settle: Settle, unit: Path) -> None:
+    given = {
+        "files": [entry(unit / "settings", "new")],
+        "applied": [str(unit / "settings")],
+        "units": {"filters@1.service": RUNS},
+    }
+    listing = unit / "filters-1" / "started-with"
+    before = listing.read_text()
+    assert settle(check=True, **given)["needs"] == {}
+    assert listing.read_text() == before
+    assert settle(**given)["needs"] == {}
+    assert listing.read_text() == f"{hashlib.sha256(b'new').hexdigest()}  {unit / 'settings'}\n"
+    assert needs(settle) is None, "and it stays so"
+    (unit / "settings").write_text("by hand")
+    assert needs(settle) == "restarted"
+
+
+def test_a_file_that_was_taken_already_does_not_hide_another(settle: Settle, unit: Path) -> None:
+    other = unit / "other"
+    other.write_text("x")
+    listing = unit / "filters-1" / "started-with"
+    listing.write_text(listing.read_text() + f"{hashlib.sha256(b'older').hexdigest()}  {other}\n")
+    given = {"files": [entry(unit / "settings", "new")], "applied": [str(unit / "settings")]}
+    assert settle(units={"filters@1.service": RUNS}, **given)["needs"] == {"filters@1.service": "restarted"}
 
 
 def test_a_unit_that_never_said_what_it_started_with_is_restarted(settle: Settle, unit: Path) -> None:

@@ -157,18 +157,32 @@ class Site:
 
     def set_topics(self, settings: dict[str, dict[str, str | None]]) -> None:
         """Change settings of topics; None goes back to the broker's default."""
-        resources = []
-        for name, values in settings.items():
-            entries = [
-                ConfigEntry(
-                    key,
-                    value,
-                    incremental_operation=AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET,
-                )
-                for key, value in values.items()
-            ]
-            resources.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries))
+        resources = [
+            ConfigResource(ResourceType.TOPIC, name, incremental_configs=_entries(values))
+            for name, values in settings.items()
+        ]
         self.settle(self.client.incremental_alter_configs(resources, request_timeout=ANSWER))
+
+    # settings of brokers
+
+    def broker_settings(self, number: int) -> tuple[dict[str, str | None], frozenset[str], list[str]]:
+        """What a running broker was given, what it can be given, and what all brokers were given together.
+
+        The value of a secret is None.
+        """
+        resource = ConfigResource(ResourceType.BROKER, str(number))
+        (answer,) = self.client.describe_configs([resource], request_timeout=ANSWER).values()
+        entries = answer.result(ANSWER).values()
+        own, everywhere = (
+            {entry.name: entry.value for entry in entries if entry.source == source.value}
+            for source in (ConfigSource.DYNAMIC_BROKER_CONFIG, ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG)
+        )
+        return own, frozenset(entry.name for entry in entries if not entry.is_read_only), sorted(everywhere)
+
+    def set_broker(self, number: int, settings: dict[str, str | None]) -> None:
+        """Give a running broker settings; None takes one away, so that its file decides again."""
+        resource = ConfigResource(ResourceType.BROKER, str(number), incremental_configs=_entries(settings))
+        self.settle(self.client.incremental_alter_configs([resource], request_timeout=ANSWER))
 
     def _await_brokers(self, number: int) -> None:
         """Wait until there are enough brokers: one that was just restarted counts once the others know of it."""
@@ -215,6 +229,16 @@ class Site:
         self.settle(
             self.client.delete_acls([_as_binding(acl, AclBindingFilter) for acl in acls], request_timeout=ANSWER)
         )
+
+
+def _entries(settings: dict[str, str | None]) -> list[ConfigEntry]:
+    """Changes of settings, one by one; None takes a setting away."""
+    return [
+        ConfigEntry(
+            name, value, incremental_operation=AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+        )
+        for name, value in settings.items()
+    ]
 
 
 def _as_acl(binding: AclBinding) -> Acl:

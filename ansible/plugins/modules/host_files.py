@@ -69,6 +69,13 @@ options:
     type: list
     elements: str
     default: []
+  applied:
+    description:
+      - Files among O(files) whose new contents the running units have already. They need no restart, and the unit's
+        checksums become those of the new contents.
+    type: list
+    elements: path
+    default: []
   units: {description: Units whose needs are reported, type: list, elements: str, default: []}
 """
 
@@ -220,12 +227,20 @@ def _digest(path: Path, wanted: dict[Path, bytes]) -> str:
     return hashlib.sha256(wanted[path] if path in wanted else path.read_bytes()).hexdigest()
 
 
-def need(unit: str, state: dict[str, str], wanted: dict[Path, bytes], kept: list[Path]) -> str:
+def runtime(unit: str) -> Path:
+    """The directory into which a unit writes its checksums."""
+    return RUN / unit.removesuffix(".service").replace("@", "-")
+
+
+def need(
+    unit: str, state: dict[str, str], wanted: dict[Path, bytes], kept: list[Path], applied: frozenset[Path]
+) -> str:
     """What a unit needs: started, restarted, reloaded or nothing."""
-    directory = RUN / unit.removesuffix(".service").replace("@", "-")
+    directory = runtime(unit)
     if state.get("ActiveState") not in ("active", "reloading"):
         return "started"
-    if not agrees(listed(directory / "started-with"), wanted):
+    started = listed(directory / "started-with")
+    if not agrees({path: _after(path, sum_, wanted, applied) for path, sum_ in started.items()}, wanted):
         return "restarted"
     reloaded = listed(directory / "reloaded-with")
     new = [
@@ -234,6 +249,22 @@ def need(unit: str, state: dict[str, str], wanted: dict[Path, bytes], kept: list
     if reloaded and (new or not agrees(reloaded, wanted)):
         return "reloaded"
     return "" if state.get("UnitFileState") == "enabled" else "started"
+
+
+def _after(path: Path, digest: str, wanted: dict[Path, bytes], applied: frozenset[Path]) -> str:
+    """The digest that a unit's list has for a file once the unit has taken the file's new contents."""
+    return _digest(path, wanted) if path in applied else digest
+
+
+def acknowledge(unit: str, wanted: dict[Path, bytes], applied: frozenset[Path]) -> None:
+    """Write into a unit's list that it runs with the new contents of these files."""
+    listing = runtime(unit) / "started-with"
+    before = listed(listing)
+    after = {path: _after(path, digest, wanted, applied) for path, digest in before.items()}
+    if after != before:
+        lines = "".join(f"{digest}  {path}\n" for path, digest in after.items())
+        status = listing.stat()
+        replace(listing, lines.encode(), status.st_mode & 0o7777, (status.st_uid, status.st_gid))
 
 
 def states(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
@@ -251,7 +282,8 @@ def settle(params: dict, units: dict[str, dict[str, str]], *, check: bool) -> di
     kept = [Path(path) for path in params["kept"]]
     gone = strays(params["purge"], [*(entry.path for entry in all_entries), *kept])
     contents = {entry.path: entry.wanted.content for entry in all_entries if entry.wanted.content is not None}
-    needs = {unit: what for unit, state in units.items() if (what := need(unit, state, contents, kept))}
+    applied = frozenset(Path(path) for path in params["applied"])
+    needs = {unit: what for unit, state in units.items() if (what := need(unit, state, contents, kept, applied))}
     if check:
         needs = {unit: what for unit, what in needs.items() if units[unit]["LoadState"] == "loaded"}
     else:
@@ -259,6 +291,8 @@ def settle(params: dict, units: dict[str, dict[str, str]], *, check: bool) -> di
             entry.make()
         for path in gone:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for unit in units:
+            acknowledge(unit, contents, applied)
     return {
         "changed": bool(wrong or gone),
         "written": [str(entry.path) for entry, _ in wrong],
@@ -291,6 +325,7 @@ def main() -> None:
             "group": {"type": "str", "default": "root"},
             "purge": {"type": "list", "elements": "str", "default": []},
             "kept": {"type": "list", "elements": "str", "default": []},
+            "applied": {"type": "list", "elements": "path", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
