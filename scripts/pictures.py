@@ -144,7 +144,7 @@ def _who(principal: str) -> str:
 def _topic(name: str) -> str:
     """A topic's name with capitals in place of its variable parts; empty for topics that the picture leaves out."""
     if parsed := names.parse_topic(name):
-        return f"ztf_NIGHT_programid{parsed[1]}"
+        return "" if parsed[0] == names.CANARY_NIGHT else f"ztf_NIGHT_programid{parsed[1]}"
     if names.filter_name(name) is not None:
         return "ztf_filter_NAME"
     return name if name.startswith("zads_") else ""

@@ -31,6 +31,8 @@ CANARY_NIGHT = "20000101"
 #: The survey's first light was in 2017; nothing is planned after the last of these. An inventory may narrow them.
 FIRST_NIGHT, LAST_NIGHT = "20170101", "20491231"
 _NIGHT = r"[0-9]{8}"  # not \d, which takes the digits of every script
+#: Begins the names of all topics of nights, and of no filter's topic.
+NIGHT_PREFIX = f"{SURVEY}_20"
 
 #: Refused input, on the site that refused it.
 REJECTED_TOPIC = "zads_rejected"
@@ -152,6 +154,8 @@ def program(*parts: str) -> str:
 #: Accounts (SCRAM) of the programs.
 PRODUCER = program("producer")
 MIRROR = program("mirror")
+#: It makes the nights' topics and grants, and removes them.
+NIGHT_KEEPER = program("night-keeper")
 #: The operators' principal: the certificate of the name ``admin``.
 ADMIN = program("admin")
 

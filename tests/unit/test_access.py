@@ -15,6 +15,7 @@ from zads.site.policy import SITES, Policy, Site
 from zads.site.topics import canary_topic, fixed_topics, night_topics
 
 NIGHTS = ["20181129", "20181130"]
+KEEPER = f"User:{names.NIGHT_KEEPER}"
 DATA: dict[str, Any] = {
     "topics_night": {"partitions": 16, "replication_factor": 3, "min_insync_replicas": 2, "retention_days": 7},
     "programmes": {1: {"sites": ["origin", "public"]}, 2: {"sites": ["origin"]}, 3: {"sites": ["origin"]}},
@@ -64,11 +65,39 @@ def test_a_user_has_nothing_at_the_other_site() -> None:
     assert not [acl for acl in grants("origin") if acl.principal == "User:reader"]
 
 
-def test_no_grant_on_a_night_is_a_prefix() -> None:
+def test_no_grant_to_read_or_write_a_night_is_a_prefix() -> None:
     for site in SITES:
-        assert {acl.pattern for acl in grants(site) if acl.resource == "topic" and acl.name.startswith("ztf")} == {
-            "literal"
-        }
+        for acl in grants(site):
+            if acl.resource == "topic" and acl.name.startswith("ztf") and acl.operation in {"read", "write", "all"}:
+                assert acl.pattern == "literal"
+
+
+def test_only_the_night_keeper_has_rights_on_a_prefix_of_nights_and_it_reads_and_writes_none() -> None:
+    for site in SITES:
+        acls = grants(site)
+        assert {acl.principal for acl in acls if acl.resource == "topic" and acl.name == names.NIGHT_PREFIX} == {KEEPER}
+        for night in NIGHTS:
+            for operation in ("create", "delete", "describe", "alter", "describe_configs", "alter_configs"):
+                assert may(acls, names.NIGHT_KEEPER, operation, names.night_topic(night, 1))
+            for operation in ("read", "write"):
+                assert not may(acls, names.NIGHT_KEEPER, operation, names.night_topic(night, 1))
+        for other in ("ztf_filter_young", names.REJECTED_TOPIC, names.LEDGER_TOPIC, "__consumer_offsets"):
+            assert not [acl.operation for acl in acls if may([acl], names.NIGHT_KEEPER, acl.operation, other)]
+
+
+def test_the_night_keeper_gives_grants_and_sees_them_and_has_no_other_right_on_the_cluster() -> None:
+    for site in SITES:
+        of_cluster = {(acl.principal, acl.operation) for acl in grants(site) if acl.resource == "cluster"}
+        assert of_cluster == {(KEEPER, "describe"), (KEEPER, "alter")}
+
+
+def test_the_night_keeper_sends_canaries_to_both_sites_and_reads_them_at_the_public_one() -> None:
+    canaries = names.night_topic(names.CANARY_NIGHT, 1)
+    for site in SITES:
+        theirs = {acl.operation for acl in grants(site) if acl.principal == KEEPER and acl.name == canaries}
+        assert theirs == ({"write"} if site == "origin" else {"read", "write"})
+    assert may(grants("origin"), names.NIGHT_KEEPER, "write", f"{names.WARM_UP}.1", "transactional_id")
+    assert may(grants("public"), names.NIGHT_KEEPER, "describe", names.NIGHT_KEEPER, "group")
 
 
 def test_a_night_that_was_never_made_is_not_open_to_anybody() -> None:
@@ -105,7 +134,7 @@ def test_people_read_topics_and_their_settings_and_rule_their_own_groups() -> No
 
 def test_no_program_may_do_more_than_its_work_needs() -> None:
     allowed = {(acl.principal, acl.resource, acl.operation) for site in SITES for acl in grants(site)}
-    programs = {entry for entry in allowed if entry[0].startswith("User:zads.")}
+    programs = {entry for entry in allowed if entry[0].startswith("User:zads.") and entry[0] != KEEPER}
     assert not {
         entry for entry in programs if entry[2] in {"alter", "alter_configs", "delete", "cluster_action", "all"}
     }
@@ -129,13 +158,13 @@ def test_the_mirror_may_ask_for_a_nights_settings_before_the_public_site_has_it(
     assert found == {"read", "describe_configs"}
 
 
-def test_canaries_are_seen_by_the_mirror_alone_and_kept_for_an_hour() -> None:
+def test_canaries_are_seen_by_no_user_and_no_filter_and_kept_for_an_hour() -> None:
     canaries = names.night_topic(names.CANARY_NIGHT, 1)
     for site in SITES:
         asked = access.known_nights(policy(), site, [names.night_topic(names.CANARY_NIGHT, 2)], [names.CANARY_NIGHT])
         assert asked == [(names.CANARY_NIGHT, 1)]
         users = {acl.principal for acl in access.wanted_acls(policy(), site, asked) if acl.name == canaries}
-        assert users == {"User:zads.mirror"}
+        assert users == {"User:zads.mirror", KEEPER}
         assert night_topics(policy(), site, [names.CANARY_NIGHT]) == []
         [topic] = [one for one in fixed_topics(policy(), site) if one.name == canaries]
         assert topic.partitions == 16
@@ -156,7 +185,7 @@ def test_canaries_have_a_topic_where_another_programme_is_public_and_none_where_
 
 
 def test_the_mirror_can_make_no_topic_but_its_own() -> None:
-    made = {acl.name for acl in grants("public") if acl.operation == "create"}
+    made = {acl.name for acl in grants("public") if acl.operation == "create" and acl.principal != KEEPER}
     assert made == {"mm2-configs.origin.", "mm2-offsets.origin.internal", "mm2-status.origin.internal"}
 
 
@@ -184,8 +213,10 @@ def test_filters_write_only_where_they_are_active() -> None:
 
 
 def test_each_site_has_accounts_for_its_own_people_and_programs() -> None:
-    assert access.accounts(policy(), "origin") == ["partner", "zads.mirror", "zads.producer"]
-    assert access.accounts(policy(), "public") == ["alice", "reader", "zads.filter.transients", "zads.mirror"]
+    assert access.accounts(policy(), "origin") == ["partner", "zads.mirror", "zads.night-keeper", "zads.producer"]
+    assert access.accounts(policy(), "public") == [
+        "alice", "reader", "zads.filter.transients", "zads.mirror", "zads.night-keeper",
+    ]  # fmt: skip
 
 
 def test_nobody_without_an_account_has_a_grant() -> None:
@@ -228,10 +259,10 @@ def test_no_user_shares_a_name_a_group_or_an_id_with_anybody(
         # A name is refused only for its form, never because a program, a broker or a host has a similar one.
         assert "is also a consumer group" in str(error) or "of the operators" in str(error)
         return
-    ours = {names.ADMIN, names.PRODUCER, names.MIRROR, *map(names.broker_principal, hosts)}
+    ours = {names.ADMIN, names.PRODUCER, names.MIRROR, names.NIGHT_KEEPER, *map(names.broker_principal, hosts)}
     ours |= set(map(names.filters_principal, groups))
     assert not ours & set(people)
-    assert len(ours) == 3 + len(hosts) + len(groups)
+    assert len(ours) == 4 + len(hosts) + len(groups)
     used = {
         "group": {*ours, names.LEDGER_GROUP, names.AUDIT_GROUP, names.CANARY_GROUP},
         "transactional_id": {

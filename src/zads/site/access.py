@@ -16,14 +16,17 @@ from zads.site.topics import canary_topic
 # MirrorMaker's topics for the flow origin -> public; the first name is a prefix, followed by a hash of its settings.
 _CONNECT_CONFIGS = "mm2-configs.origin."
 _CONNECT_TOPICS = ("mm2-offsets.origin.internal", "mm2-status.origin.internal")
+# Kafka's name of a cluster as a resource.
+_CLUSTER = "kafka-cluster"
 
 
 def accounts(policy: Policy, site: Site) -> list[str]:
     """Everybody who has a password at a site: its users, and the programs that work there."""
     people = [user.name for user in policy.users if user.site == site]
+    programs = [names.MIRROR, names.NIGHT_KEEPER]
     if site == "origin":
-        return sorted([*people, names.PRODUCER, names.MIRROR])
-    return sorted([*people, names.MIRROR, *map(names.filters_principal, policy.groups())])
+        return sorted([*people, *programs, names.PRODUCER])
+    return sorted([*people, *programs, *map(names.filters_principal, policy.groups())])
 
 
 @dataclass(frozen=True, order=True)
@@ -81,6 +84,7 @@ def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]])
     for user in policy.users:
         if user.site == site:
             _grant_user(grants, policy, user)
+    _grant_night_keeper(grants, policy, site)
     if site == "origin":
         _grant_producer(grants)
         _grant_mirror_at_origin(grants, policy)
@@ -106,7 +110,8 @@ class _Grants:
     def nights(self, user: str, operations: str, programmes: Collection[int]) -> None:
         """Allow a user some operations on the topics of these programmes, night by night.
 
-        On the canaries' topic only the mirror has a right, so a user who reads all nights by a pattern does not see it.
+        On the canaries' topic none but the mirror gets a right here: a user who reads all nights by a pattern does not
+        see it.
         """
         for night, programme in self._nights:
             if programme in programmes and (night != names.CANARY_NIGHT or user == names.MIRROR):
@@ -163,6 +168,27 @@ def _grant_mirror_at_public(grants: _Grants, policy: Policy) -> None:
     # The worker's own id, and one id for each task: GROUP-CONNECTOR-TASK.
     grants.allow(names.MIRROR, "write", "transactional_id", f"connect-cluster-{names.MIRROR}")
     grants.allow(names.MIRROR, "write", "transactional_id", f"{names.MIRROR}-", prefix=True)
+
+
+def _grant_night_keeper(grants: _Grants, policy: Policy, site: Site) -> None:
+    """Grants by which the nights' topics and the grants on them are made and removed.
+
+    The operations that Kafka checks: create, delete and describe a topic (the last also to ask for the offsets of its
+    records), alter it (more partitions), see and change its settings. A grant is a change of the cluster, and to see
+    all grants is to describe the cluster. There is no smaller right: who may alter the cluster can give anything to
+    anybody. The keeper reads and writes no alerts: of records, it has only those of the canaries.
+    """
+    keeper = names.NIGHT_KEEPER
+    operations = "create delete describe alter describe_configs alter_configs"
+    grants.allow(keeper, operations, "topic", names.NIGHT_PREFIX, prefix=True)
+    grants.allow(keeper, "describe alter", "cluster", _CLUSTER)
+    if (canaries := canary_topic(policy)) is not None:
+        # At both sites it reads the brokers' clocks off canaries. Those that it sends to origin it reads at public.
+        grants.allow(keeper, "read write" if site == "public" else "write", "topic", canaries)
+    if site == "origin":
+        grants.allow(keeper, "write", "transactional_id", f"{names.WARM_UP}.", prefix=True)
+    else:
+        grants.allow(keeper, "describe", "group", keeper)
 
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
