@@ -395,3 +395,18 @@ def test_the_producer_waits_for_a_disk_that_takes_no_data(origin, spool, monkeyp
     assert len(times) == 3
     assert origin.published() == originals(origin.exposures[0])
     assert receipt(spool, name)["refused"] == 1
+
+
+def test_a_packet_dated_decades_ahead_delays_neither_its_exposure_nor_any_other(origin, spool):
+    """An exposure of that night alone waits for its topics, and nobody waits for it."""
+    healthy = origin.exposures[0][1]
+    stray = of_night(healthy[0][1], 2466154.5)  # 2040
+    drop(spool.incoming, "0-alone", [("stray.avro", of_night(healthy[0][1], 2466155.5))])
+    drop(spool.incoming, "1-mixed", [*healthy[1:3], ("stray.avro", stray), *healthy[3:5]])
+    drop(spool.incoming, "2-behind", healthy[5:])
+    with producing(origin, spool):
+        await_true(lambda: (spool.done / "2-behind.json").exists(), "the last exposure to be published", 60)
+        assert (spool.done / "1-mixed.json").exists()
+        assert [path.name for path in spool.incoming.iterdir()] == ["0-alone"]
+    assert origin.published() == Counter(data for _, data in healthy[1:])
+    assert "far in the future" in origin.reasons()["1-mixed/stray.avro"]

@@ -20,9 +20,10 @@ the same candid are published with the header ``version``, since the survey does
 delivery under the same name is a continuation: only what it adds is published. An exposure has each candid once.
 
 An exposure that cannot be settled is set aside, and the next ones continue. If a topic is missing, the exposure waits
-together with all later ones of the same night, so that an object's alerts keep their order. An unfinished exposure is
-looked at again. If the cause is unknown, the exposure stays in the spool and the log has an error. If the disk is full
-or read-only, the producer waits.
+together with all later ones of the same night, so that an object's alerts keep their order. A packet that is dated more
+than a year ahead, to a night without topics, would delay the other nights of its exposure: it is refused. An unfinished
+exposure is looked at again. If the cause is unknown, the exposure stays in the spool and the log has an error. If the
+disk is full or read-only, the producer waits.
 """
 
 from zads.producer.loop import Producer

@@ -35,10 +35,14 @@ _log = structlog.get_logger("zads.producer")
 
 @dataclass(frozen=True)
 class Rules:
-    """Which packets are published: those of known or admitted schemas, from the first night to the last."""
+    """Which packets are published: those of known or admitted schemas, from the first night to the last.
+
+    `without`: nights between these whose packets are refused all the same.
+    """
 
     admission: schemas.Admission = schemas.REFUSE
     nights: tuple[str, str] = (names.FIRST_NIGHT, names.LAST_NIGHT)
+    without: frozenset[str] = frozenset()
 
     def parse(self, data: bytes, source: str = "") -> Packet:
         """The packet in a file. Raises PacketError."""
@@ -50,6 +54,8 @@ class Rules:
             names.check_survey(packet.night, *self.nights)
         except ZadsError as error:
             raise PacketError(error.message, field="candidate.jd") from error
+        if packet.night in self.without:
+            raise PacketError(f"the night {packet.night} is far in the future, and has no topics", field="candidate.jd")
 
 
 class Chunk(NamedTuple):

@@ -157,6 +157,8 @@ class Producer:
         except (StopRequested, ProducerError):
             raise
         except TopicsMissing as error:
+            if self._settlement.give_up(exposure, error.missing):
+                return self._try(exposure)
             self._deferrals[name] = self._deferred(exposure, error)
         except UnfinishedError as error:
             # An exposure that takes long to check is checked more rarely.

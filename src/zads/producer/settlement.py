@@ -6,15 +6,16 @@ Steps 3 to 6 of `zads.producer`.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
 
-from zads import ledger, metrics
+from zads import ledger, metrics, names
 from zads.ledger import LedgerEntry
 from zads.packet import PacketError
 from zads.producer.intake import Intake
@@ -23,7 +24,7 @@ from zads.sources.delivery import Delivery, UnfinishedError
 from zads.sources.files import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from zads.producer.disk import Disk
     from zads.producer.intake import Rules
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from zads.producer.pulse import Pulse
     from zads.sources.files import Item
     from zads.sources.spool import Exposure, Spool
+
+# A night later than this is a wrong date, if it has no topics: those of the coming nights are made days ahead.
+_FUTURE = datetime.timedelta(days=366)
 
 _log = structlog.get_logger("zads.producer")
 
@@ -42,6 +46,7 @@ class Settlement:
         self._spool, self._rules, self._publisher = spool, rules, publisher
         self._disk, self._pulse = disk, pulse
         self._settled: set[tuple[str, str]] = set()
+        self._given_up: dict[str, frozenset[str]] = {}
 
     def has(self, exposure: Exposure) -> bool:
         """Whether an exposure has been settled in its present state, though it is still in the spool."""
@@ -67,22 +72,42 @@ class Settlement:
         # It was settled but could not be moved away. In another state it is a new delivery under the same name.
         if exposure.state == state:
             self._settled.add((exposure.path.name, state))
+        self._given_up.pop(exposure.path.name, None)
         metrics.PRODUCER_EXPOSURES.labels(result).inc()
         metrics.PRODUCER_SECONDS.observe(time.monotonic() - started)
         metrics.PRODUCER_LAST.set_to_current_time()
 
+    def give_up(self, exposure: Exposure, missing: Collection[str]) -> bool:
+        """Whether an exposure goes on without the packets of some nights, which are refused from now on.
+
+        `missing`: topics that do not exist. A packet whose date is wrong by years would hold up its exposure, and with
+        it all later ones of the exposure's other nights. An exposure of one night alone holds up nobody else.
+        """
+        limit = f"{datetime.datetime.now(datetime.UTC) + _FUTURE:%Y%m%d}"
+        far = {parts[0] for name in missing if (parts := names.parse_topic(name)) and parts[0] > limit}
+        if not far or not self.nights(exposure) - far:
+            return False
+        _log.warning(
+            "its packets of nights far in the future are refused", exposure=exposure.path.name, nights=sorted(far)
+        )
+        self._given_up[exposure.path.name] = self._rules_for(exposure).without | far
+        return True
+
     def nights(self, exposure: Exposure) -> set[str]:
         """The nights (YYYYMMDD) of an exposure's packets."""
-        nights = set()
+        nights, rules = set(), self._rules_for(exposure)
         with contextlib.suppress(SourceError):
             for number, item in enumerate(exposure.items()):
                 with contextlib.suppress(PacketError):
-                    packet = self._rules.parse(item.data)
-                    self._rules.check_night(packet)
+                    packet = rules.parse(item.data)
+                    rules.check_night(packet)
                     nights.add(packet.night)
                 if number % 100 == 0:
                     self._pulse.pause()
         return nights
+
+    def _rules_for(self, exposure: Exposure) -> Rules:
+        return replace(self._rules, without=self._given_up.get(exposure.path.name, frozenset()))
 
     def _deliver(self, delivery: Delivery) -> tuple[Intake, str]:
         """Publish the part of an exposure that the ledger does not have. Returns its intake, and the result in a word.
@@ -126,7 +151,7 @@ class Settlement:
 
         return Intake(
             exposure.name,
-            self._rules,
+            self._rules_for(exposure),
             self._publisher,
             self._pulse,
             indexed=indexed,
