@@ -58,7 +58,7 @@ controlled.shutdown.enable=false
 START = """
 set -eu
 echo "$ZOOKEEPER" > /data/zookeeper.properties
-echo "$BROKER" | sed "s/ADDRESS/$(hostname -i)/" > /data/broker.properties
+echo "$BROKER" | sed "s/ADDRESS/$(hostname -i)/g" > /data/broker.properties
 export KAFKA_LOG4J_OPTS=-Dlog4j.configuration=file:/opt/kafka/config/tools-log4j.properties
 KAFKA_HEAP_OPTS=-Xmx64m /opt/kafka/bin/zookeeper-server-start.sh /data/zookeeper.properties &
 KAFKA_HEAP_OPTS="-Xmx$HEAP" exec timeout "$LIFE" /opt/kafka/bin/kafka-server-start.sh /data/broker.properties

@@ -30,6 +30,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("Filters", ("filters",)),
     ("The survey's changes", ("schema_change",)),
     ("Checks: every alert arrived, once, in time", ("manifest", "audit", "progress", "subscriber", "canary", "warmup")),
+    ("The nights' topics, made and removed in time", ("night_keeper",)),
     ("Builds of images and archives, and the hosts of a lab", ("build", "lab")),
     ("What people see", ("report", "liveview", "demo")),
     ("The command line", ("commands", "cli")),

@@ -1,4 +1,4 @@
-"""What the producer and the filter workers report to Prometheus, and the sign of life for their containers."""
+"""What programs report to Prometheus, and the sign of life for their containers."""
 
 from __future__ import annotations
 
@@ -40,6 +40,29 @@ WORKER_LATENCY = Histogram(
     "zads_worker_latency_seconds",
     "From the moment at which the producer handed an alert to Kafka to the commit of the filters' results.",
     buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160),
+)
+
+NIGHTS_READY_UNTIL = Gauge(
+    "zads_nights_ready_until_seconds",
+    "Unix time until which every night, from the present one on, has its topics and grants at a site.",
+    ["site"],
+)
+NIGHTS_LATE = Gauge(
+    "zads_nights_late",
+    "Nights that have begun, or begin within 12 hours, and lack topics or grants at a site.",
+    ["site"],
+)
+NIGHTS_CREATED = Counter("zads_nights_topics_created", "Topics of nights that were made at a site.", ["site"])
+NIGHTS_REMOVED = Counter("zads_nights_topics_removed", "Topics of nights that were removed at a site.", ["site"])
+NIGHTS_FAILED = Counter(
+    "zads_nights_failures", "Rounds in which something failed: at a site, or the mirror.", ["place"]
+)
+NIGHTS_LAST = Gauge("zads_nights_last_round_seconds", "Unix time at which a round last ended without a failure.")
+NIGHTS_CLOCK = Gauge(
+    "zads_nights_clock_offset_seconds", "By how much the brokers' clocks at a site are ahead of this host's.", ["site"]
+)
+NIGHTS_CANARY = Gauge(
+    "zads_nights_canary_seconds", "How long the last canary took through the mirror; NaN if it was lost."
 )
 
 

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from zads.errors import ZadsError
 from zads.kafka import read_properties
-from zads.site.cluster import ANSWER, PASSING, PAUSE, RESOURCES, SPREAD, Cluster
+from zads.site.cluster import ANSWER, PAUSE, RESOURCES, SPREAD, Cluster, passing
 
 __all__ = ["ANSWER", "RESOURCES", "ansible_diff", "run", "site_module"]
 
@@ -44,8 +44,8 @@ def run(module: AnsibleModule, work) -> None:
             module.fail_json(msg=str(error))
         except KafkaException as error:
             reason = error.args[0]
-            passing = site is not None and site.answered and isinstance(reason, KafkaError) and reason.code() in PASSING
-            if not passing or time.monotonic() > deadline:
+            again = site is not None and site.answered and passing(error)
+            if not again or time.monotonic() > deadline:
                 text = reason.str() if isinstance(reason, KafkaError) else str(reason)
                 module.fail_json(msg=f"the site of {module.params['client']} answers: {text}")
             altered = altered or site.altered

@@ -1,7 +1,7 @@
 """A site's Kafka, as its administrator or a program with some of the administrator's rights sees and changes it.
 
 Every method raises confluent_kafka.KafkaException when the cluster refuses or does not answer. A caller compares before
-it changes anything, so it can repeat its work while a broker or the controller moves (`PASSING`).
+it changes anything, so it can repeat its work while a broker or the controller moves (`passing`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ANSWER = 30  # seconds that a request may take
 SPREAD = 60  # seconds until every broker knows of a new topic
 PAUSE = 0.3
 # Errors that a client gets while a broker or the controller moves.
-PASSING = {
+_PASSING = {
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
     KafkaError._WAIT_COORD,
@@ -117,7 +117,7 @@ class Cluster:
         they return. Raises ZadsError if there are not enough brokers.
         """
         replicas = max(topic.replication_factor for topic in wanted)
-        up, away = self._brokers()
+        up, away = self.brokers()
         if with_absent_brokers and len(up) < replicas <= len(up) + len(away):
             new = [NewTopic(one.name, replica_assignment=placed(one, up, away), config=one.config) for one in wanted]
         else:
@@ -159,10 +159,19 @@ class Cluster:
     def _offsets(self, partitions: Collection[TopicPartition], which: Any) -> dict[tuple[str, int], int]:
         if not partitions:
             return {}
-        answers = self.client.list_offsets(dict.fromkeys(partitions, which), request_timeout=ANSWER)
-        return {(one.topic, one.partition): answer.result(2 * ANSWER).offset for one, answer in answers.items()}
 
-    def _brokers(self) -> tuple[list[int], list[int]]:
+        def ask() -> dict[tuple[str, int], int]:
+            answers = self.client.list_offsets(dict.fromkeys(partitions, which), request_timeout=ANSWER)
+            return {(one.topic, one.partition): answer.result(2 * ANSWER).offset for one, answer in answers.items()}
+
+        return kafka.when_led(ask, self._renew, ANSWER)
+
+    def _renew(self) -> None:
+        """Take a new client: the old one keeps a leader's old epoch."""
+        kafka.forget_admin(self.conf)
+        self.client = kafka.admin(self.conf)
+
+    def brokers(self) -> tuple[list[int], list[int]]:
         """The numbers of the brokers that are up, and of those that are away and have a replica of some topic."""
         metadata = self.metadata()
         known = set(metadata.brokers)
@@ -256,6 +265,11 @@ def placed(topic: Topic, up: list[int], away: list[int]) -> list[list[int]]:
         at = partition % topic.replication_factor
         found.append([*up, *others][at:] + [*up, *others][:at])
     return found
+
+
+def passing(error: KafkaException) -> bool:
+    """Whether an error is one that a client gets while a broker or the controller moves."""
+    return _code(error) in _PASSING
 
 
 def _await(condition: Callable[[], bool]) -> bool:

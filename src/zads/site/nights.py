@@ -113,11 +113,11 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """A line for each change, in the order in which they are made."""
         yield from (f"grant: {acl}" for acl in self.grants.add)
+        yield from (f"withdraw: {acl}" for acl in self.grants.remove)
         yield from (f"create {topic.name}, {topic.partitions} partitions" for topic in self.topics.create)
         yield from (f"grow {name} from {old} to {new} partitions" for name, (old, new) in self.topics.grow.items())
         for name, settings in self.topics.configure.items():
             yield from (f"set {key} of {name} from {old} to {new}" for key, (old, new) in settings.items())
-        yield from (f"withdraw: {acl}" for acl in self.grants.remove)
         yield from (f"remove {name}" for name in self.remove)
 
     def unready(self) -> set[str]:
