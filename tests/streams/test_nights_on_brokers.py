@@ -149,7 +149,9 @@ def there(broker: Broker) -> set[str]:
 def publish(broker: Broker, topic: str, user: str = "") -> KafkaError | None:
     """Write a record; returns the error if it is refused."""
     failed: list[KafkaError] = []
-    client = kafka.producer(conf(broker, user) if user else broker.conf, **{"delivery.timeout.ms": 10_000})
+    client = kafka.producer(
+        conf(broker, user) if user else broker.conf, **{"delivery.timeout.ms": 10_000, "enable.idempotence": False}
+    )
     client.produce(topic, b"alert", on_delivery=lambda error, _: failed.append(error) if error else None)
     assert client.flush(20) == 0
     return failed[0] if failed else None
