@@ -153,8 +153,10 @@ class Cluster:
         ]
         starts = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        holding = {topic for (topic, number), end in ends.items() if end > starts[topic, number]}
-        return {topic for topic, _ in ends} - holding
+        # A partition whose offsets are unknown counts as one that holds a record.
+        places = {(one.topic, one.partition) for one in partitions}
+        empty = {place for place in places if place in starts and ends.get(place) == starts[place]}
+        return {topic for topic, _ in places} - {topic for topic, _ in places - empty}
 
     def _offsets(self, partitions: Collection[TopicPartition], which: Any) -> dict[tuple[str, int], int]:
         if not partitions:
@@ -162,7 +164,15 @@ class Cluster:
 
         def ask() -> dict[tuple[str, int], int]:
             answers = self.client.list_offsets(dict.fromkeys(partitions, which), request_timeout=ANSWER)
-            return {(one.topic, one.partition): answer.result(2 * ANSWER).offset for one, answer in answers.items()}
+            found = {}
+            for one, answer in answers.items():
+                error = answer.exception(2 * ANSWER)
+                # Somebody else has removed the topic in the meantime.
+                if error is not None and _code(error) != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise error
+                if error is None:
+                    found[one.topic, one.partition] = answer.result().offset
+            return found
 
         return kafka.when_led(ask, self._renew, ANSWER)
 
@@ -239,7 +249,10 @@ class Cluster:
             AclOperation.ANY,
             AclPermissionType.ANY,
         )
-        return [_as_acl(binding) for binding in self.client.describe_acls(everything, request_timeout=ANSWER).result()]
+        return [
+            _as_acl(binding)
+            for binding in self.client.describe_acls(everything, request_timeout=ANSWER).result(2 * ANSWER)
+        ]
 
     def create_acls(self, acls: Collection[Acl]) -> None:
         """Add entries."""
