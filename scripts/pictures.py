@@ -22,7 +22,10 @@ SOURCES = ROOT / "src"
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("Words: names, dates and errors", ("errors", "environment", "wholefile", "julian", "names", "output")),
     ("What an alert is", ("avro", "schemas", "header", "strangers", "packet", "cutouts", "inflate")),
-    ("Kafka clients", ("kafka", "reading", "transactions", "rejections", "replication", "metrics", "watchdog")),
+    (
+        "Kafka clients",
+        ("kafka", "quotas", "reading", "transactions", "rejections", "replication", "metrics", "watchdog"),
+    ),
     ("What a site must be", ("site", "plan", "kit", "inventory")),
     ("Where alerts come from", ("sources",)),
     ("From the spool to the origin", ("ledger", "producer")),

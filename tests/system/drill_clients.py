@@ -21,7 +21,8 @@ from confluent_kafka.admin import (
 from kits import CopiedKit, all_there_is, environment, forget
 from local_system import ROOT, STATE, System, client
 from zads.kit import Kit
-from zads.site.policy import Policy, User
+from zads.site.people import User
+from zads.site.policy import Policy
 
 ODD = ["#a\"b'c\\d$e=f g", "ü日本\U0001f52d", "{{ x }};\"';\\n\\u0041"]
 

@@ -32,7 +32,12 @@ DATA: Data = {
 }
 
 MAIN, USERS, FILTERS = (f"group_vars/all/{name}.yml: " for name in ("main", "users", "filters"))
+USER_KEYS = "name, contact, site, programmes, limits, expires, networks"
 USER_NAME = "write 2 to 63 small letters and digits, joined by single - or _, a letter first"
+NETWORKS = (
+    "a list of addresses and networks with at most 16 addresses together, such as [192.0.2.7, 198.51.100.8/30]; "
+    "a firewall can admit larger networks"
+)
 FILTER_NAME = "write 2 to 63 small letters and digits, joined by single _, a letter first"
 GROUP_NAME = "write 1 to 63 small letters and digits, joined by single _, a letter first"
 STATES = 'write shadow, active or "off", in quotes since YAML reads the bare word off as false'
@@ -119,7 +124,7 @@ WRONG: dict[str, tuple[Callable[[Data], object], str]] = {
     ),
     "a user's misspelt key": (
         user(program=[1]),
-        f"{USERS}users.reader.program: means nothing here: write one of name, site, programmes",
+        f"{USERS}users.reader.program: means nothing here: write one of {USER_KEYS}",
     ),
     "a user without a name": (
         lambda data: data["users"].append({"site": "public"}),
@@ -170,7 +175,42 @@ WRONG: dict[str, tuple[Callable[[Data], object], str]] = {
     ),
     "a user that is a word": (
         lambda data: data["users"].append("carol"),
-        f"{USERS}users[3]: 'carol' cannot be used: write {{name: …, site: …, programmes: …}}",
+        f"{USERS}users[3]: 'carol' cannot be used: write {{{USER_KEYS.replace(',', ': …,')}: …}}",
+    ),
+    "a user's limit that is none": (
+        user(limits={"read": 0}),
+        f"{USERS}users.reader.limits: {{'read': 0}} cannot be used: "
+        "write {read: BYTES_A_SECOND, requests: PERCENT}, or one of them, or leave it out",
+    ),
+    "a misspelt limit of everybody": (
+        variable("users_limits", {"reads": 5}),
+        f"{USERS}users_limits.reads: means nothing here: write one of read, requests",
+    ),
+    "a last day that is a number": (
+        user(expires=20310630),
+        f"{USERS}users.reader.expires: 20310630 cannot be used: "
+        "write the last day (UTC) of the account, such as 2031-06-30",
+    ),
+    "a last day that no calendar has": (
+        user(expires="2031-02-30"),
+        f"{USERS}users.reader.expires: '2031-02-30' cannot be used: "
+        "write the last day (UTC) of the account, such as 2031-06-30",
+    ),
+    "a network that no broker can compare": (
+        user(networks=["192.0.2.0/24"]),
+        f"{USERS}users.reader.networks: has more addresses than brokers can compare: write {NETWORKS}",
+    ),
+    "networks that are many together": (
+        user(networks=["192.0.2.0/28", "2001:db8::7"]),
+        f"{USERS}users.reader.networks: has more addresses than brokers can compare: write {NETWORKS}",
+    ),
+    "an address that is a number": (
+        user(networks=[7]),
+        f"{USERS}users.reader.networks: [7] cannot be used: write {NETWORKS}",
+    ),
+    "a contact of two lines": (
+        user(contact="a\nb"),
+        f"{USERS}users.reader.contact: 'a\\nb' cannot be used: write how to reach them, such as an e-mail address",
     ),
     "users that are no list": (
         lambda data: data.update(users={"reader": {}}, filters=[]),

@@ -86,7 +86,8 @@ BAD = {
     ),
     "a misspelt key of a user": (
         lambda i: i["policy"]["users"].append({"name": "carol", "site": "public", "programs": [1]}),
-        f"{USERS}users.carol.programs: means nothing here: write one of name, site, programmes",
+        f"{USERS}users.carol.programs: means nothing here: "
+        "write one of name, contact, site, programmes, limits, expires, networks",
     ),
     "a filter's file that is nowhere": (a_filter(file="mine.py:Mine"), f"{BRIGHT}.file: mine.py {NOWHERE}"),
     "a catalogue that is nowhere": (a_filter(data=["stars.csv"]), f"{BRIGHT}.data: stars.csv {NOWHERE}"),

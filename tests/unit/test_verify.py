@@ -207,6 +207,7 @@ def test_all_problems_are_told_at_once_by_host_and_site(promises):
         "verify_topics": {"created": ["t"], "grown": [], "configured": []},
         "verify_users": {"set": [], "removed": ["mallory"]},
         "verify_acls": {"added": [], "removed": []},
+        "verify_quotas": {"set": ["user reader"], "removed": ["user mallory"]},
     }
     hostvars = {
         "a": {"site": "origin", "verify_host": {"problems": ["x"], **clock},
@@ -223,6 +224,8 @@ def test_all_problems_are_told_at_once_by_host_and_site(promises):
         "origin: broker 2 is not up",
         "origin: missing topic t: make deploy TAGS=access",
         "origin: unwanted account of mallory: make deploy TAGS=access",
+        "origin: missing or other limit of user reader: make deploy TAGS=access",
+        "origin: unwanted limit of user mallory: make deploy TAGS=access",
         "public: its topics, accounts and grants are unknown: no",
         "y",
     ]

@@ -101,6 +101,7 @@ COMPARED = {
     },
     "verify_users": {"set": "missing or other account of", "removed": "unwanted account of"},
     "verify_acls": {"added": "missing grant:", "removed": "unwanted grant:"},
+    "verify_quotas": {"set": "missing or other limit of", "removed": "unwanted limit of"},
 }
 
 

@@ -9,13 +9,13 @@ module: kafka_acls
 short_description: Make a cluster's access control entries exactly these
 description:
   - Runs on the control machine. The given entries are the only ones, because the cluster belongs to this deployment.
-    All others are removed, even if somebody else made them, including those that deny and those for single hosts.
+    All others are removed, even if somebody else made them, including those that deny.
   - Missing entries are added before others are removed, so that nobody loses, even for a moment, a right that both the
     old and the new entries give.
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   acls:
-    description: Every entry; each allows, from any host.
+    description: Every entry; each allows.
     type: list
     elements: dict
     required: true
@@ -40,6 +40,7 @@ options:
           - alter_configs
           - idempotent_write
           - all
+      host: {description: The address from which it is allowed, type: str, default: "*"}
 """
 
 EXAMPLES = r"""
@@ -71,6 +72,7 @@ def main() -> None:
         "name": {"type": "str", "required": True},
         "pattern": {"type": "str", "choices": ["literal", "prefixed"], "default": "literal"},
         "operation": {"type": "str", "required": True, "choices": OPERATIONS},
+        "host": {"type": "str", "default": "*"},
     }
     module = site_module(acls={"type": "list", "elements": "dict", "required": True, "options": acl})
 

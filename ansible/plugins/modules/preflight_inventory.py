@@ -50,7 +50,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from zads.filters import modules
 from zads.plan import load, needs, verdict
-from zads.site.policy import SITES, Filter, Policy, PolicyError, named
+from zads.site.entry import named
+from zads.site.policy import SITES, Filter, Policy, PolicyError
 
 MAIN = "group_vars/all/main.yml"
 FILTERS = "group_vars/all/filters.yml"

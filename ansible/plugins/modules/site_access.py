@@ -1,20 +1,23 @@
 #!/usr/bin/python
-"""Works out the topics, accounts and grants that a site must have by the inventory's data."""
+"""Works out the topics, accounts, grants and limits that a site must have by the inventory's data."""
 # ruff: noqa: E402 - the order Ansible asks for: documentation, then imports
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: site_access
-short_description: The topics, accounts and grants that a site must have
+short_description: The topics, accounts, grants and limits that a site must have
 description:
-  - Runs on the control machine and changes nothing. Works out what C(kafka_topics), C(kafka_users) and C(kafka_acls)
-    have to set, from the inventory's data and from the nights whose topics the site has.
+  - Runs on the control machine and changes nothing. Works out what C(kafka_topics), C(kafka_users), C(kafka_acls)
+    and C(kafka_quotas) have to set, from the inventory's data and from the nights whose topics the site has.
+  - Users whose accounts have ended have nothing. A warning names them, and those whose accounts end soon.
   - In check mode a site that does not answer, since it was never deployed, is no error but RV(reachable=false).
 options:
   client: {description: Properties file of the site's administrator, type: path, required: true}
   site: {description: Which site, type: str, required: true, choices: [origin, public]}
   policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
+  brokers: {description: The inventory's names of the site's brokers, type: list, elements: str, default: []}
+  warn_days: {description: Days before the end of an account from which on a warning names it, type: int, default: 28}
   nights: {description: More nights (YYYYMMDD) whose topics are made, type: list, elements: str, default: []}
 """
 
@@ -32,6 +35,7 @@ reachable: {description: Whether the site answered, returned: always, type: bool
 topics: {description: "Topics that belong to no night, and those of O(nights)", returned: success, type: list}
 accounts: {description: Names of all users and programs with a password, returned: success, type: list, elements: str}
 acls: {description: Every grant, returned: success, type: list}
+quotas: {description: "Every limit, in the order in which to set them", returned: success, type: list}
 nights: {description: Nights that the site has or will have, returned: success, type: list, elements: str}
 night_topics: {description: Names of these nights' topics, returned: success, type: list, elements: str}
 """
@@ -43,7 +47,9 @@ from confluent_kafka import KafkaException
 
 from zads import names
 from zads.errors import ZadsError
+from zads.site import people
 from zads.site.access import accounts, known_nights, wanted_acls
+from zads.site.limits import wanted_quotas
 from zads.site.policy import Policy
 from zads.site.topics import fixed_topics, night_topics
 
@@ -52,6 +58,8 @@ def main() -> None:
     module = site_module(
         site={"type": "str", "required": True, "choices": ["origin", "public"]},
         policy={"type": "dict", "required": True},
+        brokers={"type": "list", "elements": "str", "default": []},
+        warn_days={"type": "int", "default": 28},
         nights={"type": "list", "elements": "str", "default": []},
     )
     site, nights = module.params["site"], module.params["nights"]
@@ -60,6 +68,9 @@ def main() -> None:
         topics = fixed_topics(policy, site) + night_topics(policy, site, nights)
     except ZadsError as error:
         module.fail_json(msg=str(error))
+
+    for line in people.ending([*policy.users, *policy.expired], site, people.today(), module.params["warn_days"]):
+        module.warn(line)
 
     def work(cluster) -> dict:
         try:
@@ -73,6 +84,7 @@ def main() -> None:
                 "topics": [],
                 "accounts": [],
                 "acls": [],
+                "quotas": [],
                 "nights": [],
                 "night_topics": [],
             }
@@ -84,7 +96,12 @@ def main() -> None:
             "topics": [asdict(topic) for topic in topics],
             "accounts": accounts(policy, site),
             "acls": [
-                {key: acl[key] for key in ("principal", "resource", "name", "pattern", "operation")} for acl in acls
+                {key: acl[key] for key in ("principal", "resource", "name", "pattern", "operation", "host")}
+                for acl in acls
+            ],
+            "quotas": [
+                {"user": entity[0][1], "values": values}
+                for entity, values in wanted_quotas(policy, site, module.params["brokers"]).items()
             ],
             "nights": sorted({night for night, _ in known}),
             "night_topics": [names.night_topic(night, programme) for night, programme in known],

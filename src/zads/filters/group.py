@@ -11,10 +11,10 @@ from pydantic import Field
 from zads import wholefile
 from zads.errors import ZadsError
 from zads.filters.owner import MEMORY_BYTES, Spec
-from zads.site import policy
+from zads.site import entry, policy
 
 
-class Configuration(policy.Entry):
+class Configuration(entry.Entry):
     """The contents of a group's file. It holds the inventory's lines of filters, so the inventory's rules apply."""
 
     group: str = Field(pattern=policy.GROUP_NAME, description=policy.GROUP_NAME_IN_WORDS)
@@ -31,8 +31,8 @@ class Configuration(policy.Entry):
             raise ZadsError(f"cannot read the group's configuration {path}: {error.strerror}") from error
         except ValueError as error:
             raise ZadsError(f"{path} is not JSON: {error}") from error
-        problems: list[policy.Problem] = []
-        config = policy.checked(cls, "", _with_filters(data, problems), problems)
+        problems: list[entry.Problem] = []
+        config = entry.checked(cls, "", _with_filters(data, problems), problems)
         if problems or config is None:
             raise ZadsError(
                 "\n".join(": ".join(filter(None, (str(path), one.variable, one.reason))) for one in problems)
@@ -44,11 +44,11 @@ class Configuration(policy.Entry):
         return [Spec(one.name, place(one, directory), one.owner) for one in self.filters if one.runs]
 
 
-def _with_filters(data: Any, problems: list[policy.Problem]) -> Any:
+def _with_filters(data: Any, problems: list[entry.Problem]) -> Any:
     """The file's contents, with each filter that can be read by itself in place of its line."""
     if not isinstance(data, dict):
         return data
-    filters = policy.named(policy.Filter, "filters", data.get("filters"), problems)
+    filters = entry.named(policy.Filter, "filters", data.get("filters"), problems)
     return {**data, "filters": [one for _, one in filters if one is not None]}
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from zads.plan import measured
-from zads.site.policy import Entry, Policy, PolicyError, Problem, Site, checked
+from zads.site.entry import Entry, Problem, Site, checked
+from zads.site.policy import Policy, PolicyError
 
 Survey = Literal["ztf-2018", "ztf-2-million", "rubin"]
 

@@ -1,1 +1,1 @@
-"""The topics, accounts and grants that a site must have, as pure functions of the inventory's data."""
+"""The topics, accounts, grants and limits that a site must have, as pure functions of the inventory's data."""

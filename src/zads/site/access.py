@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from zads import names
-from zads.site.policy import Policy, Site, User
+from zads.site.people import User
+from zads.site.policy import Policy, Site
 from zads.site.topics import canary_topic
 
 # MirrorMaker's topics for the flow origin -> public; the first name is a prefix, followed by a hash of its settings.
@@ -31,7 +32,7 @@ def accounts(policy: Policy, site: Site) -> list[str]:
 
 @dataclass(frozen=True, order=True)
 class Acl:
-    """One access control entry in the words of ``kafka-acls``; every wanted entry allows, from any host (``*``)."""
+    """One access control entry in the words of ``kafka-acls``; every wanted entry allows. A host ``*`` is any host."""
 
     principal: str
     resource: str
@@ -83,7 +84,7 @@ def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]])
     grants = _Grants(nights)
     for user in policy.users:
         if user.site == site:
-            _grant_user(grants, policy, user)
+            _grant_user(grants.only_from(user.hosts), policy, user)
     _grant_night_keeper(grants, policy, site)
     if site == "origin":
         _grant_producer(grants)
@@ -101,11 +102,22 @@ class _Grants:
     def __init__(self, nights: Collection[tuple[str, int]]) -> None:
         self.acls: set[Acl] = set()
         self._nights = nights
+        self._hosts: tuple[str, ...] = ("*",)
+
+    def only_from(self, hosts: tuple[str, ...]) -> _Grants:
+        """The same collection, for somebody who may come from these hosts alone."""
+        limited = _Grants(self._nights)
+        limited.acls, limited._hosts = self.acls, hosts
+        return limited
 
     def allow(self, user: str, operations: str, resource: str, name: str, *, prefix: bool = False) -> None:
         """Allow a user some operations (their names, separated by spaces) on one resource or on a prefix of names."""
         pattern = "prefixed" if prefix else "literal"
-        self.acls |= {Acl(f"User:{user}", resource, name, pattern, operation) for operation in operations.split()}
+        self.acls.update(
+            Acl(f"User:{user}", resource, name, pattern, operation, host=host)
+            for operation in operations.split()
+            for host in self._hosts
+        )
 
     def nights(self, user: str, operations: str, programmes: Collection[int]) -> None:
         """Allow a user some operations on the topics of these programmes, night by night.

@@ -8,39 +8,28 @@ A reference to an entry that is itself wrong is not a second problem.
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from zads import names
 from zads.errors import ZadsError
+from zads.site import people
+from zads.site.entry import SITES, Entry, Problem, Site, checked, named
+from zads.site.people import Limits, User
 
-Site = Literal["origin", "public"]
-SITES: tuple[Site, ...] = ("origin", "public")
-
-#: A user's name begins the names of their consumer groups.
-USER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*([_-][a-z0-9]+)*\Z"
-USER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single - or _, a letter first"
-#: A group's name ends the name of its account, and is part of its units' names.
-GROUP_NAME = r"\A(?=.{1,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
-GROUP_NAME_IN_WORDS = "1 to 63 small letters and digits, joined by single _, a letter first"
-
-#: The file of ``group_vars/all`` that holds a variable by the convention of every inventory.
-_FILES = {"users": "users.yml", "filters": "filters.yml", "filter_groups": "filters.yml"}
-_OTHERS = "main.yml"
-
-
-class Entry(BaseModel):
-    """An entry that people write. The description of a field says what may be written there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, regex_engine="python-re", allow_inf_nan=False)
-
+__all__ = ["SITES", "Filter", "FilterGroup", "NightTopics", "Policy", "PolicyError", "Programme", "Site"]
 
 _Entry = TypeVar("_Entry", bound=Entry)
 _Key = TypeVar("_Key")
+
+#: A group's name ends the name of its account, and is part of its units' names.
+GROUP_NAME = r"\A(?=.{1,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
+GROUP_NAME_IN_WORDS = "1 to 63 small letters and digits, joined by single _, a letter first"
 
 
 class NightTopics(Entry):
@@ -56,14 +45,6 @@ class Programme(Entry):
     """One of the survey's programmes: the sites where its alerts may be."""
 
     sites: frozenset[Site] = Field(description="[origin] or [origin, public]")
-
-
-class User(Entry):
-    """A person or partner who connects to one site and reads these programmes there."""
-
-    name: str = Field(pattern=USER_NAME, description=USER_NAME_IN_WORDS)
-    site: Site = Field(description="origin or public")
-    programmes: frozenset[int] = Field(default=frozenset(), description="a list of programmes' numbers, such as [1]")
 
 
 class Filter(Entry):
@@ -99,22 +80,6 @@ class FilterGroup(Entry):
     workers: int = Field(default=1, ge=0, description="a number of workers, such as 1")
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A variable, with the path of the wrong part of it, and what is wrong and can be written instead."""
-
-    variable: str
-    reason: str
-
-    @property
-    def file(self) -> str:
-        """Where the variable stands, below the inventory's directory."""
-        return f"group_vars/all/{_FILES.get(self.variable.partition('.')[0].partition('[')[0], _OTHERS)}"
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.variable}: {self.reason}"
-
-
 class PolicyError(ZadsError):
     """Data that cannot be used: ``problems`` has all of them, the message a line for each."""
 
@@ -125,30 +90,43 @@ class PolicyError(ZadsError):
 
 @dataclass(frozen=True)
 class Policy:
-    """The data, checked. Read them with :meth:`read`."""
+    """The data, checked. Read them with :meth:`read`.
+
+    ``users`` are those whose accounts have not ended; ``expired`` are the others, who have nothing at any site.
+    ``users_limits`` are the limits of users who have none of their own.
+    """
 
     topics_night: NightTopics
     programmes: Mapping[int, Programme]
     users: tuple[User, ...]
+    expired: tuple[User, ...]
+    users_limits: Limits
     filters: tuple[Filter, ...]
     filter_groups: Mapping[str, FilterGroup]
 
     @classmethod
-    def read(cls, variables: Mapping[str, Any]) -> Policy:
-        """Check the variables of an inventory, and ignore those that are not ours. Raises PolicyError."""
+    def read(cls, variables: Mapping[str, Any], today: datetime.date | None = None) -> Policy:
+        """Check the variables of an inventory, and ignore those that are not ours. Raises PolicyError.
+
+        ``today`` (UTC; the present day if not given) decides whose account has ended.
+        """
+        day = today or people.today()
         found: list[Problem] = []
         kept = checked(NightTopics, "topics_night", variables.get("topics_night"), found)
         programmes = _programmes(variables.get("programmes"), found)
         groups = _groups(variables.get("filter_groups"), found)
         users = named(User, "users", variables.get("users"), found)
+        limits = checked(Limits, "users_limits", variables.get("users_limits"), found)
         filters = named(Filter, "filters", variables.get("filters"), found)
         found += _wrong_topics(kept)
         found += _wrong_programmes(programmes)
         found += _wrong_users(users, programmes)
         found += _wrong_filters(filters, dict(users), programmes, groups)
-        if found or kept is None:
+        if found or kept is None or limits is None:
             raise PolicyError(found)
-        return cls(kept, _sound(programmes), _values(users), _values(filters), _sound(groups))
+        present = tuple(user for user in _values(users) if not user.expired(day))
+        ended = tuple(user for user in _values(users) if user.expired(day))
+        return cls(kept, _sound(programmes), present, ended, limits, _values(filters), _sound(groups))
 
     def allowed(self, site: Site) -> frozenset[int]:
         """The programmes whose alerts may be at a site."""
@@ -168,47 +146,6 @@ class Policy:
         return frozenset[int]().union(
             *(public if entry.programmes is None else entry.programmes for entry in self.running_filters(group))
         )
-
-
-def checked(kind: type[_Entry], place: str, data: Any, found: list[Problem]) -> _Entry | None:
-    """The entry that data describe; if the data are wrong, None, and the problems are added to those found so far."""
-    try:
-        return kind.model_validate({} if data is None else data)
-    except ValidationError as error:
-        paths = [[str(part) for part in one["loc"]] for one in error.errors()]
-        # One line is enough for a list with several wrong elements.
-        found += dict.fromkeys(_problem(kind, place, data, path) for path in paths)
-        return None
-
-
-def named(kind: type[_Entry], variable: str, data: Any, found: list[Problem]) -> list[tuple[str, _Entry | None]]:
-    """Every entry of a list, by its name; None for a wrong entry. A name that occurs twice is a problem, too."""
-    if not isinstance(data, list | tuple | None):
-        found.append(Problem(variable, f"{data!r} cannot be used: write a list of entries, each with a name"))
-        return []
-    entries = []
-    for number, one in enumerate(data or ()):
-        name = one.get("name") if isinstance(one, Mapping) else None
-        place = f"{variable}.{name}" if isinstance(name, str) and name.isprintable() else f"{variable}[{number}]"
-        entries.append(("" if name is None else str(name), checked(kind, place, one, found)))
-    given = [name for name, _ in entries if name]
-    twice = sorted({name for name in given if given.count(name) > 1})
-    found += [Problem(f"{variable}.{name}", "is there twice: give one of them another name") for name in twice]
-    return entries
-
-
-def _problem(kind: type[Entry], place: str, data: Any, path: list[str]) -> Problem:
-    fields = kind.model_fields
-    if not path:
-        return Problem(place, f"{data!r} cannot be used: write {{{': …, '.join(fields)}: …}}")
-    key = path[0]
-    variable = f"{place}.{key}" if place else key
-    if key not in fields:
-        return Problem(variable, f"means nothing here: write one of {', '.join(fields)}")
-    wanted = f"write {fields[key].description}"
-    if not isinstance(data, Mapping) or key not in data:
-        return Problem(variable, f"is missing: {wanted}")
-    return Problem(variable, f"{data[key]!r} cannot be used: {wanted}")
 
 
 def _keyed(variable: str, data: Any, form: str, found: list[Problem]) -> Mapping[Any, Any]:
@@ -264,19 +201,8 @@ def _wrong_users(
 ) -> Iterator[Problem]:
     sound = _values(users)
     for user in sound:
-        if user.name.partition("-")[0] == "admin":
-            yield Problem(
-                f"users.{user.name}.name", "is a name of the operators, whose files are admin-SITE: write another name"
-            )
         yield from _forbidden(f"users.{user.name}.programmes", user.programmes, user.site, programmes)
-        # A user owns the consumer group of their name, and all that begin with the name and a hyphen.
-        for other in sound:
-            if other.name.startswith(f"{user.name}-"):
-                yield Problem(
-                    f"users.{other.name}.name",
-                    f"is also a consumer group of {user.name}, who has all that begin with {user.name}-: "
-                    "write another name for one of them",
-                )
+    yield from people.wrong(sound)
 
 
 def _wrong_filters(
