@@ -12,8 +12,8 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check verify stop start restart unlock night warm retry rehearse demo test lint unit \
-        streams system runbook bench drill docs down clean
+.PHONY: help prepare venv images lab deploy check verify stop start restart unlock night warm users retry rehearse demo test lint \
+        unit streams system runbook bench drill docs down clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ unlock: venv ## Break the locks of the sites on purpose: make unlock ENV=prod RE
 
 night: venv ## Create a night's topics and grants: make night ENV=prod NIGHT=20181129
 	@$(ANSIBLE) $(ENV) night -e night=$(or $(NIGHT),$(error NIGHT=YYYYMMDD says which)) $(ARGS)
+
+users: venv ## Show what users.yml changes for people and what each loses, ask, then apply it [YES=1 does not ask]
+	@scripts/with-engine $(PY) scripts/users.py $(ENV) $(if $(YES),--yes) $(ARGS)
 
 warm: venv ## Send canaries until fresh processes are quick [SECONDS=n]; make night does it too
 	@$(ZADS) warm --env $(ENV) $(if $(SECONDS),--seconds $(SECONDS))

@@ -151,6 +151,11 @@ def program(*parts: str) -> str:
     return ".".join(("zads", *parts))
 
 
+def is_program(principal: str) -> bool:
+    """Whether a principal is one of our own programs, brokers or operators: no user's name has a dot."""
+    return principal.startswith(program(""))
+
+
 #: Accounts (SCRAM) of the programs.
 PRODUCER = program("producer")
 MIRROR = program("mirror")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,33 +13,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from zads import kafka
 
-ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def run(broker: Any, tmp_path: Path) -> Run:
-    """Runs a module on the control machine, as a playbook would. Returns its result, a failed one too."""
-    client = tmp_path / "admin.properties"
-    client.write_text("".join(f"{name}={value}\n" for name, value in broker.conf.items()))
-
-    def run_module(name: str, *options: str, **arguments: Any) -> dict[str, Any]:
-        result = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line", "--module-name", name,
-                "--args", json.dumps({"client": str(client), **arguments}), *options,
-                "--extra-vars", json.dumps({"ansible_become": False, "ansible_python_interpreter": sys.executable}),
-            ],
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_CACHE_PLUGIN": "memory"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        for line in result.stdout.splitlines():
-            if " => " in line:
-                answer: dict[str, Any] = json.loads(line.split(" => ", 1)[1])
-                return answer
-        raise AssertionError(f"{name} said nothing:\n{result.stdout}\n{result.stderr}")
-
-    return run_module
 
 
 @pytest.fixture
@@ -207,3 +178,32 @@ def test_the_gate_waits_for_a_broker_that_is_not_registered(run: Run) -> None:
     refused = run("kafka_gate", state="recovered", brokers=[2], wait=1)
     assert refused["reasons"] == ["not registered: broker 2"]
     assert run("kafka_gate", state="recovered", brokers=[1], wait=20)["elected"] == 0
+
+
+def test_the_limits_of_a_cluster_become_exactly_the_wanted_ones(run: Run) -> None:
+    reader = {"user": "reader", "values": {"consumer_byte_rate": 5000, "request_percentage": 12.5}}
+    everybody = {"values": {"consumer_byte_rate": 1000}}
+    checked = run("kafka_quotas", "--check", quotas=[reader, everybody])
+    assert checked["set"] == ["user reader", "user <default>"]
+    assert run("kafka_quotas", quotas=[reader, everybody])["set"] == checked["set"], "check mode has changed something"
+    assert run("kafka_quotas", quotas=[reader, everybody])["changed"] is False
+    fewer = {**reader, "values": {"consumer_byte_rate": 6000}}
+    changed = run("kafka_quotas", "--diff", quotas=[fewer])
+    assert (changed["set"], changed["removed"]) == (["user reader"], ["user <default>"])
+    assert "user reader: request_percentage=12" in changed["diff"]["before"]
+    assert changed["diff"]["after"] == "user reader: consumer_byte_rate=6000\n"
+    refused = run("kafka_quotas", quotas=[{"user": "reader", "values": {"bytes_a_second": 1}}])
+    assert "refuses a quota for user reader" in refused["msg"]
+    assert run("kafka_quotas", quotas=[])["removed"] == ["user reader"]
+
+
+def test_the_limits_and_the_account_of_a_user_do_not_touch_each_other(run: Run, tmp_path: Path) -> None:
+    """A broker keeps both in one place."""
+    remembered = str(tmp_path / "accounts.json")
+    quota = {"user": "both", "values": {"consumer_byte_rate": 5000}}
+    run("kafka_quotas", quotas=[quota])
+    run("kafka_users", users={"both": "first-password"}, remembered=remembered)
+    assert run("kafka_quotas", quotas=[quota])["changed"] is False
+    assert run("kafka_quotas", quotas=[])["removed"] == ["user both"]
+    assert run("kafka_users", users={"both": "first-password"}, remembered=remembered)["changed"] is False
+    assert run("kafka_users", users={}, remembered=remembered)["removed"] == ["both"]

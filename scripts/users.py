@@ -1,0 +1,62 @@
+"""`make users`: says what changes for the people of an inventory, asks, and then changes it.
+
+    scripts/users.py ENV [--yes] [options of ansible-playbook]
+
+The plan is the playbook `users` in check mode, so it is made from the sites themselves. With `--check` it ends there.
+Exits 1 if nobody agrees, or if there is no terminal to ask at.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from check import changed_hosts
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def play(env: str, *options: str) -> tuple[int, bool]:
+    """Run the playbook. Returns its exit status and whether it changed, or would change, anything."""
+    with tempfile.TemporaryDirectory(prefix="zads-users-") as temporary:
+        recap = Path(temporary) / "recap.json"
+        # This repository's callback plugin writes the counts there.
+        environment = {**os.environ, "ZADS_RECAP": str(recap)}
+        command = [str(ROOT / "scripts/ansible"), env, "users", *options]
+        status = subprocess.run(command, env=environment, check=False).returncode
+        return status, not status and bool(changed_hosts(recap))
+
+
+def agreed(env: str) -> bool:
+    """Whether the operator wants the changes. Without a terminal nobody can say so."""
+    if not sys.stdin.isatty():
+        print(f"users: nothing is changed: there is no terminal to ask at. make users ENV={env} YES=1 does not ask")
+        return False
+    return input(f"users: apply these changes to {env}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def main(env: str, options: list[str]) -> int:
+    """Plan, ask, apply. Returns the exit status."""
+    rest = [option for option in options if option != "--yes"]
+    only_plan = "--check" in rest or "-C" in rest
+    status, changes = play(env, "--check", *[option for option in rest if option not in ("--check", "-C")])
+    if status:
+        return status
+    if not changes:
+        print(f"users: every site is what inventories/{env} says")
+        return 0
+    if only_plan:
+        print(f"users: nothing is changed. make users ENV={env} applies the plan above")
+        return 0
+    if "--yes" not in options and not agreed(env):
+        return 1
+    return play(env, *rest)[0]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: scripts/users.py ENV [--yes] [options of ansible-playbook]")
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
