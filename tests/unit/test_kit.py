@@ -153,11 +153,11 @@ def test_a_kit_is_complete() -> None:
     files = Kit.of(POLICY, "reader", "plain", BROKERS, CERTIFICATE).files(TEMPLATES)
     wanted = {
         "README.md", "ca.pem", "librdkafka.properties", "java.properties", "auth.toml", "topics.txt", "kit.py",
-        "kcat.sh", "java.sh", "hop.sh", "franz-go/main.go", "franz-go/go.mod", "franz-go/go.sum",
+        "kcat.sh", "java.sh", "hop.sh", "lag.py", "franz-go/main.go", "franz-go/go.mod", "franz-go/go.sum",
     }  # fmt: skip
     programs = {name for name in files if name.startswith("read_")}
     assert set(files) == wanted | programs
-    assert {name for name, file in files.items() if file.program} == programs | {"kcat.sh", "java.sh", "hop.sh"}
+    assert {name for name, file in files.items() if file.program} == programs | {"kcat.sh", "java.sh", "hop.sh", "lag.py"}
     assert {file.mode for file in files.values()} == {0o600, 0o700}
 
 
