@@ -123,7 +123,7 @@ def _line(scratch: Path) -> Iterator[Line]:
         cluster.create(night, partitions=4, retention_bytes="150000000", segment_bytes="32000000")
         cluster.create(names.FILTER_COUNTS_TOPIC, cleanup_policy="compact")
         specs = group.write(scratch / "filters", "light curve", FILTERS)
-        cluster.create(*(names.filter_topic(spec.name) for spec in specs))
+        cluster.create(*(names.filter_topic(spec.name) for spec in specs), names.owner_topic("alice"))
         properties = scratch / "kafka.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in cluster.conf.items()))
         config = scratch / "filters" / "group.json"

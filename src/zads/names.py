@@ -44,6 +44,7 @@ FILTER_COUNTS_TOPIC = "zads_filter_counts"
 FILTER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
 FILTER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single _, a letter first"
 _FILTER_PREFIX = f"{SURVEY}_filter_"
+_OWNER_PREFIX = f"{SURVEY}_owner_"
 _NIGHT_TOPIC = re.compile(f"{SURVEY}_({_NIGHT})_programid({'|'.join(map(str, PROGRAMMES))})")
 
 HEADER_CANDID = "candid"
@@ -54,6 +55,7 @@ HEADER_PRODUCED = "produced"
 #: The format of the value, for hop-client; without this header that client treats an alert as a blob.
 HEADER_FORMAT = "_format"
 FORMAT_AVRO = b"avro"
+FORMAT_JSON = b"json"
 #: On an alert that was published before with other bytes: "2" for its second contents, and so on; absent on the first.
 HEADER_VERSION = "version"
 #: The headers that every alert has, on the way to its subscribers and in filters' topics.
@@ -144,6 +146,11 @@ def filter_topic(name: str) -> str:
 def filter_name(topic_name: str) -> str | None:
     """The filter whose passed alerts a topic holds; None for any other topic."""
     return topic_name.removeprefix(_FILTER_PREFIX) if topic_name.startswith(_FILTER_PREFIX) else None
+
+
+def owner_topic(user: str) -> str:
+    """The topic of what a user's filters count, and of the alerts on which they fail."""
+    return f"{_OWNER_PREFIX}{user}"
 
 
 def program(*parts: str) -> str:

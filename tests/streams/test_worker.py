@@ -166,6 +166,7 @@ class Night:
 @pytest.fixture(scope="module")
 def prepared(broker: Broker) -> Broker:
     broker.create(names.FILTER_COUNTS_TOPIC, cleanup_policy="compact")
+    broker.create(names.owner_topic("alice"))
     return broker
 
 
@@ -282,6 +283,18 @@ def test_bad_filters_cost_other_filters_only_bounded_time(night: Night) -> None:
         assert row["failed"] > 0, kind
         assert row["failed"] + row["skipped"] == len(everything), kind
         assert letters[f"{night.group}_{kind}"] > 0, kind
+    shown, counted = Counter[str](), dict[str, dict[str, Any]]()
+    for message in night.broker.read_all(names.owner_topic("alice")):
+        headers = dict(message.headers())
+        if (name := headers[names.HEADER_FILTER].decode()).startswith(f"{night.group}_"):
+            if headers.get(names.HEADER_FORMAT) == names.FORMAT_JSON:
+                counted[name] = json.loads(message.value())
+            else:
+                shown[name] += 1
+                assert alerts[message.value()] == headers[names.HEADER_CANDID]
+    assert shown == letters, "the owner is shown the same failures as the operators"
+    assert set(counted) == {good, *(f"{night.group}_{kind}" for kind in BAD)}
+    assert "visits" not in counted[good]
 
 
 def test_a_stopped_worker_finishes_its_batch_and_the_next_one_continues(night: Night) -> None:

@@ -119,16 +119,20 @@ def _sized(data: bytes) -> Iterator[bytes]:
         start += 4 + size
 
 
+def _of_alerts(user: str) -> list[str]:
+    """The topics of alerts that a user may read: all but that of their filters' counts and failures."""
+    return sorted(set(AdminClient(client(user)).list_topics(timeout=20).topics) - {names.owner_topic(user)})
+
+
 def all_there_is(user: str) -> list[str]:
     """Digests of all packets that a user may read now, sorted."""
-    topics = AdminClient(client(user)).list_topics(timeout=20).topics
-    return sorted(hashlib.sha256(one.value() or b"").hexdigest() for topic in topics for one in read_topic(user, topic))
+    every = (one for topic in _of_alerts(user) for one in read_topic(user, topic))
+    return sorted(hashlib.sha256(one.value() or b"").hexdigest() for one in every)
 
 
 def unlabelled(user: str) -> int:
     """The number of alerts without the header `_format` that a user may read: only very old ones."""
-    topics = AdminClient(client(user)).list_topics(timeout=20).topics
-    headers = [dict(one.headers() or ()) for topic in topics for one in read_topic(user, topic)]
+    headers = [dict(one.headers() or ()) for topic in _of_alerts(user) for one in read_topic(user, topic)]
     return sum(names.HEADER_FORMAT not in one for one in headers)
 
 

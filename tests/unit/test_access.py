@@ -122,7 +122,11 @@ def test_a_topic_that_the_policy_forbids_at_a_site_is_closed_even_where_it_exist
 def test_an_owner_reads_what_their_own_filters_pass_and_nothing_else() -> None:
     acls = grants("public")
     readable = {acl.name for acl in acls if acl.principal == "User:alice" and acl.resource == "topic"}
-    assert readable == {"ztf_filter_young", "ztf_filter_fast"}
+    assert readable == {"ztf_filter_young", "ztf_filter_fast", "ztf_owner_alice"}
+    assert {acl.principal for acl in acls if acl.name == "ztf_owner_alice"} == {
+        "User:alice",
+        "User:zads.filter.transients",
+    }
 
 
 def test_people_read_topics_and_their_settings_and_rule_their_own_groups() -> None:

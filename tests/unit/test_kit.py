@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zads import kafka, kit
+from zads import kafka, kit, names
 from zads.errors import ZadsError
 from zads.kit import Kit
 from zads.site.policy import Policy
@@ -153,11 +153,18 @@ def test_a_kit_is_complete() -> None:
     files = Kit.of(POLICY, "reader", "plain", BROKERS, CERTIFICATE).files(TEMPLATES)
     wanted = {
         "README.md", "ca.pem", "librdkafka.properties", "java.properties", "auth.toml", "topics.txt", "kit.py",
-        "kcat.sh", "java.sh", "hop.sh", "lag.py", "franz-go/main.go", "franz-go/go.mod", "franz-go/go.sum",
+        "kcat.sh", "java.sh", "hop.sh", "lag.py", "my_filters.py",
+        "franz-go/main.go", "franz-go/go.mod", "franz-go/go.sum",
     }  # fmt: skip
     programs = {name for name in files if name.startswith("read_")}
     assert set(files) == wanted | programs
-    assert {name for name, file in files.items() if file.program} == programs | {"kcat.sh", "java.sh", "hop.sh", "lag.py"}
+    assert {name for name, file in files.items() if file.program} == programs | {
+        "kcat.sh",
+        "java.sh",
+        "hop.sh",
+        "lag.py",
+        "my_filters.py",
+    }
     assert {file.mode for file in files.values()} == {0o600, 0o700}
 
 
@@ -224,6 +231,11 @@ def program() -> Any:
     finally:
         sys.path.remove(str(TEMPLATES))
     return program
+
+
+def test_the_owners_program_reads_the_topic_that_workers_write() -> None:
+    [topic] = re.findall(r'^TOPIC = "(.*)"$', (TEMPLATES / "my_filters.py").read_text(), re.MULTILINE)
+    assert topic.format(user="alice") == names.owner_topic("alice")
 
 
 def test_wanted_topics_are_matched_by_name_or_pattern(program: ModuleType) -> None:

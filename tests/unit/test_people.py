@@ -146,8 +146,9 @@ def lines(wanted: Policy, present: standing.Standing) -> list[str]:
 def test_a_first_plan_adds_everybody() -> None:
     assert lines(policy(), NOBODY) == [
         "added alice: gets the account, consumer groups of their name, what the filter fast passes, "
-        "what the filter young passes",
-        "added reader: gets the account, consumer groups of their name, programme 1, what the filter asteroid passes",
+        "what the filter young passes, what their filters count",
+        "added reader: gets the account, consumer groups of their name, programme 1, "
+        "what the filter asteroid passes, what their filters count",
     ]
 
 
@@ -169,14 +170,14 @@ def test_a_plan_tells_the_expired_from_the_revoked() -> None:
     present = given(policy())
     without = Policy.read({**copy.deepcopy(DATA), "users": DATA["users"][1:], "filters": []}, TODAY)
     assert lines(without, present) == [
-        "changed alice: loses what the filter fast passes, what the filter young passes",
+        "changed alice: loses what the filter fast passes, what the filter young passes, what their filters count",
         "revoked reader: loses the account, consumer groups of their name, programme 1, "
-        "what the filter asteroid passes",
+        "what the filter asteroid passes, what their filters count",
     ]
     [ended] = lines(policy(expires="2031-06-29"), present)
     assert ended == (
         "expired reader: loses the account, consumer groups of their name, programme 1, "
-        "what the filter asteroid passes; the last day was 2031-06-29"
+        "what the filter asteroid passes, what their filters count; the last day was 2031-06-29"
     )
     assert lines(policy(expires="2031-06-29"), given(policy(expires="2031-06-29"))) == []
 

@@ -5,7 +5,8 @@ A turn of the loop:
 1. read a batch of committed alerts;
 2. run the group's filters over it, in processes of their own (`zads.filters.sandbox`);
 3. write in one transaction the alerts that passed (original bytes, headers), those that failed (to the topic of refused
-   input), each filter's counts with the visits that its cap still has to remember, and the consumer's offsets;
+   input, and to the owner's), each filter's counts with the visits that its cap still has to remember, and the
+   consumer's offsets;
 4. take over the counts only when the transaction is committed.
 
 Even if a process dies, either all results of a batch become visible or none, and a restarted worker continues from
@@ -16,7 +17,6 @@ of its own: in a visit at most N times the cap pass.
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import time
 from collections import Counter
@@ -28,7 +28,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from zads import kafka, metrics, names
 from zads.errors import ZadsError
-from zads.filters import fence, records
+from zads.filters import fence, news, records
 from zads.filters.counts import Counts, RestoreInterrupted, restore
 from zads.filters.records import AlertRecord
 from zads.filters.running_filters import RunningFilters
@@ -86,6 +86,7 @@ class Worker:
         self._stop = self._reload = False
         self._batch: list[AlertRecord] = []
         self._states: dict[str, str] = {}
+        self._news = news.News(name)
 
     def stop(self, *_: object) -> None:
         """End after the current batch."""
@@ -173,6 +174,7 @@ class Worker:
             batch = self._gather()
         if not batch:
             self._report()
+            self._write_news()
             return
         # Step 2.
         outputs, counts = self._judge(batch)
@@ -188,6 +190,7 @@ class Worker:
             return
         # Step 4.
         self._count(batch, counts)
+        self._write_news()
 
     def _load_filters(self) -> None:
         """Use a changed configuration from the next batch on, or keep the old one if the new one cannot be used."""
@@ -254,8 +257,9 @@ class Worker:
                     outputs.append(records.of_passed(batch[index], name, text))
             for index, reason in sorted(verdict.failed.items()):
                 if self._may_reject(name, batch[index].visit):
-                    outputs.append(records.of_failed(batch[index], name, reason))
-        outputs += [self._record(name, count) for name, count in counts.items() if eligible[name]]
+                    failure = records.of_failed(batch[index], name, reason)
+                    outputs += [failure, news.of_failure(failure, filters.entries[name].owner)]
+        outputs += [news.of_counts(name, self._name, filters, one) for name, one in counts.items() if eligible[name]]
         return outputs, counts
 
     def _may_reject(self, name: str, visit: str) -> bool:
@@ -264,13 +268,12 @@ class Worker:
             del self._rejections[next(iter(self._rejections))]
         return number <= REJECTIONS_A_VISIT
 
-    def _record(self, name: str, counts: Counts) -> Record:
-        value = {
-            "filter": name, "worker": self._name, "group": self._filters.config.group,
-            "state": self._filters.entries[name].state, "circuit": self._filters.sandbox.circuits[name].state,
-            **counts.summary(), "visits": counts.visits, "nights": counts.nights,
-        }  # fmt: skip
-        return Record(names.FILTER_COUNTS_TOPIC, f"{name}/{self._name}".encode(), json.dumps(value).encode())
+    def _write_news(self) -> None:
+        """Write the news of what has been committed; what cannot be written now is written later."""
+        if due := self._news.due(self._filters, self._counts):
+            with contextlib.suppress(TransactionAborted), self._watchdog.limits():
+                self._publish((), due)
+                self._news.sent(due)
 
     def _publish(self, batch: Sequence[AlertRecord], outputs: Sequence[Record]) -> None:
         """Write `outputs` and the batch's offsets. Raises TransactionAborted, or ZadsError if the worker must end."""

@@ -143,6 +143,7 @@ def _grant_user(grants: _Grants, policy: Policy, user: User) -> None:
     for entry in policy.filters:
         if entry.owner == user.name:
             grants.allow(user.name, "read describe_configs", "topic", names.filter_topic(entry.name))
+            grants.allow(user.name, "read describe_configs", "topic", names.owner_topic(user.name))
     # A user's consumer groups: the one with the user's name, and all that begin with the name and a hyphen.
     grants.allow(user.name, "read delete", "group", user.name)
     grants.allow(user.name, "read delete", "group", f"{user.name}-", prefix=True)
@@ -210,6 +211,7 @@ def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
         # A filter in shadow runs and is counted, but has no grant: so the broker, too, prevents it from publishing.
         if entry.state == "active":
             grants.allow(user, "write", "topic", names.filter_topic(entry.name))
+        grants.allow(user, "write", "topic", names.owner_topic(entry.owner))
     grants.allow(user, "write", "topic", names.REJECTED_TOPIC)
     # A worker goes on from the counts that its predecessor left.
     grants.allow(user, "read write", "topic", names.FILTER_COUNTS_TOPIC)

@@ -41,7 +41,9 @@ def fixed_topics(policy: Policy, site: Site) -> list[Topic]:
     if site == "origin":
         return [_compacted(policy, names.LEDGER_TOPIC), *rejected]
     filters = [_kept(policy, names.filter_topic(f.name), _ONE_PARTITION, FILTER_DAYS) for f in policy.filters]
-    return [_compacted(policy, names.FILTER_COUNTS_TOPIC), *rejected, *filters]
+    owners = sorted({names.owner_topic(one.owner) for one in policy.filters})
+    news = [_kept(policy, name, _ONE_PARTITION, FILTER_DAYS) for name in owners]
+    return [_compacted(policy, names.FILTER_COUNTS_TOPIC), *rejected, *filters, *news]
 
 
 def night_topics(policy: Policy, site: Site, nights: Iterable[str]) -> list[Topic]:
