@@ -65,7 +65,7 @@ def test_reassignments_are_read_topic_by_topic() -> None:
         found = reassignments(PLAIN, "127.0.0.1", port, 5)
     assert found == [Reassignment("night-3", (4,), (1,))]
     assert str(found[0]) == "night-3 (to 4, from 1)"
-    assert asked[0].startswith(struct.pack(">hh", 45, 0))
+    assert asked[0].startswith(struct.pack(">hh", 46, 0))
     assert asked[0].endswith(struct.pack(">i", 5000) + b"\0" + TAGS), "every topic"
 
 

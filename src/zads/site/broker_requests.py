@@ -18,7 +18,7 @@ from typing import TypeVar
 from zads.errors import ZadsError
 
 _DESCRIBE_LOG_DIRS = (35, 4)  # key and version of the request
-_LIST_REASSIGNMENTS = (45, 0)
+_LIST_REASSIGNMENTS = (46, 0)
 _LARGEST = 64 << 20  # bytes of an answer: a larger claim is no answer of Kafka
 _TAGS = b"\0"  # of the optional fields that a structure may end with, there are none
 _Item = TypeVar("_Item")
