@@ -389,7 +389,7 @@ def test_with_a_broker_away_topics_get_replicas_there_and_none_is_removed(sites:
     """Kafka makes no topic of two replicas with one broker, except on brokers that it is told."""
     cluster = Cluster(sites["origin"].conf)
     known = names.night_topic("20171230", 1)
-    answers = cluster.client.create_topics([NewTopic(known, replica_assignment=[[1, 2]])])
+    answers = cluster.client.create_topics([NewTopic(known, 1, replica_assignment=[[1, 2]])])
     answers[known].result(20)
     topic = Topic(names.night_topic("20171231", 1), 3, 2, {})
     cluster.create_topics([topic], with_absent_brokers=True)

@@ -119,7 +119,7 @@ def fill() -> None:
 def slow_topic(request: pytest.FixtureRequest, system: System) -> Iterator[None]:
     """A topic with replicas on the brokers of the parameter, which the last broker fetches slowly."""
     config = {"min.insync.replicas": "2", "follower.replication.throttled.replicas": "*"}
-    new = NewTopic(TOPIC, replica_assignment=[request.param], config=config)
+    new = NewTopic(TOPIC, 1, replica_assignment=[request.param], config=config)
     for answer in admin().create_topics([new], operation_timeout=30).values():
         answer.result(60)
     set_throttle("1")

@@ -119,7 +119,10 @@ class Cluster:
         replicas = max(topic.replication_factor for topic in wanted)
         up, away = self.brokers()
         if with_absent_brokers and len(up) < replicas <= len(up) + len(away):
-            new = [NewTopic(one.name, replica_assignment=placed(one, up, away), config=one.config) for one in wanted]
+            new = [
+                NewTopic(one.name, one.partitions, replica_assignment=placed(one, up, away), config=one.config)
+                for one in wanted
+            ]
         else:
             self._await_brokers(replicas)
             new = [NewTopic(one.name, one.partitions, one.replication_factor, config=one.config) for one in wanted]
