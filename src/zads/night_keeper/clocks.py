@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -49,8 +48,8 @@ class Clocks:
         return self.apart <= APART_SECONDS
 
 
-def offset(conf: Mapping[str, str], topic: str, own: Callable[[], float] = time.time) -> float:
-    """Seconds by which the clock of a site is ahead of this host's: the median of its brokers.
+def offset(conf: Mapping[str, str], topic: str, own: Callable[[], float]) -> float:
+    """Seconds by which the clock of a site is ahead of this host's, which `own` reads: the median of its brokers.
 
     Each broker that leads a partition of the canaries' topic stamps a record there. The answer takes a moment, which is
     the uncertainty. Raises confluent_kafka.KafkaException, or ZadsError if no broker has stamped a record.

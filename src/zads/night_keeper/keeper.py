@@ -144,7 +144,7 @@ class Keeper:
         for site in ORDER if topic is not None else ():
             with self._failing(found, site):
                 try:
-                    offsets[site] = offset(self._confs[site], str(topic))
+                    offsets[site] = offset(self._confs[site], str(topic), time.time)
                 except KafkaException as error:
                     # Step 4 makes the topic of a site that lacks it.
                     if error.args[0].code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
