@@ -20,18 +20,21 @@ from zads import kafka, names
 Run = Callable[..., dict[str, Any]]
 NIGHT, LIVE = "ztf_20300101_programid1", "ztf_20300102_programid1"
 REAUTHENTICATE = 6  # seconds; a deployment has minutes
-#: The settings of the role's listener for clients, without encryption.
+LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+#: The settings of the role's listener for clients, without encryption. The listener PATIENT asks for the password once:
+#: a client that a limit delays for longer than REAUTHENTICATE would show it too late.
 CLIENTS = {
-    "listeners": "PLAINTEXT://0.0.0.0:9092,CLIENTS://0.0.0.0:9094",
-    "advertised.listeners": "PLAINTEXT://ADDRESS:9092,CLIENTS://ADDRESS:9094",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CLIENTS:SASL_PLAINTEXT",
+    "listeners": "PLAINTEXT://0.0.0.0:9092,CLIENTS://0.0.0.0:9094,PATIENT://0.0.0.0:9095",
+    "advertised.listeners": "PLAINTEXT://ADDRESS:9092,CLIENTS://ADDRESS:9094,PATIENT://ADDRESS:9095",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CLIENTS:SASL_PLAINTEXT,PATIENT:SASL_PLAINTEXT",
     "inter.broker.listener.name": "PLAINTEXT",
     "listener.name.clients.sasl.enabled.mechanisms": "SCRAM-SHA-512",
-    "listener.name.clients.scram-sha-512.sasl.jaas.config": (
-        "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-    ),
+    "listener.name.clients.scram-sha-512.sasl.jaas.config": LOGIN,
+    "listener.name.patient.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+    "listener.name.patient.scram-sha-512.sasl.jaas.config": LOGIN,
     "listener.name.clients.scram-sha-512.connections.max.reauth.ms": REAUTHENTICATE * 1000,
 }
+PATIENT = 9095  # the port
 RECORD = 65_000  # bytes, of which no compression saves any
 RECORDS = 1_200  # of the night: 78 MB
 SLOW = 2_000_000  # bytes a second of everybody
@@ -89,11 +92,11 @@ class People:
                 answer = self.run(module, **arguments)
                 assert "changed" in answer, answer
 
-    def conf(self, name: str) -> dict[str, str]:
+    def conf(self, name: str, port: int = 9094) -> dict[str, str]:
         """What a user's kit says, without encryption."""
         host = self.broker.conf["bootstrap.servers"].partition(":")[0]
         return {
-            "bootstrap.servers": f"{host}:9094", "security.protocol": "SASL_PLAINTEXT",
+            "bootstrap.servers": f"{host}:{port}", "security.protocol": "SASL_PLAINTEXT",
             "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": name, "sasl.password": f"password-of-{name}",
         }  # fmt: skip
 
@@ -187,7 +190,8 @@ def test_a_user_who_never_stops_is_held_to_the_limit_and_a_neighbour_does_not_no
         await_true(lambda: len(neighbour.arrivals) > 20, "the neighbour to follow the live night")
         began = time.time()
         # Each takes little at once: a request that a broker has accepted is answered, and delays the next ones.
-        greedy = [Reading(people.conf("greedy"), NIGHT, group=f"greedy-{n}", at_once=1_000_000) for n in range(6)]
+        conf = people.conf("greedy", PATIENT)
+        greedy = [Reading(conf, NIGHT, group=f"greedy-{n}", at_once=1_000_000) for n in range(6)]
         try:
             time.sleep(25)  # a rate is bytes in some time
         finally:
@@ -198,9 +202,7 @@ def test_a_user_who_never_stops_is_held_to_the_limit_and_a_neighbour_does_not_no
     taken = sum(one.size for one in greedy)
     # A broker averages over eleven seconds: after some silence a user may take their bytes at once.
     assert SLOW * (seconds - 15) < taken < SLOW * (seconds + 11), f"{taken / seconds:.0f} bytes/s"
-    # A connection may end: a client that the broker keeps waiting shows its password too late for a test's short time.
-    refused = {error for one in greedy for error in one.errors if "AUTH" in error}
-    assert not refused, "a limit delays, and refuses nothing"
+    assert [one.errors for one in greedy] == [[]] * len(greedy), "a limit delays, and refuses nothing"
     assert len(late) > 300
     assert late[int(0.99 * len(late))] < 1.0, f"the neighbour's 99th percentile is {late[int(0.99 * len(late))]:.2f} s"
 
@@ -210,9 +212,11 @@ def test_a_limit_of_ones_own_holds_at_once_for_an_open_connection(people: People
     with reading(people.conf("moved"), NIGHT) as one:
         await_true(lambda: one.size >= RECORDS * RECORD, "the whole night without a limit to speak of", 60)
     people.become(user("moved", limits={"read": 1_000_000}), NEIGHBOUR)
-    with reading(people.conf("moved"), NIGHT, group="moved-again") as one:
-        time.sleep(12)
-        assert 0 < one.size < 1_000_000 * (12 + 11)
+    began = time.monotonic()
+    with reading(people.conf("moved", PATIENT), NIGHT, group="moved-again", at_once=1_000_000) as one:
+        # What was read before counts as well, so the first bytes may take a while.
+        await_true(lambda: one.size > 3_000_000, "the user to read on", 180)
+        assert one.size < 1_000_000 * (time.monotonic() - began + 11)
 
 
 def test_removed_grants_end_a_live_reading_at_once(people: People) -> None:
@@ -231,7 +235,7 @@ def test_removed_grants_end_a_live_reading_at_once(people: People) -> None:
 
 def test_without_an_account_a_connection_lives_until_it_must_show_the_password_again(people: People) -> None:
     people.become(user("gone"), NEIGHBOUR)
-    with going_on(people.broker), reading(people.conf("gone"), LIVE, start="latest") as gone:
+    with going_on(people.broker), reading(people.conf("gone"), LIVE, group="gone-alone", start="latest") as gone:
         await_true(lambda: len(gone.arrivals) > 20, "the user to follow the live night")
         people.become(NEIGHBOUR, only="kafka_users")
         removed = time.time()
