@@ -8,7 +8,8 @@ A round, of which there is one a minute:
 4. What is missing is made by the plan (`zads.site.nights`): grants first, and those that are not wanted are withdrawn;
    then topics, those of the present night first; the public site first, so that the mirror finds the topics there.
 5. Nights that may be removed have no grants now. After a moment, in which a write under way ends, those that still hold
-   no record are removed; at the origin first, so that the mirror does not look for a topic in vain.
+   no record are removed. The public site keeps a night, with its grants, as long as the origin has it: the mirror may
+   still have to write there.
 6. A canary shows that the mirror works. After changes, and at each turn of the timetable, canaries warm the chain up.
 7. Metrics and the log say until when nights are ready, and which are late.
 

@@ -107,13 +107,13 @@ class Keeper:
         clocks = self._clocks() if self._clocks else self._read_clocks(policy, found)
         found.now = clocks.now
         # Steps 3 and 4.
-        there: dict[Site, Collection[str]] = {}
+        needed: dict[Site, Collection[str] | None] = {"public": self._at_origin(), "origin": ()}
         for site in ORDER:
             if site not in found.failures:
                 with self._failing(found, site):
-                    there[site] = self._tend(site, table, clocks, found)
+                    self._tend(site, table, clocks, needed[site], found)
         # Step 5.
-        self._remove(found, there)
+        self._remove(found)
         # Step 6.
         self._see_mirror(table, found)
         # Step 7.
@@ -162,15 +162,23 @@ class Keeper:
             )
         return clocks
 
-    def _tend(self, site: Site, table: Timetable, clocks: Clocks, found: Round) -> Collection[str]:
-        """Make what a site lacks: steps 3 and 4. Returns the names of its topics at the beginning.
+    def _at_origin(self) -> Collection[str] | None:
+        """The topics of the origin, which the mirror reads; None if it does not answer."""
+        try:
+            names_there: Collection[str] = Cluster(self._confs["origin"]).metadata().topics
+        except KafkaException:
+            return None  # `_tend` says why, if it does not answer there either
+        return names_there
+
+    def _tend(self, site: Site, table: Timetable, clocks: Clocks, needed: Collection[str] | None, found: Round) -> None:
+        """Make what a site lacks: steps 3 and 4. Topics that are ``needed`` are not removed; None: no topic is.
 
         It is tried again while a broker or the controller moves. Raises what the site answers.
         """
         for left in reversed(range(TRIES)):
             cluster = Cluster(self._confs[site])
             try:
-                return self._follow(cluster, site, table, clocks, found)
+                return self._follow(cluster, site, table, clocks, needed, found)
             except KafkaException as error:
                 if not (left and cluster.answered and passing(error)):
                     raise
@@ -178,7 +186,15 @@ class Keeper:
                 self._rest(1.0)
         raise AssertionError("the last try returns or raises")
 
-    def _follow(self, cluster: Cluster, site: Site, table: Timetable, clocks: Clocks, found: Round) -> Collection[str]:
+    def _follow(
+        self,
+        cluster: Cluster,
+        site: Site,
+        table: Timetable,
+        clocks: Clocks,
+        needed: Collection[str] | None,
+        found: Round,
+    ) -> None:
         now, policy = clocks.now, found.policy
         # Step 3.
         present = cluster.topics(_concerned(cluster))
@@ -186,7 +202,9 @@ class Keeper:
             name for name in present if (night := nights.night_of(name)) and nights.begin(night) + nights.DAY <= now
         ]
         empty_since = self._memory.see(site, cluster.empty_topics(past), now)
-        removable = table.removable(empty_since, now) if self._may_remove(cluster, site, clocks, policy) else ()
+        removable: set[str] = set()
+        if needed is not None and self._may_remove(cluster, site, clocks, policy):
+            removable = {*table.removable(empty_since, now)} - {*needed}
         plan = nights.plan(policy, site, table, now, present, cluster.acls(), removable)
         found.plans.setdefault(site, plan)
         found.unready[site] = plan.unready()
@@ -201,7 +219,6 @@ class Keeper:
                 policy, site, table, now, cluster.topics(_concerned(cluster)), cluster.acls(), plan.remove
             )
             found.unready[site] = left.unready()
-        return present
 
     def _make(self, cluster: Cluster, site: Site, plan: Plan, now: float) -> None:
         if plan.grants.add:
@@ -232,23 +249,16 @@ class Keeper:
         known = site in clocks.sites or canary_topic(policy) is None
         return clocks.agree and known and not cluster.brokers()[1]
 
-    def _remove(self, found: Round, there: Mapping[Site, Collection[str]]) -> None:
+    def _remove(self, found: Round) -> None:
         """Remove the topics that each site may lose, and whose grants are withdrawn: step 5."""
-        planned = {site: found.plans[site].remove for site in there if site not in found.failures}
-        if not any(planned.values()):
-            return
-        self._rest(self._close_seconds)
-        for site in reversed(ORDER):
-            topics = planned.get(site, [])
-            if site == "public":
-                # The mirror looks for the target of every topic at the origin.
-                if "origin" not in planned:
-                    continue
-                at_origin = {*there["origin"]} - {*found.removed.get("origin", ())}
-                topics = [name for name in topics if name not in at_origin]
-            if topics:
-                with self._failing(found, site):
-                    found.removed[site] = self._remove_at(site, topics, found.policy)
+        planned = {
+            site: plan.remove for site, plan in found.plans.items() if site not in found.failures and plan.remove
+        }
+        if planned:
+            self._rest(self._close_seconds)
+        for site, topics in planned.items():
+            with self._failing(found, site):
+                found.removed[site] = self._remove_at(site, topics, found.policy)
 
     def _remove_at(self, site: Site, topics: Collection[str], policy: Policy) -> list[str]:
         """Remove those of the topics that still hold no record, and on which nobody has a grant."""
