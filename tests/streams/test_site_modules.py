@@ -188,7 +188,7 @@ def test_the_limits_of_a_cluster_become_exactly_the_wanted_ones(run: Run) -> Non
     assert run("kafka_quotas", quotas=[reader, everybody])["set"] == checked["set"], "check mode has changed something"
     assert run("kafka_quotas", quotas=[reader, everybody])["changed"] is False
     fewer = {**reader, "values": {"consumer_byte_rate": 6000}}
-    changed = run("kafka_quotas", "--diff", quotas=[fewer])
+    changed = run("kafka_quotas", "--diff", "-vvv", quotas=[fewer])
     assert (changed["set"], changed["removed"]) == (["user reader"], ["user <default>"])
     assert "user reader: request_percentage=12" in changed["diff"]["before"]
     assert changed["diff"]["after"] == "user reader: consumer_byte_rate=6000\n"
