@@ -51,9 +51,12 @@ def test_log_directories_are_read_with_those_that_failed() -> None:
     later = b"\1\7\2ab"
     good = OK + text("/a") + array(text("night") + array(partition) + TAGS) + struct.pack(">qq", 1000, 10) + later
     failed = struct.pack(">h", 56) + text("/b") + array() + struct.pack(">qq", -1, -1) + TAGS
-    with broker(HEAD + NO_DELAY + OK + array(good, failed) + TAGS) as (port, asked):
+    # The broker uses the third, and does not find its size.
+    unknown = struct.pack(">h", -1) + text("/c") + array() + struct.pack(">qq", -1, -1) + TAGS
+    with broker(HEAD + NO_DELAY + OK + array(good, failed, unknown) + TAGS) as (port, asked):
         found = log_directories(PLAIN, "127.0.0.1", port, 5)
-    assert found == [LogDirectory("/a", True, 1000, 10), LogDirectory("/b", False, -1, -1)]
+    directories = [("/a", True, 1000, 10), ("/b", False, -1, -1), ("/c", True, -1, -1)]
+    assert found == [LogDirectory(*directory) for directory in directories]
     assert asked[0] == struct.pack(">hhih", 35, 4, 1, 4) + b"zads" + TAGS + array() + TAGS
 
 

@@ -20,6 +20,7 @@ from zads.errors import ZadsError
 _DESCRIBE_LOG_DIRS = (35, 4)  # key and version of the request
 _LIST_REASSIGNMENTS = (46, 0)
 _LARGEST = 64 << 20  # bytes of an answer: a larger claim is no answer of Kafka
+_STORAGE_ERROR = 56  # of a log directory that failed
 _TAGS = b"\0"  # of the optional fields that a structure may end with, there are none
 _Item = TypeVar("_Item")
 
@@ -84,7 +85,8 @@ def _log_directory(answer: _Answer) -> LogDirectory:
     answer.array(_described_topic)
     total, free = answer.number(8), answer.number(8)
     answer.tags()
-    return LogDirectory(path, code == 0, total, free)
+    # After another error the broker uses the directory and cannot say its size, as in a unit that hides /proc/mounts.
+    return LogDirectory(path, code != _STORAGE_ERROR, total, free)
 
 
 def _described_topic(answer: _Answer) -> None:
