@@ -74,8 +74,7 @@ demo: images ## A night from the telescope to its subscribers [ALERTS=DIR or .ta
 	@$(ZADS) demo --env local $(if $(ALERTS),--alerts '$(ALERTS)') $(if $(SPEED),--speed $(SPEED))
 
 test: prepare ## Everything: lint, unit, streams, then the whole system in containers
-	@$(MAKE) --no-print-directory -j2 --output-sync=line images lint unit
-	@$(MAKE) --no-print-directory streams
+	@$(MAKE) --no-print-directory -j2 --output-sync=line streams lint unit
 	@$(MAKE) --no-print-directory system
 
 lint: venv ## Formatting, types, roles and playbooks

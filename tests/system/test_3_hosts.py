@@ -9,7 +9,8 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from local_system import System, await_that, playbook, run
+from local_system import System, await_that, client, playbook, run
+from zads.site import broker_requests
 
 BROKERS = ["origin-1", "origin-2", "origin-3", "public-1", "public-2", "public-3"]
 
@@ -43,6 +44,15 @@ def test_private_keys_are_readable_by_their_program_alone(system: System, name: 
         file = host(name).file(path)
         assert file.user in ("kafka", "zookeeper"), path
         assert file.mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_a_broker_knows_the_size_of_its_disks(system: System, name: str) -> None:
+    """The gate compares it with the free space."""
+    conf, address = client(f"admin-{name.partition('-')[0]}"), system.inventory.address(name)
+    for directory in broker_requests.log_directories(conf, address, 9093, 20):
+        assert directory.usable
+        assert 0 < directory.free < directory.total
 
 
 @pytest.mark.parametrize("name", BROKERS)
