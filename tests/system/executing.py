@@ -1,0 +1,39 @@
+"""Runbooks, executed as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local_system import ROOT, run
+
+RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md") if path.stem != "README")
+#: Those that `make drill` executes, since each takes minutes. `make test` executes the others.
+LONG = ["change-a-setting", "change-a-subscriber", "late-nights", "locked-site"]
+
+
+def execute(name: str) -> None:
+    """Execute a runbook on the local system. It must undo what it changes in the inventory or the schemas."""
+    with _inventory_as_it_was():
+        run("scripts/with-engine", ".venv/bin/python", "scripts/runbook.py", "local", name)
+
+
+@contextmanager
+def _inventory_as_it_was() -> Iterator[None]:
+    """Restore the inventory and the schemas, also after a runbook that fails; fail if they had to be restored."""
+    before = _contents()
+    try:
+        yield
+    finally:
+        after = _contents()
+        for path in after.keys() - before.keys():
+            path.unlink()
+        for path, content in before.items():
+            path.write_bytes(content)
+    assert after == before, "the runbook does not undo what it changes in the inventory or the schemas"
+
+
+def _contents() -> dict[Path, bytes]:
+    places = (ROOT / "inventories" / "local", ROOT / "schemas")
+    return {path: path.read_bytes() for place in places for path in place.rglob("*") if path.is_file()}
