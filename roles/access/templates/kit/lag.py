@@ -47,6 +47,8 @@ def main() -> None:
     try:
         if not groups:
             listed = admin.list_consumer_groups(request_timeout=kit.WAIT_SECONDS).result()
+            if listed.errors:  # one broker has not said which groups it has
+                raise listed.errors[0]
             groups = sorted(one.group_id for one in listed.valid)
         for group in groups:
             for topic, number in sorted(lags(group, settings).items()):
