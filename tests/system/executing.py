@@ -10,7 +10,14 @@ from local_system import ROOT, run
 
 RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md") if path.stem != "README")
 #: Those that `make drill` executes, since each takes minutes. `make test` executes the others.
-LONG = ["change-a-setting", "change-a-subscriber", "late-nights", "locked-site"]
+LONG = [
+    "change-a-setting",
+    "change-a-subscriber",
+    "late-nights",
+    "locked-site",
+    "new-schema",
+    "stop-and-start-a-site",
+]
 
 
 def execute(name: str) -> None:
