@@ -21,7 +21,7 @@ from zads.site.nights import Plan, Timetable
 from zads.site.policy import Policy, Site
 from zads.site.topics import Topic, canary_topic
 
-#: In this order nights are made, so that the mirror finds its target; they are removed in the other order.
+#: In this order nights are made, so that the mirror finds its target.
 ORDER: tuple[Site, ...] = ("public", "origin")
 #: Until all brokers know that a grant was withdrawn, and a write that was under way has ended.
 CLOSE_SECONDS = 10.0
