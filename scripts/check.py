@@ -18,17 +18,22 @@ def changed_hosts(recap: Path) -> dict[str, int]:
     return {host: count["changed"] for host, count in counts.items() if count["changed"]}
 
 
-def main(env: str, options: list[str]) -> int:
-    """Run the playbook with further options, and return the exit status that follows from Ansible's own counts."""
-    with tempfile.TemporaryDirectory(prefix="zads-check-") as temporary:
+def play(env: str, playbook: str, *options: str) -> tuple[int, dict[str, int]]:
+    """Run a playbook. Returns its exit status, and the hosts that it changed or would change; none if it failed."""
+    with tempfile.TemporaryDirectory(prefix=f"zads-{playbook}-") as temporary:
         recap = Path(temporary) / "recap.json"
         # This repository's callback plugin writes the counts there.
         environment = {**os.environ, "ZADS_RECAP": str(recap)}
-        command = [str(ROOT / "scripts/ansible"), env, "deploy", "--check", "--diff", *options]
+        command = [str(ROOT / "scripts/ansible"), env, playbook, *options]
         status = subprocess.run(command, env=environment, check=False).returncode
-        if status:
-            return status
-        drifted = changed_hosts(recap)
+        return status, {} if status else changed_hosts(recap)
+
+
+def main(env: str, options: list[str]) -> int:
+    """Run the playbook with further options, and return the exit status that follows from Ansible's own counts."""
+    status, drifted = play(env, "deploy", "--check", "--diff", *options)
+    if status:
+        return status
     if drifted:
         names = ", ".join(f"{host} ({count})" for host, count in sorted(drifted.items()))
         print(

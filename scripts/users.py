@@ -8,26 +8,9 @@ Exits 1 if nobody agrees, or if there is no terminal to ask at.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-from check import changed_hosts
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def play(env: str, *options: str) -> tuple[int, bool]:
-    """Run the playbook. Returns its exit status and whether it changed, or would change, anything."""
-    with tempfile.TemporaryDirectory(prefix="zads-users-") as temporary:
-        recap = Path(temporary) / "recap.json"
-        # This repository's callback plugin writes the counts there.
-        environment = {**os.environ, "ZADS_RECAP": str(recap)}
-        command = [str(ROOT / "scripts/ansible"), env, "users", *options]
-        status = subprocess.run(command, env=environment, check=False).returncode
-        return status, not status and bool(changed_hosts(recap))
+from check import play
 
 
 def agreed(env: str) -> bool:
@@ -42,7 +25,7 @@ def main(env: str, options: list[str]) -> int:
     """Plan, ask, apply. Returns the exit status."""
     rest = [option for option in options if option != "--yes"]
     only_plan = "--check" in rest or "-C" in rest
-    status, changes = play(env, "--check", *[option for option in rest if option not in ("--check", "-C")])
+    status, changes = play(env, "users", "--check", *[option for option in rest if option not in ("--check", "-C")])
     if status:
         return status
     if not changes:
@@ -53,7 +36,7 @@ def main(env: str, options: list[str]) -> int:
         return 0
     if "--yes" not in options and not agreed(env):
         return 1
-    return play(env, *rest)[0]
+    return play(env, "users", *rest)[0]
 
 
 if __name__ == "__main__":
