@@ -107,7 +107,7 @@ class Keeper:
         clocks = self._clocks() if self._clocks else self._read_clocks(policy, found)
         found.now = clocks.now
         # Steps 3 and 4.
-        needed: dict[Site, Collection[str] | None] = {"public": self._at_origin(), "origin": ()}
+        needed = {"public": self._at_origin(), "origin": set()}
         for site in ORDER:
             if site not in found.failures:
                 with self._failing(found, site):
@@ -162,15 +162,14 @@ class Keeper:
             )
         return clocks
 
-    def _at_origin(self) -> Collection[str] | None:
+    def _at_origin(self) -> set[str] | None:
         """The topics of the origin, which the mirror reads; None if it does not answer."""
         try:
-            names_there: Collection[str] = Cluster(self._confs["origin"]).metadata().topics
+            return set(Cluster(self._confs["origin"]).metadata().topics)
         except KafkaException:
             return None  # `_tend` says why, if it does not answer there either
-        return names_there
 
-    def _tend(self, site: Site, table: Timetable, clocks: Clocks, needed: Collection[str] | None, found: Round) -> None:
+    def _tend(self, site: Site, table: Timetable, clocks: Clocks, needed: set[str] | None, found: Round) -> None:
         """Make what a site lacks: steps 3 and 4. Topics that are ``needed`` are not removed; None: no topic is.
 
         It is tried again while a broker or the controller moves. Raises what the site answers.
@@ -187,13 +186,7 @@ class Keeper:
         raise AssertionError("the last try returns or raises")
 
     def _follow(
-        self,
-        cluster: Cluster,
-        site: Site,
-        table: Timetable,
-        clocks: Clocks,
-        needed: Collection[str] | None,
-        found: Round,
+        self, cluster: Cluster, site: Site, table: Timetable, clocks: Clocks, needed: set[str] | None, found: Round
     ) -> None:
         now, policy = clocks.now, found.policy
         # Step 3.
@@ -204,7 +197,7 @@ class Keeper:
         empty_since = self._memory.see(site, cluster.empty_topics(past), now)
         removable: set[str] = set()
         if needed is not None and self._may_remove(cluster, site, clocks, policy):
-            removable = {*table.removable(empty_since, now)} - {*needed}
+            removable = table.removable(empty_since, now) - needed
         plan = nights.plan(policy, site, table, now, present, cluster.acls(), removable)
         found.plans.setdefault(site, plan)
         found.unready[site] = plan.unready()
