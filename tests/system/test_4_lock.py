@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from local_system import ROOT, System, await_that, run
@@ -51,9 +53,9 @@ def test_a_run_that_fails_gives_its_locks_back(system: System) -> None:
     assert locked(system) == []
 
 
-def test_an_operation_whose_lock_is_broken_stops_before_the_next_restart(system: System, tmp_path: Path) -> None:
-    """Another broker is away, so the operation waits at its gate, with the lock."""
-    before, log = started(system, "public-1"), tmp_path / "log"
+@contextmanager
+def waiting_restart(system: System, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A restart of a broker that waits at its gate, with the lock: another broker is away during the body."""
     system.on("public-3", "systemctl stop kafka")
     try:
         with log.open("w") as output:
@@ -62,10 +64,16 @@ def test_an_operation_whose_lock_is_broken_stops_before_the_next_restart(system:
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         await_that("the operation waits", lambda: "already away: broker 3" in log.read_text(), 180)
-        assert locked(system) == ["public-1", "public-2"]
-        run("make", "unlock", "REASON=enough of it")
+        yield waiting
     finally:
         system.on("public-3", "systemctl start kafka")
+
+
+def test_an_operation_whose_lock_is_broken_stops_before_the_next_restart(system: System, tmp_path: Path) -> None:
+    before, log = started(system, "public-1"), tmp_path / "log"
+    with waiting_restart(system, log) as waiting:
+        assert locked(system) == ["public-1", "public-2"]
+        run("make", "unlock", "REASON=enough of it")
     assert waiting.wait(300) != 0
     assert "public is no longer locked by this run" in log.read_text(), log.read_text()[-3000:]
     assert "broke the lock: enough of it" in log.read_text()
@@ -73,18 +81,9 @@ def test_an_operation_whose_lock_is_broken_stops_before_the_next_restart(system:
 
 
 def test_an_interrupted_operation_gives_its_locks_back_and_stops_nothing(system: System, tmp_path: Path) -> None:
-    before, log = started(system, "public-1"), tmp_path / "log"
-    system.on("public-3", "systemctl stop kafka")
-    try:
-        with log.open("w") as output:
-            waiting = subprocess.Popen(
-                ["scripts/ansible", "local", "restart", "--limit", "public-1"],
-                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        await_that("the operation waits", lambda: "already away: broker 3" in log.read_text(), 180)
+    before = started(system, "public-1")
+    with waiting_restart(system, tmp_path / "log") as waiting:
         waiting.terminate()
         assert waiting.wait(120) != 0
-    finally:
-        system.on("public-3", "systemctl start kafka")
     assert locked(system) == []
     assert started(system, "public-1") == before
