@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import drills
+import keeping
 from local_system import NIGHT, ROOT, System, run
 
 
@@ -44,6 +45,13 @@ def system(alerts: Path | None) -> Iterator[System]:
     yield system
     if os.environ.get("ZADS_KEEP") != "1":
         run("make", "down")
+
+
+@pytest.fixture
+def keeper_off(system: System) -> Iterator[None]:
+    """The deployed night keeper is off."""
+    with keeping.stopped(system):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
-import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from keeping import nights_at, own, policy, stopped
+from keeping import nights_at, own, policy
 from local_system import System, at_rest, await_that, client
 from zads import kafka, names
 from zads.night_keeper import Keeper
@@ -77,12 +75,6 @@ def remove_nights_before(first: str) -> None:
             cluster.delete_topics(early)
         if grants := [acl for acl in cluster.acls() if acl.name in early]:
             cluster.delete_acls(grants)
-
-
-@pytest.fixture
-def keeper_off(system: System) -> Iterator[None]:
-    with stopped(system):
-        yield
 
 
 def test_thirty_nights_pass(system: System, keeper_off: None) -> None:

@@ -68,7 +68,7 @@ def metrics(system: System) -> str:
 
 @contextmanager
 def stopped(system: System) -> Iterator[None]:
-    """The deployed keeper is off meanwhile."""
+    """The deployed keeper is off during the body."""
     system.on("apps-1", f"systemctl stop {UNIT}")
     try:
         yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import yaml
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from keeping import UNIT, expected, metric, metrics, own, policy, ready, stopped
+from keeping import UNIT, expected, metric, metrics, own, policy, ready
 from local_system import STATE, System, await_that, client, drop, playbook, read_topic, run
 from zads import names
 from zads.site import nights
@@ -21,12 +20,6 @@ from zads.site.cluster import Cluster
 from zads.site.nights import HOUR
 from zads.site.policy import SITES
 from zads.sources import simulator
-
-
-@pytest.fixture
-def keeper_off(system: System) -> Iterator[None]:
-    with stopped(system):
-        yield
 
 
 def test_the_nights_of_now_are_there_with_their_grants_though_nobody_made_them(system: System) -> None:
