@@ -199,6 +199,10 @@ class Keeper:
         if needed is not None and self._may_remove(cluster, site, clocks, policy):
             removable = table.removable(empty_since, now) - needed
         plan = nights.plan(policy, site, table, now, present, cluster.acls(), removable)
+        if self._read_policy() != policy:
+            # The sites were given the new policy's grants, perhaps before the look above.
+            _log.info("the data policy has changed: the next round goes by the new one", site=site)
+            return
         found.plans.setdefault(site, plan)
         found.unready[site] = plan.unready()
         if overdue := nights.late(plan.unready(), now):
@@ -208,10 +212,22 @@ class Keeper:
         # Step 4.
         self._make(cluster, site, plan, now)
         if plan:
-            left = nights.plan(
-                policy, site, table, now, cluster.topics(_concerned(cluster)), cluster.acls(), plan.remove
+            found.unready[site] = self._unready(
+                lambda: nights.plan(
+                    policy, site, table, now, cluster.topics(_concerned(cluster)), cluster.acls(), plan.remove
+                )
             )
-            found.unready[site] = left.unready()
+
+    def _unready(self, look: Callable[[], Plan]) -> set[str]:
+        """The nights that lack something after what was missing was made.
+
+        Brokers know of a new topic some moments after the controller has made it.
+        """
+        for _ in range(TRIES):
+            if not (unready := look().unready()):
+                break
+            self._rest(1.0)
+        return unready
 
     def _make(self, cluster: Cluster, site: Site, plan: Plan, now: float) -> None:
         if plan.grants.add:
