@@ -102,7 +102,7 @@ bench: $(bench_needs) ## Ours beside peers, as ratios: an hour; ROWS=packets,sca
 
 drill: images ## Faults, rolling operations, clients of other languages; writes docs/drills.md [NAME=part of a test's name]
 	ZADS_DRILLS=docs/drills.md scripts/with-engine .venv/bin/pytest -q tests/system/test_4_faults.py \
-	    $(sort $(wildcard tests/system/drill_*.py)) $(if $(NAME),-k '$(NAME)')
+	    $(sort $(wildcard tests/streams/drill_*.py tests/system/drill_*.py)) $(if $(NAME),-k '$(NAME)')
 
 runbook: venv ## Execute one runbook: make runbook NAME=broker-is-down ENV=local
 	@scripts/with-engine $(PY) scripts/runbook.py $(ENV) $(or $(NAME),$(error NAME= is a file of docs/runbooks))
