@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from kits import CopiedKit, environment
-from local_system import ROOT, STATE, System, await_that, playbook, run
+from local_system import ROOT, STATE, System, await_that, client, playbook, run
 from zads import kafka, names
 
 USERS = ROOT / "inventories/local/group_vars/all/users.yml"
@@ -57,6 +57,12 @@ def seen(kit: CopiedKit) -> set[int]:
     conf = kafka.read_properties(kit.directory / "librdkafka.properties")
     topics = AdminClient({**conf, "log_level": 0}).list_topics(timeout=20).topics
     return {parts[1] for name in topics if (parts := names.parse_topic(name))}
+
+
+def members(group: str) -> int:
+    """How many members a group has, as the administrator sees it."""
+    asked = AdminClient(client("admin-origin")).describe_consumer_groups([group], request_timeout=20)
+    return len(asked[group].result().members)
 
 
 def throttled(kit: CopiedKit, topic: str) -> tuple[int, int]:
@@ -107,15 +113,16 @@ def test_a_users_whole_life(system: System, public_topic: str, line: Line, progr
     assert f"added {NAME}" in line.set(programmes=[1], expires="2048-12-31")
     assert connects(kit)
 
-    # Revoked while it reads: the reading ends at once.
-    with kit.start("read_confluent_kafka.py", "--group", f"{NAME}-live") as reading:
-        time.sleep(5)
-        assert reading.poll() is None
-        assert f"revoked {NAME}: loses the account, consumer groups of their name, programme 1" in line.set()
+    # Revoked while it reads: the reading ends at once, and says why.
+    with kit.start("read_confluent_kafka.py", "--group", f"{NAME}-live", "--start", "now") as reading:
         try:
-            await_that("the reading has ended", lambda: reading.poll() is not None, 60)
+            await_that("the reader is a member of its group", lambda: members(f"{NAME}-live") == 1, 30)
+            assert f"revoked {NAME}: loses the account, consumer groups of their name, programme 1" in line.set()
+            _, said = reading.communicate(timeout=60)
         finally:
             reading.kill()
+    assert reading.returncode
+    assert f"not granted to {NAME}" in said or f"the group {NAME}-live is not yours" in said
     assert not connects(kit)
     assert "every site is what inventories/local says" in run("make", "users").stdout
 
