@@ -89,7 +89,7 @@ unit: venv ## The package alone
 	.venv/bin/pytest -q tests/unit
 
 streams: images ## Producer, worker and modules against a real broker
-	scripts/with-engine .venv/bin/pytest -q tests/streams
+	scripts/with-engine .venv/bin/pytest -q --numprocesses 2 --dist loadfile tests/streams
 
 system: images ## The whole of inventories/local in containers: roles, clients, faults, runbooks
 	scripts/with-engine .venv/bin/pytest -q tests/system

