@@ -61,7 +61,7 @@ def seen(kit: CopiedKit) -> set[int]:
 
 def members(group: str) -> int:
     """How many members a group has, as the administrator sees it."""
-    asked = AdminClient(client("admin-origin")).describe_consumer_groups([group], request_timeout=20)
+    asked = kafka.admin(client("admin-origin")).describe_consumer_groups([group], request_timeout=20)
     return len(asked[group].result().members)
 
 
