@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("zads.commands.worker", "Run a group of filters on the public stream."),
     "filter": ("zads.commands.filter", "List filters, or test one on a recorded night."),
     "plan": ("zads.commands.plan", "Work out what a survey's alerts need in machines, and why."),
+    "disks": ("zads.commands.disks", "Show the brokers' disks: used, free, days left, largest topics."),
     "topics": ("zads.commands.topics", "List a cluster's nights and filters, and how they are replicated."),
     "nights": ("zads.commands.nights", "Make and remove the nights' topics and grants, ahead of time."),
     "audit": ("zads.commands.audit", "Prove that both sites hold the same night, alert for alert."),

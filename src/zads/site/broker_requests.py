@@ -1,4 +1,4 @@
-"""Two requests that librdkafka cannot make: a broker's log directories, and the reassignments that are under way.
+"""Requests that librdkafka cannot make: a broker's log directories, and the reassignments that are under way.
 
 The bytes are those of Kafka's protocol (https://kafka.apache.org/protocol.html): DescribeLogDirs, version 4, which
 Kafka has since 3.3, and ListPartitionReassignments, version 0. A client with a certificate, or without encryption, can
@@ -48,6 +48,50 @@ class Reassignment:
 
     def __str__(self) -> str:
         return f"{self.partition} (to {_numbers(self.adding)}, from {_numbers(self.removing)})"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A log directory, and the bytes of each replica in it by topic and number of the partition."""
+
+    directory: LogDirectory
+    sizes: Mapping[tuple[str, int], int]
+
+
+def stored(conf: Mapping[str, str], host: str, port: int, seconds: float) -> list[Stored]:
+    """As `log_directories`, with all that the directories hold; replicas on their way to another disk count on both.
+
+    Raises ZadsError if the broker does not answer in `seconds`.
+    """
+
+    def directory(answer: _Answer) -> Stored:
+        code, path = answer.number(2), answer.text()
+        sizes = dict(replica for topic in answer.array(_stored_topic) for replica in topic)
+        total, free = answer.number(8), answer.number(8)
+        answer.tags()
+        return Stored(LogDirectory(path, code == 0, total, free), sizes)
+
+    def read(answer: _Answer) -> list[Stored]:
+        answer.number(4)
+        _require_success(host, port, answer.number(2))
+        return answer.array(directory)
+
+    all_topics = b"\0"
+    return _ask(conf, (host, port), _DESCRIBE_LOG_DIRS, all_topics + _TAGS, seconds, read)
+
+
+def _stored_topic(answer: _Answer) -> list[tuple[tuple[str, int], int]]:
+    topic = answer.text()
+
+    def partition(one: _Answer) -> tuple[tuple[str, int], int]:
+        number, size = one.number(4), one.number(8)
+        one.skip(8 + 1)  # its lag, and whether it is about to replace another
+        one.tags()
+        return (topic, number), size
+
+    found = answer.array(partition)
+    answer.tags()
+    return found
 
 
 def log_directories(conf: Mapping[str, str], host: str, port: int, seconds: float) -> list[LogDirectory]:

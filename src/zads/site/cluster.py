@@ -154,14 +154,15 @@ class Cluster:
         partitions = [
             TopicPartition(name, number) for name in names if name in there for number in there[name].partitions
         ]
-        starts = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        starts = self.offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        ends = self.offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         # A partition whose offsets are unknown counts as one that holds a record.
         places = {(one.topic, one.partition) for one in partitions}
         empty = {place for place in places if place in starts and ends.get(place) == starts[place]}
         return {topic for topic, _ in places} - {topic for topic, _ in places - empty}
 
-    def _offsets(self, partitions: Collection[TopicPartition], which: Any) -> dict[tuple[str, int], int]:
+    def offsets(self, partitions: Collection[TopicPartition], which: Any) -> dict[tuple[str, int], int]:
+        """The offset that an OffsetSpec names in each of these partitions; one that is gone is left out."""
         if not partitions:
             return {}
 
