@@ -32,7 +32,10 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("How alerts are shown", ("alert_card", "pages")),
     ("Filters", ("filters",)),
     ("The survey's changes", ("schema_change",)),
-    ("Checks: every alert arrived, once, in time", ("manifest", "audit", "progress", "subscriber", "canary", "warmup")),
+    (
+        "Checks: every alert arrived, once, in time",
+        ("manifest", "audit", "progress", "subscriber", "canary", "warmup", "groups"),
+    ),
     ("The nights' topics, made and removed in time", ("night_keeper",)),
     ("Builds of images and archives, and the hosts of a lab", ("build", "lab")),
     ("What people see", ("report", "liveview", "demo")),

@@ -154,20 +154,20 @@ class Cluster:
         partitions = [
             TopicPartition(name, number) for name in names if name in there for number in there[name].partitions
         ]
-        starts = self.offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        ends = self.offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        starts = self.offsets(dict.fromkeys(partitions, OffsetSpec.earliest()))  # type: ignore[no-untyped-call]
+        ends = self.offsets(dict.fromkeys(partitions, OffsetSpec.latest()))  # type: ignore[no-untyped-call]
         # A partition whose offsets are unknown counts as one that holds a record.
         places = {(one.topic, one.partition) for one in partitions}
         empty = {place for place in places if place in starts and ends.get(place) == starts[place]}
         return {topic for topic, _ in places} - {topic for topic, _ in places - empty}
 
-    def offsets(self, partitions: Collection[TopicPartition], which: Any) -> dict[tuple[str, int], int]:
-        """The offset that an OffsetSpec names in each of these partitions; one that is gone is left out."""
-        if not partitions:
+    def offsets(self, wanted: Mapping[TopicPartition, Any]) -> dict[tuple[str, int], int]:
+        """The offset that an OffsetSpec names in each partition; a partition that is gone is left out."""
+        if not wanted:
             return {}
 
         def ask() -> dict[tuple[str, int], int]:
-            answers = self.client.list_offsets(dict.fromkeys(partitions, which), request_timeout=ANSWER)
+            answers = self.client.list_offsets(dict(wanted), request_timeout=ANSWER)
             found = {}
             for one, answer in answers.items():
                 error = answer.exception(2 * ANSWER)

@@ -185,10 +185,12 @@ def _records(cluster: Cluster, partitions: Collection[Partition]) -> dict[Partit
     longest = max((days for days in retention.values() if days is not None), default=0.0)
     days = min(_MOST_DAYS, math.ceil(max(longest, forecast.WEEK)) + 1)
     now = round(time.time() * 1000)
-    starts = cluster.offsets(chosen, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-    ends = cluster.offsets(chosen, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    starts = cluster.offsets(dict.fromkeys(chosen, OffsetSpec.earliest()))  # type: ignore[no-untyped-call]
+    ends = cluster.offsets(dict.fromkeys(chosen, OffsetSpec.latest()))  # type: ignore[no-untyped-call]
     # Offsets of the first record that is younger than one day, than two days, and so on.
-    since = [cluster.offsets(chosen, OffsetSpec.for_timestamp(now - age * _DAY_MS)) for age in range(1, days)]
+    since = [
+        cluster.offsets(dict.fromkeys(chosen, OffsetSpec.for_timestamp(now - age * _DAY_MS))) for age in range(1, days)
+    ]
     return {
         place: Records(retention[place[0]], parts(starts[place], ends[place], [one.get(place, -1) for one in since]))
         for place in ((one.topic, one.partition) for one in chosen)
