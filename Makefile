@@ -12,7 +12,7 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check verify stop start restart unlock night warm users retry rehearse demo test lint \
+.PHONY: help prepare venv images lab deploy check logs verify stop start restart unlock night warm users retry rehearse demo test lint \
         unit streams system runbook bench drill docs down clean
 
 help: ## This list
@@ -37,6 +37,11 @@ deploy: images ## Bring every host of ENV to what its inventory says [LIMIT= TAG
 
 check: venv ## Show what differs from the inventory, changing nothing; fails if anything does
 	@scripts/with-engine $(PY) scripts/check.py $(ENV) $(limits) $(ARGS)
+
+logs: export ZADS_LOGS_PATTERN = $(value GREP)
+logs: venv ## What our units wrote on all hosts, in order of time, without secrets [HOST= UNIT= SINCE=1h GREP= LINES=200]
+	@scripts/with-engine $(PY) scripts/logs.py $(ENV) $(if $(HOST),--host '$(HOST)') $(if $(UNIT),--unit '$(UNIT)') \
+	    $(if $(SINCE),--since '$(SINCE)') $(if $(LINES),--lines '$(LINES)')
 
 verify: venv ## Ask the running system of ENV whether it keeps its promises
 	@$(ANSIBLE) $(ENV) verify $(ARGS)

@@ -26,7 +26,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
         "Kafka clients",
         ("kafka", "quotas", "reading", "transactions", "rejections", "replication", "metrics", "watchdog"),
     ),
-    ("What a site must be", ("site", "plan", "kit", "inventory")),
+    ("What a site must be", ("site", "plan", "kit", "inventory", "journals")),
     ("Where alerts come from", ("sources",)),
     ("From the spool to the origin", ("ledger", "producer")),
     ("How alerts are shown", ("alert_card", "pages")),

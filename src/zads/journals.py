@@ -1,0 +1,114 @@
+"""The journals of our units on many hosts: merged in order of time, without secrets, every character visible."""
+
+from __future__ import annotations
+
+import datetime
+import heapq
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from zads import output
+from zads.errors import ZadsError
+
+#: Units of ours, as a person writes them: kafka, zads-producer, zads-filters-*.
+UNIT = re.compile(r"(kafka|zookeeper|zads-[A-Za-z0-9_.@*?-]*)(\.service)?")
+_SPAN = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>s|min|m|h|d)")
+_SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+_SHORT = 6  # characters: a shorter text is no secret, and would be hidden in the midst of words
+_KEY_LINE = 20  # characters of a line of a key that count as secret
+# What a program of somebody else may write of a secret that we do not know.
+_NAMED = re.compile(
+    r"(?i)(pass(?:word|wd|phrase)|secret|api[_-]?key|token)(\\?[\"']?\s*[=:]\s*\\?[\"']?)(?!<the )[^\s\"',;&\\]+"
+)
+_HIDDEN = "<hidden>"
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """An entry of a journal. ``microseconds`` since 1970, by the host's clock."""
+
+    microseconds: int
+    host: str
+    unit: str
+    text: str
+
+    def line(self) -> str:
+        """The entry in one line that a terminal cannot obey."""
+        moment = datetime.datetime.fromtimestamp(self.microseconds / 1e6, datetime.UTC)
+        unit = self.unit.removesuffix(".service")
+        return output.plain(
+            f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z {self.host} {unit} {self.text}"
+        )
+
+
+def unit(text: str) -> str:
+    """A unit's name or pattern as systemd writes it. Raises ZadsError if it is none of ours."""
+    if UNIT.fullmatch(text) is None:
+        raise ZadsError(
+            f"{output.plain(text)!r} is no unit of ours", hint="write kafka, zookeeper, zads-producer, zads-filters-*"
+        )
+    return text if text.endswith(".service") else f"{text}.service"
+
+
+def since(text: str, now: float) -> float:
+    """The moment (Unix seconds) that a text names: a span such as 90s, 10min, 2h or 3d before `now`, or a time in UTC.
+
+    Raises ZadsError for any other text.
+    """
+    if match := _SPAN.fullmatch(text.strip()):
+        return now - int(match["count"]) * _SECONDS[match["unit"]]
+    try:
+        found = datetime.datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ZadsError(
+            f"{output.plain(text)!r} is no time", hint="write 90s, 10min, 2h or 3d, or a time (UTC) as 2018-11-29T04:00"
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def merged(answers: Mapping[str, Iterable[Mapping[str, object]]], most: int) -> list[Entry]:
+    """The newest `most` entries of all hosts, the oldest first. ``answers``: what the module unit_journals returned."""
+    entries = (
+        Entry(int(str(one["at"])), host, str(one["unit"]), str(one["text"]))
+        for host, found in answers.items()
+        for one in found
+    )
+    return sorted(heapq.nlargest(most, entries))
+
+
+class Secrets:
+    """Hides the secrets of a deployment in texts; ``known``: each secret text, and what to write in its place."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self._known = {one: name for text, name in known.items() for one in _spellings(text) if len(text) >= _SHORT}
+        # A secret that contains another one is hidden whole.
+        longest = sorted(self._known, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest))) if longest else None
+
+    @classmethod
+    def of(cls, directory: Path, passwords: Mapping[str, object]) -> Secrets:
+        """Those of a deployment: its passwords, and every line of each private key below a directory."""
+        known = {str(password): f"<the password of {name}>" for name, password in passwords.items()}
+        for path in sorted(directory.rglob("*.key")):
+            for line in path.read_text(errors="replace").splitlines():
+                if len(line) >= _KEY_LINE and not line.startswith("-----"):
+                    known[line] = f"<the key {path.relative_to(directory)}>"
+        return cls(known)
+
+    def hide(self, text: str) -> str:
+        """The text without secrets: those that are known, and what follows a word such as password."""
+        if self._pattern is not None:
+            text = self._pattern.sub(lambda match: self._known[match[0]], text)
+        return _NAMED.sub(lambda match: f"{match[1]}{match[2]}{_HIDDEN}", text)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """A secret as programs write it: as it is, and quoted by JSON, Python and Java's properties."""
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]
+    yield re.sub(r"([\\:=#! ])", r"\\\1", secret)
