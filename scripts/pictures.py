@@ -24,7 +24,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("What an alert is", ("avro", "schemas", "header", "strangers", "packet", "cutouts", "inflate")),
     (
         "Kafka clients",
-        ("kafka", "quotas", "reading", "transactions", "rejections", "replication", "metrics", "watchdog"),
+        ("kafka", "quotas", "reading", "transactions", "rejections", "replication", "metrics", "watchdog", "reach"),
     ),
     ("What a site must be", ("site", "plan", "kit", "inventory", "journals")),
     ("Where alerts come from", ("sources",)),

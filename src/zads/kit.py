@@ -1,8 +1,9 @@
 """A subscriber's kit: a directory of files with which a user can read their topics; it works wherever it is copied.
 
-Its files come from a directory of templates: those that end in ``.j2`` are rendered, all others are copied. Each format
-has its own way to write quotes, backslashes and letters beyond ASCII in a password. A password that some format cannot
-hold is refused.
+Its files come from a directory of templates: those that end in ``.j2`` are rendered, all others are copied. One more,
+``reach.py``, is a module of this package, so that subscribers and operators try the same steps. Each format has its own
+way to write quotes, backslashes and letters beyond ASCII in a password. A password that some format cannot hold is
+refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import jinja2
 
-from zads import kafka, names
+from zads import kafka, names, reach
 from zads.errors import ZadsError
 from zads.site.policy import Policy
 
@@ -68,7 +69,7 @@ class Kit:
 
     def files(self, templates: Path) -> dict[str, File]:
         """The kit's files by their path within it."""
-        found = {"ca.pem": File(self.certificate.encode())}
+        found = {"ca.pem": File(self.certificate.encode()), "reach.py": File(Path(reach.__file__).read_bytes())}
         for path in sorted(path for path in templates.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
             name = str(path.relative_to(templates))
             if path.suffix == ".j2":

@@ -114,6 +114,33 @@ def test_another_authority_ends_a_program_with_the_reason(own_kit: CopiedKit, pr
     assert "is not of the authority in ca.pem" in complaint(own_kit.run(program), program)
 
 
+def test_the_check_of_a_kit_says_that_everything_works(kit: CopiedKit, there: list[str]) -> None:
+    [block] = kit.blocks("Check the connection")
+    said = kit.type(block).stdout.decode()
+    assert said.splitlines()[-1] == "everything works"
+    assert said.count(" encryption: TLSv1.3, certificate of public-") == 3
+    assert said.count(" login: as reader") == 3
+    assert "a record of " in said
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "replacement", "step"),
+    [
+        ("librdkafka.properties", "^sasl.password=.*$", "sasl.password=wrong", "login: the broker refuses reader"),
+        ("librdkafka.properties", r"^(bootstrap.servers=[^:]+):\d+.*$", r"\1:1", " connection: "),
+        ("ca.pem", r"(?s)\A.*\Z", (STATE / "secrets/origin/kafka-ca.crt"), "encryption: its certificate is not of"),
+    ],
+)
+def test_the_check_of_a_kit_says_at_which_step_it_fails(
+    own_kit: CopiedKit, file: str, pattern: str, replacement: str | Path, step: str
+) -> None:
+    own_kit.change(file, pattern, replacement if isinstance(replacement, str) else replacement.read_text())
+    done = own_kit.run("check_connection.py", seconds=120)
+    assert done.returncode == 1
+    assert step in done.stdout
+    assert "what to do: " in done.stdout
+
+
 @pytest.mark.parametrize(
     ("program", "topic"),
     [

@@ -153,7 +153,7 @@ def test_a_kit_is_complete() -> None:
     files = Kit.of(POLICY, "reader", "plain", BROKERS, CERTIFICATE).files(TEMPLATES)
     wanted = {
         "README.md", "ca.pem", "librdkafka.properties", "java.properties", "auth.toml", "topics.txt", "kit.py",
-        "kcat.sh", "java.sh", "hop.sh", "lag.py", "my_filters.py",
+        "kcat.sh", "java.sh", "hop.sh", "lag.py", "my_filters.py", "check_connection.py", "reach.py",
         "franz-go/main.go", "franz-go/go.mod", "franz-go/go.sum",
     }  # fmt: skip
     programs = {name for name in files if name.startswith("read_")}
@@ -164,6 +164,7 @@ def test_a_kit_is_complete() -> None:
         "hop.sh",
         "lag.py",
         "my_filters.py",
+        "check_connection.py",
     }
     assert {file.mode for file in files.values()} == {0o600, 0o700}
 

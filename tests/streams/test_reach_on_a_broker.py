@@ -1,0 +1,109 @@
+"""Reaching a real broker with a password: what works, and the step at which each mistake shows itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from bench.broker import Broker, running
+from zads import kafka, reach
+from zads.reach import FAIL, OK, SKIP, Step
+
+Run = Callable[..., dict[str, Any]]
+NIGHT = "ztf_20300101_programid1"
+LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+#: The listener ASTRAY names an address at which nobody listens, as a wrong advertised address does.
+SETTINGS = {
+    "listeners": "PLAINTEXT://0.0.0.0:9092,CLIENTS://0.0.0.0:9094,ASTRAY://0.0.0.0:9095",
+    "advertised.listeners": "PLAINTEXT://ADDRESS:9092,CLIENTS://ADDRESS:9094,ASTRAY://ADDRESS:9999",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CLIENTS:SASL_PLAINTEXT,ASTRAY:SASL_PLAINTEXT",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.name.clients.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+    "listener.name.clients.scram-sha-512.sasl.jaas.config": LOGIN,
+    "listener.name.astray.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+    "listener.name.astray.scram-sha-512.sasl.jaas.config": LOGIN,
+}
+GRANTS = [
+    {"principal": "User:anna", "resource": "topic", "name": NIGHT, "operation": "read"},
+    {"principal": "User:anna", "resource": "group", "name": "anna-", "pattern": "prefixed", "operation": "read"},
+]
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    """A broker with a listener for passwords, and a night with one transaction in it."""
+    with running(settings=SETTINGS) as started:
+        started.create(NIGHT, partitions=2)
+        producer: Producer = kafka.producer(started.conf, **{"transactional.id": f"test-{uuid.uuid4().hex}"})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(NIGHT, b"x" * 1000, partition=1)
+        producer.commit_transaction(30)
+        yield started
+
+
+@pytest.fixture
+def anna(broker: Broker, run: Run, tmp_path: Any) -> dict[str, str]:
+    """The properties of a user who may read the night."""
+    run("kafka_users", users={"anna": "her-password"}, remembered=str(tmp_path / "accounts.json"))
+    run("kafka_acls", acls=GRANTS)
+    return properties(broker, 9094)
+
+
+def properties(broker: Broker, port: int, password: str = "her-password") -> dict[str, str]:
+    address = broker.conf["bootstrap.servers"].partition(":")[0]
+    return {
+        "bootstrap.servers": f"{address}:{port}", "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "anna", "sasl.password": password,
+    }  # fmt: skip
+
+
+def failed(conf: dict[str, str], group: str = "anna-check") -> list[Step]:
+    return [step for step in reach.tried(conf, group, 6) if step.state == FAIL]
+
+
+def test_a_user_with_all_rights_comes_to_a_record(anna: dict[str, str]) -> None:
+    steps = list(reach.tried(anna, "anna-check"))
+    assert [step.what for step in steps] == ["name", "connection", "login", "metadata", "group", "read"]
+    assert {step.state for step in steps} == {OK}
+    assert steps[-1].says == f"a record of 1000 bytes of {NIGHT}"
+    assert "her-password" not in "".join(line for step in steps for line in step.lines())
+
+
+def test_the_operators_client_without_a_password_is_tried_too(broker: Broker) -> None:
+    assert failed(broker.conf, "zads.reach") == []
+
+
+def test_a_wrong_password_shows_at_the_login(broker: Broker, anna: dict[str, str]) -> None:
+    [step] = failed(properties(broker, 9094, "wrong"))
+    assert (step.what, "the broker refuses anna" in step.says) == ("login", True)
+
+
+def test_a_listener_of_another_kind_shows_at_the_login(broker: Broker, anna: dict[str, str]) -> None:
+    [step] = failed(properties(broker, 9092))
+    assert step.what == "login"
+
+
+def test_an_advertised_address_without_a_listener_is_named(broker: Broker, anna: dict[str, str]) -> None:
+    steps = list(reach.tried(properties(broker, 9095), "anna-check", 3))
+    assert steps[3].what == "metadata"
+    assert [(step.what, step.where.rpartition(":")[2]) for step in steps if step.state == FAIL][:2] == [
+        ("connection", "9999"),
+        ("advertised", "9999"),
+    ]
+
+
+def test_a_group_that_is_not_granted_shows_at_the_group(anna: dict[str, str]) -> None:
+    [step] = failed(anna, "somebody")
+    assert step.what == "group"
+
+
+def test_a_user_without_grants_has_nothing_to_read_and_that_is_no_failure(anna: dict[str, str], run: Run) -> None:
+    run("kafka_acls", acls=[])
+    steps = list(reach.tried(anna, "anna-check"))
+    assert (steps[-1].what, steps[-1].state) == ("read", SKIP)
+    assert "her-password" not in str(steps)
