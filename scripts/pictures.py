@@ -28,7 +28,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ),
     ("What a site must be", ("site", "plan", "kit", "inventory", "journals")),
     ("Where alerts come from", ("sources",)),
-    ("From the spool to the origin", ("ledger", "producer")),
+    ("From the spool to the origin, and samples for testers", ("ledger", "producer", "sample")),
     ("How alerts are shown", ("alert_card", "pages")),
     ("Filters", ("filters",)),
     ("The survey's changes", ("schema_change",)),

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "packet": ("zads.commands.packet", "Look into alert packets, or validate them."),
     "simulate": ("zads.commands.simulate", "Make packets of a simulated night."),
     "schema": ("zads.commands.schema", "Take in a change of the survey's schema: compare, add, rehearse, retry."),
+    "sample": ("zads.commands.sample", "Publish a sample of packets for testers, beside the nights."),
     "produce": ("zads.commands.produce", "Publish a spool's packets to the origin topics, each once."),
     "worker": ("zads.commands.worker", "Run a group of filters on the public stream."),
     "filter": ("zads.commands.filter", "List filters, or test one on a recorded night."),

@@ -47,15 +47,17 @@ class Kit:
     certificate: str
     programmes: tuple[int, ...] = ()
     filters: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, policy: Policy, user: str, password: str, brokers: list[str], certificate: str) -> Kit:
         """The kit of a user of the policy. Raises ZadsError for a password that the formats cannot hold."""
         entry = next(one for one in policy.users if one.name == user)
         filters = tuple(names.filter_topic(one.name) for one in policy.filters if one.owner == user)
+        samples = tuple(one.topic for one in policy.samples if one.site == entry.site and user in one.readers)
         check_password(user, password)
         programmes = tuple(sorted(entry.programmes))
-        return cls(user, entry.site, password, fitting(brokers), certificate, programmes, filters)
+        return cls(user, entry.site, password, fitting(brokers), certificate, programmes, filters, samples)
 
     @property
     def nights(self) -> str:
@@ -65,7 +67,7 @@ class Kit:
     @property
     def topics(self) -> tuple[str, ...]:
         """Everything that the user may read: names, and a pattern that begins with ``^``."""
-        return ((self.nights,) if self.nights else ()) + self.filters
+        return ((self.nights,) if self.nights else ()) + self.filters + self.samples
 
     def files(self, templates: Path) -> dict[str, File]:
         """The kit's files by their path within it."""
@@ -88,7 +90,8 @@ class Kit:
         environment.filters.update({"java": java, "jaas": jaas, "toml": toml})
         return environment.get_template(template.name).render(
             user=self.user, site=self.site, password=self.password, brokers=self.brokers, certificate=self.certificate,
-            programmes=self.programmes, filters=self.filters, nights=self.nights, topics=self.topics,
+            programmes=self.programmes, filters=self.filters, samples=self.samples, nights=self.nights,
+            topics=self.topics,
             connection=kafka.with_password(self.brokers, ca, self.user, self.password),
         )  # fmt: skip
 

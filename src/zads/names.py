@@ -45,6 +45,7 @@ FILTER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
 FILTER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single _, a letter first"
 _FILTER_PREFIX = f"{SURVEY}_filter_"
 _OWNER_PREFIX = f"{SURVEY}_owner_"
+_SAMPLE_PREFIX = f"{SURVEY}_sample_"
 _NIGHT_TOPIC = re.compile(f"{SURVEY}_({_NIGHT})_programid({'|'.join(map(str, PROGRAMMES))})")
 
 HEADER_CANDID = "candid"
@@ -146,6 +147,18 @@ def filter_topic(name: str) -> str:
 def filter_name(topic_name: str) -> str | None:
     """The filter whose passed alerts a topic holds; None for any other topic."""
     return topic_name.removeprefix(_FILTER_PREFIX) if topic_name.startswith(_FILTER_PREFIX) else None
+
+
+def sample_topic(name: str) -> str:
+    """The topic of a sample of alerts for testers. Raises ZadsError if the name cannot be part of a topic's name."""
+    if not re.fullmatch(FILTER_NAME, name):
+        raise ZadsError(f"{name!r} cannot name a sample", hint=f"use {FILTER_NAME_IN_WORDS}")
+    return f"{_SAMPLE_PREFIX}{name}"
+
+
+def sample_name(topic_name: str) -> str | None:
+    """The sample that a topic holds; None for any other topic."""
+    return topic_name.removeprefix(_SAMPLE_PREFIX) if topic_name.startswith(_SAMPLE_PREFIX) else None
 
 
 def owner_topic(user: str) -> str:

@@ -20,7 +20,7 @@ def list_topics(
     night: Annotated[str | None, typer.Option(help="Only this night, YYYYMMDD.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table.")] = False,
 ) -> None:
-    """List nights, filters and refused input, with the replication of each.
+    """List nights, filters, samples and refused input, with the replication of each.
 
     Example: zads topics --kafka .zads/local/clients/reader.properties
     """
@@ -45,4 +45,6 @@ def _concerns(name: str, night: str | None) -> bool:
     parsed = names.parse_topic(name)
     if night is not None:
         return parsed is not None and parsed[0] == night
-    return parsed is not None or names.filter_name(name) is not None or name == names.REJECTED_TOPIC
+    if names.filter_name(name) is not None or names.sample_name(name) is not None:
+        return True
+    return parsed is not None or name == names.REJECTED_TOPIC

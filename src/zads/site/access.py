@@ -144,6 +144,9 @@ def _grant_user(grants: _Grants, policy: Policy, user: User) -> None:
         if entry.owner == user.name:
             grants.allow(user.name, "read describe_configs", "topic", names.filter_topic(entry.name))
             grants.allow(user.name, "read describe_configs", "topic", names.owner_topic(user.name))
+    for sample in policy.samples:
+        if sample.site == user.site and user.name in sample.readers:
+            grants.allow(user.name, "read describe_configs", "topic", sample.topic)
     # A user's consumer groups: the one with the user's name, and all that begin with the name and a hyphen.
     grants.allow(user.name, "read delete", "group", user.name)
     grants.allow(user.name, "read delete", "group", f"{user.name}-", prefix=True)

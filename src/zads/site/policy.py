@@ -18,9 +18,10 @@ from pydantic import Field
 
 from zads import names
 from zads.errors import ZadsError
-from zads.site import people
+from zads.site import people, samples
 from zads.site.entry import SITES, Entry, Problem, Site, checked, named
 from zads.site.people import Limits, User
+from zads.site.samples import Sample
 
 __all__ = ["SITES", "Filter", "FilterGroup", "NightTopics", "Policy", "PolicyError", "Programme", "Site"]
 
@@ -103,6 +104,7 @@ class Policy:
     users_limits: Limits
     filters: tuple[Filter, ...]
     filter_groups: Mapping[str, FilterGroup]
+    samples: tuple[Sample, ...] = ()
 
     @classmethod
     def read(cls, variables: Mapping[str, Any], today: datetime.date | None = None) -> Policy:
@@ -118,15 +120,17 @@ class Policy:
         users = named(User, "users", variables.get("users"), found)
         limits = checked(Limits, "users_limits", variables.get("users_limits"), found)
         filters = named(Filter, "filters", variables.get("filters"), found)
+        tests = named(Sample, "samples", variables.get("samples"), found)
         found += _wrong_topics(kept)
         found += _wrong_programmes(programmes)
         found += _wrong_users(users, programmes)
         found += _wrong_filters(filters, dict(users), programmes, groups)
+        found += _wrong_samples(_values(tests), dict(users), programmes)
         if found or kept is None or limits is None:
             raise PolicyError(found)
         present = tuple(user for user in _values(users) if not user.expired(day))
         ended = tuple(user for user in _values(users) if user.expired(day))
-        return cls(kept, _sound(programmes), present, ended, limits, _values(filters), _sound(groups))
+        return cls(kept, _sound(programmes), present, ended, limits, _values(filters), _sound(groups), _values(tests))
 
     def allowed(self, site: Site) -> frozenset[int]:
         """The programmes whose alerts may be at a site."""
@@ -222,6 +226,15 @@ def _wrong_filters(
                 f"{one.group!r} is not in filter_groups: write {' or '.join(groups) or 'it there'}, or add it there",
             )
         yield from _forbidden(f"{place}.programmes", one.programmes or (), "public", programmes)
+
+
+def _wrong_samples(
+    found: Iterable[Sample], users: Mapping[str, User | None], programmes: Mapping[int, Programme | None]
+) -> Iterator[Problem]:
+    for one in found:
+        yield from _forbidden(f"samples.{one.name}.programmes", one.programmes, one.site, programmes)
+    public = [number for number, one in programmes.items() if one is None or "public" in one.sites]
+    yield from samples.wrong(found, users, public)
 
 
 def _forbidden(

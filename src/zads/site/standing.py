@@ -115,6 +115,8 @@ def _right(acl: Acl) -> str:
         return f"programme {parts[1]}"
     if (passed_by := names.filter_name(acl.name)) is not None:
         return f"what the filter {passed_by} passes"
+    if (sample := names.sample_name(acl.name)) is not None:
+        return f"the sample {sample}"
     if acl.name == names.owner_topic(acl.principal.removeprefix("User:")):
         return "what their filters count"
     return f"topic {acl.name}"

@@ -36,8 +36,9 @@ class Topic:
 
 
 def fixed_topics(policy: Policy, site: Site) -> list[Topic]:
-    """The topics of a site that belong to no night: canaries, refused input, the ledger or the filters' topics."""
-    rejected = [*_canaries(policy), _kept(policy, names.REJECTED_TOPIC, _ONE_PARTITION, _REJECTED_DAYS)]
+    """The topics of a site that belong to no night: canaries, refused input, samples, ledger, filters' topics."""
+    samples = [_kept(policy, one.topic, _ONE_PARTITION, one.days) for one in policy.samples if one.site == site]
+    rejected = [*_canaries(policy), _kept(policy, names.REJECTED_TOPIC, _ONE_PARTITION, _REJECTED_DAYS), *samples]
     if site == "origin":
         return [_compacted(policy, names.LEDGER_TOPIC), *rejected]
     filters = [_kept(policy, names.filter_topic(f.name), _ONE_PARTITION, FILTER_DAYS) for f in policy.filters]
