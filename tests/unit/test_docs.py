@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from zads.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -57,3 +59,13 @@ def test_a_role_says_what_each_of_its_variables_is(role: str) -> None:
     for name, option in spec.get("options", {}).items():
         assert option.get("description"), name
         assert option.get("type"), name
+
+
+def test_every_runbook_is_in_the_list_and_what_the_list_names_exists() -> None:
+    listed = (ROOT / "docs/runbooks/README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs/runbooks").glob("*.md")} - {"README.md"}
+    head, _, whole = listed.partition("## All pages")
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", whole)) == pages
+    verbs = {match for code in re.findall(r"`([^`\n]+)`", head) for match in re.findall(r"^zads ([a-z]+)", code)}
+    assert verbs <= set(COMMANDS)
+    assert len(verbs) > 5
