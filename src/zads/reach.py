@@ -251,8 +251,10 @@ def _group(consumer: Any, place: TopicPartition, group: str, seconds: float) -> 
         if found[0].error is not None:
             raise KafkaException(found[0].error)
     except KafkaException as error:
-        remedy = "the group must be the user's name, or begin with it and a hyphen"
-        return Step("the site", "group", FAIL, f"{group} may not be used ({error.args[0].str()})", remedy)
+        said, remedy = f"no answer about {group}", "the broker that keeps the groups is not reached: see above"
+        if error.args[0].code() in _DENIED:
+            said, remedy = f"{group} may not be used", "its name must be the user's, or begin with it and a hyphen"
+        return Step("the site", "group", FAIL, f"{said} ({error.args[0].str()})", remedy)
     return Step("the site", "group", OK, f"{group} may be used")
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
-from bench.broker import Broker, running
+from bench.broker import Broker, await_true, running
 from zads import kafka, reach
 from zads.reach import FAIL, OK, SKIP, Step
 
@@ -51,7 +52,17 @@ def anna(broker: Broker, run: Run, tmp_path: Any) -> dict[str, str]:
     """The properties of a user who may read the night."""
     run("kafka_users", users={"anna": "her-password"}, remembered=str(tmp_path / "accounts.json"))
     run("kafka_acls", acls=GRANTS)
-    return properties(broker, 9094)
+    conf = properties(broker, 9094)
+    await_true(lambda: sees(conf), "the account and its grants")
+    return conf
+
+
+def sees(conf: dict[str, str]) -> bool:
+    """Whether a user is let in and sees the night."""
+    try:
+        return NIGHT in AdminClient({**conf, "log_level": 0}).list_topics(timeout=3).topics
+    except KafkaException:
+        return False
 
 
 def properties(broker: Broker, port: int, password: str = "her-password") -> dict[str, str]:
@@ -104,6 +115,7 @@ def test_a_group_that_is_not_granted_shows_at_the_group(anna: dict[str, str]) ->
 
 def test_a_user_without_grants_has_nothing_to_read_and_that_is_no_failure(anna: dict[str, str], run: Run) -> None:
     run("kafka_acls", acls=[])
+    await_true(lambda: not sees(anna), "the end of the grants")
     steps = list(reach.tried(anna, "anna-check"))
     assert (steps[-1].what, steps[-1].state) == ("read", SKIP)
     assert "her-password" not in str(steps)
