@@ -12,7 +12,7 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check logs verify stop start restart unlock night warm users retry rehearse demo test lint \
+.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow unlock night warm users retry rehearse demo test lint \
         unit streams system runbook bench drill docs down clean
 
 help: ## This list
@@ -54,6 +54,9 @@ start: venv ## Start a site in order: make start ENV=prod SITE=public
 
 restart: venv ## Restart brokers and ensemble one at a time, each when no partition loses its minimum of replicas [LIMIT=HOST]
 	@$(ANSIBLE) $(ENV) restart $(limits) $(ARGS)
+
+grow: venv ## After a broker's volume was enlarged: grow its file system to that size, while it runs [LIMIT=HOST ARGS=--check]
+	@$(ANSIBLE) $(ENV) grow $(limits) $(ARGS)
 
 unlock: venv ## Break the locks of the sites on purpose: make unlock ENV=prod REASON='the control machine is gone'
 	@$(ANSIBLE) $(ENV) unlock $(if $(REASON),,$(error REASON= says why)) $(ARGS)
