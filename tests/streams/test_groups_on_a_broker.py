@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.broker import Broker, await_true
+from bench.broker import ROOT, Broker, await_true
 from zads import kafka
 from zads.errors import ZadsError
 from zads.groups import change, look
@@ -100,6 +104,24 @@ def test_a_group_that_has_read_all_of_a_transaction_has_nothing_left(broker: Bro
     assert found.places[topic, 0].left == 0, "only the marker is left"
     assert found.places[topic, 1].left == 1
     assert found.places[topic, 0].exact
+
+
+@pytest.mark.parametrize(("offsets", "left"), [((22, 22), 0), ((22, 21), 1), ((0, 22), 22)])
+def test_a_kits_program_counts_alerts_and_not_the_marks_of_transactions(
+    broker: Broker, topic: str, tmp_path: Path, offsets: tuple[int, int], left: int
+) -> None:
+    write(broker, topic, range(RECORDS, RECORDS + 4), transaction=True)
+    group = f"anna-{uuid4().hex[:8]}"
+    commit(broker, group, topic, *offsets)
+    for name in ("kit.py", "lag.py"):
+        shutil.copy(ROOT / "roles/access/templates/kit" / name, tmp_path)
+    settings = {**broker.conf, "isolation.level": "read_committed"}
+    (tmp_path / "librdkafka.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "lag.py"), group], capture_output=True, text=True, timeout=60, check=False
+    )
+    # Of the first partition, 23 offsets are left when nothing is read: more than FEW, so the mark is counted there.
+    assert done.stdout.split() == [str(left + (offsets[0] == 0)), group, topic], done.stderr
 
 
 def test_a_member_is_seen_with_its_program_and_address(broker: Broker, topic: str) -> None:
