@@ -38,7 +38,8 @@ deploy: images ## Bring every host of ENV to what its inventory says [LIMIT= TAG
 check: venv ## Show what differs from the inventory, changing nothing; fails if anything does
 	@scripts/with-engine $(PY) scripts/check.py $(ENV) $(limits) $(ARGS)
 
-logs: export ZADS_LOGS_PATTERN = $(value GREP)
+# A pattern may hold anything, so no shell sees it; and a program's variable GREP is none.
+logs: export ZADS_LOGS_PATTERN = $(if $(filter command,$(origin GREP)),$(value GREP))
 logs: venv ## What our units wrote on all hosts, in order of time, without secrets [HOST= UNIT= SINCE=1h GREP= LINES=200]
 	@scripts/with-engine $(PY) scripts/logs.py $(ENV) $(if $(HOST),--host '$(HOST)') $(if $(UNIT),--unit '$(UNIT)') \
 	    $(if $(SINCE),--since '$(SINCE)') $(if $(LINES),--lines '$(LINES)')
