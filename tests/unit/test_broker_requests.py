@@ -1,4 +1,4 @@
-"""The requests that we write ourselves: what is sent, what an answer means, and that a wrong one is an error."""
+"""The two requests that we write ourselves: what is sent, what an answer means, and that a wrong one is an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from zads.errors import ZadsError
-from zads.site.broker_requests import LogDirectory, Reassignment, Stored, log_directories, reassignments, stored
+from zads.site.broker_requests import LogDirectory, Reassignment, log_directories, reassignments
 
 HEAD = struct.pack(">i", 1) + b"\0"
 OK, NO_DELAY, TAGS = b"\0\0", b"\0\0\0\0", b"\0"
@@ -60,19 +60,6 @@ def test_log_directories_are_read_with_those_that_failed() -> None:
     assert asked[0] == struct.pack(">hhih", 35, 4, 1, 4) + b"zads" + TAGS + array() + TAGS
 
 
-def test_what_a_directory_holds_is_read_with_replicas_on_their_way_to_another_disk() -> None:
-    replicas = [struct.pack(">iqqb", number, 100 + number, 0, moves) + TAGS for number, moves in ((0, 0), (1, 1))]
-    good = OK + text("/a") + array(text("night") + array(*replicas) + TAGS) + struct.pack(">qq", 1000, 10) + TAGS
-    failed = struct.pack(">h", 56) + text("/b") + array() + struct.pack(">qq", -1, -1) + TAGS
-    with broker(HEAD + NO_DELAY + OK + array(good, failed) + TAGS) as (port, asked):
-        found = stored(PLAIN, "127.0.0.1", port, 5)
-    assert found == [
-        Stored(LogDirectory("/a", True, 1000, 10), {("night", 0): 100, ("night", 1): 101}),
-        Stored(LogDirectory("/b", False, -1, -1), {}),
-    ]
-    assert asked[0].endswith(b"zads" + TAGS + b"\0" + TAGS), "every topic"
-
-
 def test_reassignments_are_read_topic_by_topic() -> None:
     numbers = [array(*(struct.pack(">i", n) for n in some)) for some in ((1, 2, 4), (4,), (1,))]
     partition = struct.pack(">i", 3) + b"".join(numbers) + TAGS
@@ -85,7 +72,7 @@ def test_reassignments_are_read_topic_by_topic() -> None:
     assert asked[0].endswith(struct.pack(">i", 5000) + b"\0" + TAGS), "every topic"
 
 
-@pytest.mark.parametrize("ask", [log_directories, reassignments, stored])
+@pytest.mark.parametrize("ask", [log_directories, reassignments])
 @pytest.mark.parametrize(
     ("answer", "claims", "says"),
     [

@@ -153,10 +153,10 @@ def test_the_bound_is_the_one_of_the_role() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (123_456_789, "123 MB"), (5e15, "5000 TB")]
+    ("size", "shown"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (123_456_789, "123 MB"), (5e15, "5000 TB")]
 )
-def test_a_size_is_written_with_its_unit(size: float, text: str) -> None:
-    assert command.shown(size) == text
+def test_a_size_is_written_with_its_unit(size: float, shown: str) -> None:
+    assert command.shown(size) == shown
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Requests that librdkafka cannot make: a broker's log directories, and the reassignments that are under way.
+"""Two requests that librdkafka cannot make: a broker's log directories, and the reassignments that are under way.
 
 The bytes are those of Kafka's protocol (https://kafka.apache.org/protocol.html): DescribeLogDirs, version 4, which
 Kafka has since 3.3, and ListPartitionReassignments, version 0. A client with a certificate, or without encryption, can
