@@ -13,8 +13,10 @@ RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md"
 LONG = [
     "change-a-setting",
     "change-a-subscriber",
+    "disk-is-filling",
     "late-nights",
     "locked-site",
+    "new-deployment",
     "new-schema",
     "stop-and-start-a-site",
 ]
