@@ -33,6 +33,7 @@ def options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--host", help="only this host, or a pattern of Ansible")
     parser.add_argument("--unit", action="append", help="kafka, zookeeper, zads-producer, zads-filters-*, ...")
     parser.add_argument("--since", default="1h", help="90s, 10min, 2h, 3d, or a time in UTC (%(default)s)")
+    parser.add_argument("--until", help="the end, in the same form (now, if not given)")
     parser.add_argument("--lines", type=int, default=200, help=f"the newest lines: 1 to {MOST} (%(default)s)")
     found = parser.parse_args(words)
     if not 1 <= found.lines <= MOST:
@@ -48,12 +49,13 @@ def secrets(state: Path) -> Secrets:
     return Secrets.of(directory, passwords if isinstance(passwords, dict) else {})
 
 
-def read(given: argparse.Namespace, begin: float, units: list[str]) -> tuple[int, dict[str, Any]]:
+def read(given: argparse.Namespace, begin: float, end: float | None, units: list[str]) -> tuple[int, dict[str, Any]]:
     """Ansible's exit status, and what each host answered."""
     with tempfile.TemporaryDirectory(prefix="zads-logs-") as temporary:
         answers = Path(temporary) / "answers.json"
         asked = {
-            "logs_to": str(answers), "logs_units": units, "logs_since": begin, "logs_lines": given.lines
+            "logs_to": str(answers), "logs_units": units, "logs_since": begin, "logs_lines": given.lines,
+            **({} if end is None else {"logs_until": end}),
         }  # fmt: skip
         command = [str(ROOT / "scripts/ansible"), given.env, "logs", "-e", json.dumps(asked)]
         command += ["--limit", given.host] if given.host else []
@@ -81,11 +83,14 @@ def main(words: list[str]) -> int:
     began = time.time()
     try:
         units = [journals.unit(one) for one in given.unit or OURS]
-        begin = journals.since(given.since, began)
+        begin = journals.moment(given.since, began)
+        end = journals.moment(given.until, began) if given.until else None
+        if begin >= (began if end is None else end):
+            raise ZadsError("there is no time between SINCE and UNTIL", hint="SINCE is the earlier one")
     except ZadsError as error:
         print(f"logs: {error}", file=sys.stderr)
         return 2
-    status, answers = read(given, begin, units)
+    status, answers = read(given, begin, end, units)
     if status:
         return status
     hidden = secrets(ROOT / ".zads" / given.env)
@@ -93,10 +98,13 @@ def main(words: list[str]) -> int:
     lines = journals.merged(entries, given.lines)
     for one in lines:
         print(journals.Entry(one.microseconds, one.host, one.unit, hidden.hide(one.text)).line())
+    if not lines:
+        print("logs: nothing was found; SINCE=1d looks further back", file=sys.stderr)
     left_out = sum(map(len, entries.values())) > len(lines) or any(one.get("more") for one in answers.values())
     if left_out:
         print(
-            f"logs: these are the newest {len(lines)} lines; more by LINES=, or fewer by UNIT=, GREP=", file=sys.stderr
+            f"logs: these are the newest {len(lines)} lines; more by LINES=, others by UNTIL=, UNIT=, GREP=",
+            file=sys.stderr,
         )
     wrong = problems(answers, began, time.time())
     for problem in wrong:

@@ -53,7 +53,7 @@ def unit(text: str) -> str:
     return text if text.endswith(".service") else f"{text}.service"
 
 
-def since(text: str, now: float) -> float:
+def moment(text: str, now: float) -> float:
     """The moment (Unix seconds) that a text names: a span such as 90s, 10min, 2h or 3d before `now`, or a time in UTC.
 
     Raises ZadsError for any other text.

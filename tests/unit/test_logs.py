@@ -68,15 +68,15 @@ def test_any_other_unit_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10min", 600), ("10m", 600), ("2h", 7200), ("3d", 259200)])
 def test_a_span_ends_now(text: str, seconds: int) -> None:
-    assert journals.since(text, NOW) == NOW - seconds
+    assert journals.moment(text, NOW) == NOW - seconds
 
 
 def test_a_time_is_in_utc_unless_it_says_otherwise() -> None:
-    assert journals.since("2018-11-29T04:00", NOW) == 1543464000
-    assert journals.since("2018-11-29T04:00+01:00", NOW) == 1543460400
+    assert journals.moment("2018-11-29T04:00", NOW) == 1543464000
+    assert journals.moment("2018-11-29T04:00+01:00", NOW) == 1543460400
     for text in ("", "yesterday", "-1h", "1w", "@5"):
         with pytest.raises(ZadsError, match="no time"):
-            journals.since(text, NOW)
+            journals.moment(text, NOW)
 
 
 KNOWN = Secrets({"hunter22": "<the password of anna>", 'a"b\\c:d=e': "<the password of bob>", "hunter22more": "<more>"})
@@ -174,6 +174,8 @@ def test_the_module_reads_what_journalctl_says_and_ends_it_when_it_has_enough(tm
     assert abs(answer["clock"] - time.time()) < 30
     asked = (tmp_path / "asked").read_text()
     assert "--since=@5 --unit=kafka.service --unit=zads-*.service" in asked
+    ask(tmp_path, f'echo "$@" >{tmp_path}/asked', until=9)
+    assert "--since=@5 --until=@9 --unit" in (tmp_path / "asked").read_text()
 
 
 def test_the_module_says_why_journalctl_fails_and_which_pattern_is_none(tmp_path: Path) -> None:
@@ -219,7 +221,16 @@ def test_the_command_prints_the_merged_lines_without_secrets(answers: dict[str, 
     assert printed.err == ""
     asked = json.loads(answers["command"][answers["command"].index("-e") + 1])
     assert (asked["logs_units"], asked["logs_since"]) == (["kafka.service"], 0)
+    assert "logs_until" not in asked, "a host whose clock is ahead shows its newest lines, too"
     assert answers["command"][-2:] == ["--limit", "a,b"]
+
+
+def test_the_time_may_end_before_the_present(answers: dict[str, Any], capsys: Any) -> None:
+    answers["answers"] = {"a": answer()}
+    assert logs.main(["local", "--since", "1970-01-02", "--until", "1970-01-03"]) == 0
+    assert capsys.readouterr() == ("", "logs: nothing was found; SINCE=1d looks further back\n")
+    asked = json.loads(answers["command"][answers["command"].index("-e") + 1])
+    assert (asked["logs_since"], asked["logs_until"]) == (86400, 2 * 86400)
 
 
 def test_a_host_that_does_not_answer_is_named_and_the_others_are_shown(answers: dict[str, Any], capsys: Any) -> None:
@@ -249,7 +260,9 @@ def test_a_playbook_that_fails_shows_why_without_moving_the_cursor(answers: dict
     assert capsys.readouterr().err == "it is broken\\x1b[2J\n"
 
 
-@pytest.mark.parametrize("words", [["--since", "soon"], ["--unit", "ssh"]])
+@pytest.mark.parametrize(
+    "words", [["--since", "soon"], ["--unit", "ssh"], ["--until", "2h"], ["--since", "9000-01-01"]]
+)
 def test_wrong_words_are_refused_before_anything_runs(answers: dict[str, Any], words: list[str]) -> None:
     assert logs.main(["local", *words]) == 2
     assert "command" not in answers

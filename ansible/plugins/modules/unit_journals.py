@@ -13,6 +13,7 @@ description:
 options:
   units: {description: "Names or patterns of units, such as zads-*.service", type: list, elements: str, required: true}
   since: {description: Seconds since 1970 of the oldest entry, type: float, required: true}
+  until: {description: Seconds since 1970 of the newest entry; without it there is no bound, type: float}
   pattern: {description: A regular expression that an entry must contain, type: str, default: ""}
   lines: {description: The most entries, type: int, default: 200}
   most_bytes: {description: The most bytes of the journal that are read, type: int, default: 200000000}
@@ -84,6 +85,7 @@ def main() -> None:
         argument_spec={
             "units": {"type": "list", "elements": "str", "required": True},
             "since": {"type": "float", "required": True},
+            "until": {"type": "float"},
             "pattern": {"type": "str", "default": ""},
             "lines": {"type": "int", "default": 200},
             "most_bytes": {"type": "int", "default": 200_000_000},
@@ -99,6 +101,7 @@ def main() -> None:
     command = [
         module.get_bin_path("journalctl", required=True), "--quiet", "--no-pager", "--reverse", "--all",
         "--output=json", "--output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT", f"--since=@{params['since']:.0f}",
+        *([] if params["until"] is None else [f"--until=@{params['until']:.0f}"]),
         *(f"--unit={one}" for one in params["units"]),
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
