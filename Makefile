@@ -38,7 +38,7 @@ deploy: images ## Bring every host of ENV to what its inventory says [LIMIT= TAG
 check: venv ## Show what differs from the inventory, changing nothing; fails if anything does
 	@scripts/with-engine $(PY) scripts/check.py $(ENV) $(limits) $(ARGS)
 
-# A pattern may hold anything, so no shell sees it; and a program's variable GREP is none.
+# A pattern may hold any character, so no shell sees it. A variable GREP of the environment is not meant for us.
 logs: export ZADS_LOGS_PATTERN = $(if $(filter command,$(origin GREP)),$(value GREP))
 logs: venv ## What our units wrote on all hosts, in order of time, without secrets [HOST= UNIT= SINCE=1h UNTIL= GREP= LINES=200]
 	@scripts/with-engine $(PY) scripts/logs.py $(ENV) $(if $(HOST),--host '$(HOST)') $(if $(UNIT),--unit '$(UNIT)') \

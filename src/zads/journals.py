@@ -45,10 +45,11 @@ class Entry:
 
 
 def unit(text: str) -> str:
-    """A unit's name or pattern as systemd writes it. Raises ZadsError if it is none of ours."""
+    """A unit's name or pattern as systemd writes it. Raises ZadsError if it is not one of ours."""
     if UNIT.fullmatch(text) is None:
         raise ZadsError(
-            f"{output.plain(text)!r} is no unit of ours", hint="write kafka, zookeeper, zads-producer, zads-filters-*"
+            f"{output.plain(text)!r} is not a unit of ours",
+            hint="write kafka, zookeeper, zads-producer, zads-filters-*",
         )
     return text if text.endswith(".service") else f"{text}.service"
 

@@ -1,8 +1,8 @@
 """Publishes a sample of packets to a topic of its own, for testers; no night, filter or reader of nights sees it.
 
 The packets are validated as the producer does it, and have the same key, headers and bytes. All are read and judged
-before the first is written, so a wrong file publishes nothing. They are not in the ledger: to publish a sample twice
-doubles it.
+before the first is written, so a wrong file publishes nothing. They are not in the ledger, so what is published twice
+is there twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMED = 5  # files that a refusal names
 def judged(sample: Sample, packets: Iterable[tuple[str, bytes]]) -> list[Record]:
     """The records of a sample's packets (each with the name of its file).
 
-    Raises ZadsError that names packets that are none, or that are of a programme that the sample may not hold.
+    Raises ZadsError that names the files that are not packets, or of a programme that the sample may not hold.
     """
     records, refused, size = [], [], 0
     for name, data in packets:

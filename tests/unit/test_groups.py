@@ -1,4 +1,4 @@
-"""Consumer groups: whose they are, what they have yet to read, and that none is changed while somebody reads."""
+"""Consumer groups: whose they are, what they have yet to read, and that a group is not changed while somebody reads."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_a_unit_of_ours_may_be_named(text: str, found: str) -> None:
 
 @pytest.mark.parametrize("text", ["ssh", "--all", "kafka;reboot", "", "zads-x y", "*"])
 def test_any_other_unit_is_refused(text: str) -> None:
-    with pytest.raises(ZadsError, match="no unit of ours"):
+    with pytest.raises(ZadsError, match="not a unit of ours"):
         journals.unit(text)
 
 

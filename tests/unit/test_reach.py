@@ -185,7 +185,7 @@ def test_a_certificate_that_ends_soon_is_worth_a_word(authority: Pair, monkeypat
     assert (step.state, step.remedy) == (OK, "the operators should renew it now")
 
 
-# What comes after the login, with a client that answers as told.
+# What comes after the login, with a client that answers as the test says.
 
 
 class Client:

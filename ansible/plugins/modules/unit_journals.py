@@ -53,7 +53,7 @@ def text_of(message) -> str:
 
 
 def entry(line: bytes, most_characters: int) -> dict | None:
-    """An entry from a line of the journal's JSON; None if it is none."""
+    """An entry from a line of the journal's JSON; None if the line is not an entry."""
     try:
         found = json.loads(line)
         at = int(found["__REALTIME_TIMESTAMP"])

@@ -51,7 +51,7 @@ def publish(
         list[Path] | None, typer.Option("--from", help="A directory, an archive or a file of packets; may be repeated.")
     ] = None,
     simulate: Annotated[
-        int | None, typer.Option(min=1, max=sample.MOST_PACKETS, help="Simulate so many packets instead.")
+        int | None, typer.Option(min=1, max=sample.MOST_PACKETS, help="Simulate this number of packets instead.")
     ] = None,
     night: Annotated[str, typer.Option(help="The night of simulated packets, YYYYMMDD.")] = "20181129",
     add: Annotated[bool, typer.Option("--add", help="Add to what the sample holds.")] = False,

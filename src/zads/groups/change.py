@@ -92,7 +92,8 @@ def move(conf: Mapping[str, str], group: Group, to: str | datetime.datetime) -> 
         wanted = cluster.offsets(dict.fromkeys(partitions, OffsetSpec.earliest()))  # type: ignore[no-untyped-call]
     else:
         assert isinstance(to, datetime.datetime)
-        spec = OffsetSpec.for_timestamp(round(to.timestamp() * 1000))
+        # Kafka takes negative times for words such as the end.
+        spec = OffsetSpec.for_timestamp(max(round(to.timestamp() * 1000), 0))
         wanted = cluster.offsets(dict.fromkeys(partitions, spec))
     offsets = {
         place: (places[place], new if new >= 0 else ends[place]) for place, new in wanted.items() if place in ends

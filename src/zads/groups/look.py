@@ -2,7 +2,7 @@
 
 Offsets also count the markers of transactions, which nobody reads. A group that has read everything may seem to be a
 record behind in each partition. So where few offsets are left, the records themselves are counted. Where many are left,
-the number is that of the offsets: at most so many records are left.
+the offsets are counted: the number of records may be smaller.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zads import kafka, names, reading
 from zads.reading import Partition
 from zads.site.cluster import ANSWER, Cluster
 
-#: Of so many offsets and fewer, the records are counted.
+#: If at most this number of offsets is left, the records are counted.
 FEW = 16
 _AT_ONCE = 8  # groups that are asked for at the same time
 _FETCH = 64_000  # bytes of a fetch, of which the first record alone is wanted

@@ -28,7 +28,7 @@ from zads.site.forecast import Kept
 #: The role's default of kafka_gate_free_percent.
 FREE_PERCENT = 5
 _DAY_MS = 86_400_000
-_MOST_DAYS = 32  # of ages that are told apart
+_MOST_DAYS = 32  # ages that are counted separately
 Partition = tuple[str, int]
 
 

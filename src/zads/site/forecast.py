@@ -37,7 +37,7 @@ class Kept:
     ages: tuple[float, ...]
 
     def after(self, days: int) -> float:
-        """Bytes after so many further days."""
+        """Bytes when `days` more days have passed."""
         busiest = max(self.ages[:WEEK], default=0.0)
         if self.retention is None:
             return sum(self.ages) + busiest * days

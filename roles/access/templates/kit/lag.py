@@ -18,12 +18,12 @@ kit.need("confluent_kafka", "confluent-kafka")
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient  # noqa: E402
 
-#: Of so many offsets and fewer, the alerts are counted: offsets also count marks of transactions, which nobody reads.
+#: If at most this number of offsets is left, the alerts are counted: some offsets are marks of transactions.
 FEW = 16
 
 
 def left(consumer: Consumer, place: TopicPartition, end: int) -> int:
-    """Alerts of a partition from the offset of `place` to `end`; at most so many if many are left."""
+    """Alerts of a partition from the offset of `place` to `end`. More than FEW: the offsets, so perhaps too many."""
     if not 0 < end - place.offset <= FEW:
         return max(end - place.offset, 0)
     consumer.assign([place])
