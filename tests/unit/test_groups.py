@@ -6,6 +6,7 @@ import datetime
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,6 +103,7 @@ def test_what_is_remarkable_is_said() -> None:
     assert command.note(group(3)) == "nobody reads"
     assert command.note(group(3, members=1)) == ""
     assert command.note(group(0)) == ""
+    assert command.note(replace(group(), leaderless=((NIGHT, 1),))) == "1 partitions have no leader"
 
 
 def test_markers_of_transactions_are_not_counted_where_few_offsets_are_left() -> None:
@@ -128,6 +130,21 @@ def test_our_programs_groups_are_never_changed(kind: Any) -> None:
 def test_a_group_with_members_is_not_changed_and_they_are_named() -> None:
     with pytest.raises(ZadsError, match=r"has 2 members \(client-0 at 192.0.2.1, client-1 at 192.0.2.1\)"):
         change.refuse(group(members=2, state="stable"), Owner("user", "anna"), "removed")
+
+
+def test_a_group_of_which_a_partition_has_no_leader_is_not_changed() -> None:
+    """It would be moved in the other partitions alone."""
+    with pytest.raises(ZadsError, match="1 partitions that anna-x reads have no leader, and it is not moved"):
+        change.refuse(replace(group(), leaderless=((NIGHT, 1),)), Owner("user", "anna"), "moved")
+
+
+def test_partitions_without_a_leader_are_named_for_the_groups_that_read_them() -> None:
+    described = [Group("a", "empty"), Group("b", "empty")]
+    said: list[dict[tuple[str, int], int]] = [{(NIGHT, 0): 5}, {("other", 0): 5}]
+    starts, ends = {(NIGHT, 0): 0, ("other", 0): 0}, {(NIGHT, 0): 5, ("other", 0): 5}
+    one, two = look._counted({}, described, said, (starts, ends), [(NIGHT, 1)])
+    assert (one.leaderless, two.leaderless) == (((NIGHT, 1),), ())
+    assert one.places == {(NIGHT, 0): Place(5, 0, True, exact=True)}
 
 
 @pytest.mark.parametrize("state", ["preparing rebalancing", "completing rebalancing", "unknown"])

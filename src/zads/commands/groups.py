@@ -80,6 +80,8 @@ def _show_all(sites: list[DeployedSite], policy: Policy, as_json: bool) -> None:
             found += [(where, one, owner(one.name, policy)) for one in look.groups(where.conf)]
         except KafkaException as error:
             problems.append(f"{where.name}: {kafka.failure(where.conf, error.args[0])}")
+        except ZadsError as error:  # records stopped coming
+            problems.append(f"{where.name}: {error}")
     if as_json:
         rows = [_plain(*one) for one in found]
         typer.echo(output.json_text({"groups": rows, "problems": problems}, indent=1))
@@ -98,6 +100,8 @@ def _show_all(sites: list[DeployedSite], policy: Policy, as_json: bool) -> None:
 
 def note(group: Group) -> str:
     """What is remarkable about a group."""
+    if group.leaderless:
+        return f"{len(group.leaderless)} partitions have no leader"
     if not group.has_read:
         return "has read nothing"
     return "nobody reads" if group.left and not group.members else ""

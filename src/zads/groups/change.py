@@ -59,6 +59,11 @@ def refuse(group: Group, owner: Owner, what: str) -> None:
             f"{group.name} has {len(group.members)} members ({who}), and is not {what}",
             hint="its readers must end first; a minute later they are no members any more, even if they died",
         )
+    if group.leaderless:
+        raise ZadsError(
+            f"{len(group.leaderless)} partitions that {group.name} reads have no leader, and it is not {what}",
+            hint="`zads disks` and `make verify` say which brokers are away; start them first",
+        )
     if group.state not in ("empty", "dead"):
         raise ZadsError(f"{group.name} is {group.state}, and is not {what}", hint="try again in a minute")
 

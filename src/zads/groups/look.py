@@ -52,12 +52,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Group:
-    """A group. ``state``: Kafka's word in small letters. ``places``: by partition, of topics where it has been."""
+    """A group. ``state``: Kafka's word in small letters. ``places``: by partition, of topics where it has been.
+
+    ``leaderless``: the partitions of these topics that have no leader. Nothing is known about them.
+    """
 
     name: str
     state: str
     members: tuple[Member, ...] = ()
     places: Mapping[Partition, Place] = field(default_factory=dict)
+    leaderless: tuple[Partition, ...] = ()
 
     @property
     def left(self) -> int:
@@ -88,17 +92,18 @@ def groups(conf: Mapping[str, str], only: Collection[str] | None = None) -> list
         raise listed.errors[0]
     known = sorted({one.group_id for one in listed.valid} if only is None else {*only})
     described = _described(cluster, known)
-    partitions = [
-        (name, number)
+    leaders = {
+        (name, number): partition.leader
         for name, topic in cluster.metadata().topics.items()
         if not name.startswith("__")
-        for number in topic.partitions
-    ]
+        for number, partition in topic.partitions.items()
+    }
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        committed = list(pool.map(lambda name: positions(conf, name, partitions), known))
+        committed = list(pool.map(lambda name: positions(conf, name, leaders), known))
     topics = {topic for found in committed for topic, _ in found}
-    starts, ends = _bounds(cluster, [place for place in partitions if place[0] in topics])
-    return _counted(conf, described, committed, starts, ends)
+    led = {place for place, leader in leaders.items() if leader >= 0}
+    starts, ends = _bounds(cluster, [place for place in sorted(led) if place[0] in topics])
+    return _counted(conf, described, committed, (starts, ends), sorted(leaders.keys() - led))
 
 
 def _described(cluster: Cluster, wanted: Collection[str]) -> list[Group]:
@@ -147,10 +152,11 @@ def _counted(
     conf: Mapping[str, str],
     described: list[Group],
     committed: list[dict[Partition, int]],
-    starts: Mapping[Partition, int],
-    ends: Mapping[Partition, int],
+    bounds: tuple[Mapping[Partition, int], Mapping[Partition, int]],
+    leaderless: Collection[Partition],
 ) -> list[Group]:
-    """The groups with their places."""
+    """The groups with their places. ``bounds``: where the partitions begin and end."""
+    starts, ends = bounds
     offsets = [_offsets(found, starts) for found in committed]
     few: dict[Partition, int] = {}
     for found in offsets:
@@ -170,6 +176,7 @@ def _counted(
                 for place, offset in found.items()
                 if place in ends
             },
+            tuple(place for place in leaderless if place[0] in {topic for topic, _ in said}),
         )
         for one, said, found in zip(described, committed, offsets, strict=True)
     ]
