@@ -261,12 +261,11 @@ def _group(consumer: Any, place: TopicPartition, group: str, seconds: float) -> 
 def _record(consumer: Any, topics: Mapping[str, list[int]], until: float, seconds: float) -> Step:
     """One record, of the newest night that has one."""
     nights = sorted((name for name in topics if "_20" in name), reverse=True)
+    empty = 0
     for topic in [*nights, *(name for name in topics if name not in nights)]:
         for number in topics[topic]:
-            if time.monotonic() > until:
-                return Step(
-                    "the site", "read", FAIL, f"no record within {_READ_SECONDS:.0f} s", "try again in a minute"
-                )
+            if time.monotonic() > until:  # over a slow link, hundreds of empty partitions take this long
+                return Step("the site", "read", SKIP, f"no record in {empty} partitions; the others were not tried")
             try:
                 size = _one(consumer, topic, number, seconds)
             except KafkaException as error:
@@ -275,6 +274,7 @@ def _record(consumer: Any, topics: Mapping[str, list[int]], until: float, second
                 return Step("the site", "read", FAIL, f"{topic} cannot be read ({error.args[0].str()})", remedy)
             if size is not None:
                 return Step("the site", "read", OK, f"a record of {size} bytes of {topic}")
+            empty += 1
     return Step("the site", "read", SKIP, "no topic that this client may see holds a record now")
 
 

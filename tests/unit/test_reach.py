@@ -292,6 +292,12 @@ def test_without_topics_or_records_nothing_has_failed(port: int, monkeypatch: py
     assert with_client(marks, port, monkeypatch)[-1].state == SKIP, "marks of transactions alone"
 
 
+def test_empty_partitions_that_take_too_long_are_no_failure(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_READ_SECONDS", -1)
+    step = with_client(Client({NIGHT: 2}, [port], offsets=(5, 5)), port, monkeypatch)[-1]
+    assert (step.state, step.says) == (SKIP, "no record in 0 partitions; the others were not tried")
+
+
 def test_records_that_do_not_come_are_a_failure(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     step = with_client(Client({NIGHT: 1}, [port]), port, monkeypatch)[-1]
     assert (step.what, step.state) == ("read", FAIL)
