@@ -29,26 +29,29 @@ def values(broker: Broker) -> list[bytes]:
 
 
 def test_a_sample_is_published_added_to_replaced_and_removed(broker: Broker) -> None:
-    records = sample.judged(SPRING, packets(450))
+    many = list(packets(450))
+    records = sample.judged(SPRING, many)
     assert sample.held(broker.conf, SPRING) is None
     with pytest.raises(ZadsError, match="a deployment makes it"):
         sample.publish(broker.conf, SPRING, records)
     broker.create(SPRING.topic)
     assert sample.held(broker.conf, SPRING) == 0
     sample.publish(broker.conf, SPRING, records)
-    assert values(broker) == [data for _, data in packets(450)], "byte for byte, in order"
+    assert values(broker) == [data for _, data in many], "byte for byte, in order"
     assert sample.held(broker.conf, SPRING) == 450
-    few = sample.judged(SPRING, packets(3))
+    few = sample.judged(SPRING, many[:3])
     sample.publish(broker.conf, SPRING, few)
     assert sample.held(broker.conf, SPRING) == 453
     sample.publish(broker.conf, SPRING, few, replace=True)
-    assert values(broker) == [data for _, data in packets(3)]
+    assert values(broker) == [data for _, data in many[:3]]
     assert sample.remove(broker.conf, "spring") is True
     await_true(lambda: SPRING.topic not in kafka.admin(broker.conf).list_topics(timeout=20).topics, "the removal")
     assert sample.remove(broker.conf, "spring") is False
 
 
 def test_the_ledger_knows_nothing_of_a_sample(broker: Broker) -> None:
-    broker.create(SPRING.topic)
-    sample.publish(broker.conf, SPRING, sample.judged(SPRING, packets(2)))
+    other = Sample(name="autumn", site="public", programmes=frozenset({1}))
+    broker.create(other.topic)
+    sample.publish(broker.conf, other, sample.judged(other, packets(2)))
+    assert sample.held(broker.conf, other) == 2
     assert broker.read_all(names.LEDGER_TOPIC) == []

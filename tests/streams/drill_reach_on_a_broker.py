@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 
 from bench.broker import Broker, await_true, running
 from zads import kafka, reach
 from zads.reach import FAIL, OK, SKIP, Step
+from zads.site.access import Acl
+from zads.site.cluster import Cluster
 
-Run = Callable[..., dict[str, Any]]
 NIGHT = "ztf_20300101_programid1"
 LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 #: The listener ASTRAY names an address at which nobody listens, as a wrong advertised address does.
@@ -29,8 +29,8 @@ SETTINGS = {
     "listener.name.astray.scram-sha-512.sasl.jaas.config": LOGIN,
 }
 GRANTS = [
-    {"principal": "User:anna", "resource": "topic", "name": NIGHT, "operation": "read"},
-    {"principal": "User:anna", "resource": "group", "name": "anna-", "pattern": "prefixed", "operation": "read"},
+    Acl("User:anna", "topic", NIGHT, "literal", "read"),
+    Acl("User:anna", "group", "anna-", "prefixed", "read"),
 ]
 
 
@@ -47,11 +47,13 @@ def broker() -> Iterator[Broker]:
         yield started
 
 
-@pytest.fixture
-def anna(broker: Broker, run: Run, tmp_path: Any) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def anna(broker: Broker) -> dict[str, str]:
     """The properties of a user who may read the night."""
-    run("kafka_users", users={"anna": "her-password"}, remembered=str(tmp_path / "accounts.json"))
-    run("kafka_acls", acls=GRANTS)
+    cluster = Cluster(broker.conf)
+    kind = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    cluster.settle(cluster.client.alter_user_scram_credentials([UserScramCredentialUpsertion("anna", kind, b"hers-1")]))
+    cluster.create_acls(GRANTS)
     conf = properties(broker, 9094)
     await_true(lambda: sees(conf), "the account and its grants")
     return conf
@@ -65,7 +67,7 @@ def sees(conf: dict[str, str]) -> bool:
         return False
 
 
-def properties(broker: Broker, port: int, password: str = "her-password") -> dict[str, str]:
+def properties(broker: Broker, port: int, password: str = "hers-1") -> dict[str, str]:
     address = broker.conf["bootstrap.servers"].partition(":")[0]
     return {
         "bootstrap.servers": f"{address}:{port}", "security.protocol": "SASL_PLAINTEXT",
@@ -82,7 +84,7 @@ def test_a_user_with_all_rights_comes_to_a_record(anna: dict[str, str]) -> None:
     assert [step.what for step in steps] == ["name", "connection", "login", "metadata", "group", "read"]
     assert {step.state for step in steps} == {OK}
     assert steps[-1].says == f"a record of 1000 bytes of {NIGHT}"
-    assert "her-password" not in "".join(line for step in steps for line in step.lines())
+    assert "hers-1" not in "".join(line for step in steps for line in step.lines())
 
 
 def test_the_operators_client_without_a_password_is_tried_too(broker: Broker) -> None:
@@ -113,9 +115,9 @@ def test_a_group_that_is_not_granted_shows_at_the_group(anna: dict[str, str]) ->
     assert step.what == "group"
 
 
-def test_a_user_without_grants_has_nothing_to_read_and_that_is_no_failure(anna: dict[str, str], run: Run) -> None:
-    run("kafka_acls", acls=[])
+def test_a_user_without_grants_has_nothing_to_read_and_that_is_no_failure(broker: Broker, anna: dict[str, str]) -> None:
+    Cluster(broker.conf).delete_acls(GRANTS)  # the last test: the others need them
     await_true(lambda: not sees(anna), "the end of the grants")
     steps = list(reach.tried(anna, "anna-check"))
     assert (steps[-1].what, steps[-1].state) == ("read", SKIP)
-    assert "her-password" not in str(steps)
+    assert "hers-1" not in str(steps)
