@@ -18,6 +18,7 @@ LONG = [
     "locked-site",
     "new-deployment",
     "new-schema",
+    "sample-data",
     "stop-and-start-a-site",
 ]
 
