@@ -13,6 +13,7 @@ RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md"
 LONG = [
     "change-a-setting",
     "change-a-subscriber",
+    "deploy",
     "disk-is-filling",
     "late-nights",
     "locked-site",
