@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import heapq
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +25,7 @@ _NAMED = re.compile(
 _HIDDEN = "<hidden>"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Entry:
     """An entry of a journal. ``microseconds`` since 1970, by the host's clock."""
 
@@ -71,13 +70,16 @@ def moment(text: str, now: float) -> float:
 
 
 def merged(answers: Mapping[str, Iterable[Mapping[str, object]]], most: int) -> list[Entry]:
-    """The newest `most` entries of all hosts, the oldest first. ``answers``: what the module unit_journals returned."""
-    entries = (
+    """The newest `most` entries of all hosts, the oldest first. ``answers``: what the module unit_journals returned.
+
+    Lines of one moment stay in the order in which their host wrote them.
+    """
+    entries = [
         Entry(int(str(one["at"])), host, str(one["unit"]), str(one["text"]))
         for host, found in answers.items()
-        for one in found
-    )
-    return sorted(heapq.nlargest(most, entries))
+        for one in reversed(list(found))  # they come with the newest first
+    ]
+    return sorted(entries, key=lambda one: (one.microseconds, one.host))[-most:]
 
 
 class Secrets:

@@ -42,6 +42,11 @@ def test_the_journals_of_hosts_are_merged_by_time_and_the_newest_lines_stay() ->
     assert [one.text for one in journals.merged(answers, 2)] == ["d", "e"]
 
 
+def test_lines_of_one_moment_stay_in_their_hosts_order() -> None:
+    answers = {host: [entry(5, f"{host}{number}") for number in (3, 2, 1)] for host in ("b", "a")}
+    assert [one.text for one in journals.merged(answers, 4)] == ["a3", "b1", "b2", "b3"]
+
+
 def test_a_line_shows_time_host_unit_and_every_character() -> None:
     moment = int(datetime.datetime(2026, 1, 2, 3, 4, 5, 678_901, datetime.UTC).timestamp() * 1e6)
     line = Entry(moment, "host", "zads-producer.service", "a\x1b[2Jb\nc\u202e").line()
@@ -176,6 +181,11 @@ def test_the_module_reads_what_journalctl_says_and_ends_it_when_it_has_enough(tm
     assert "--since=@5 --unit=kafka.service --unit=zads-*.service" in asked
     ask(tmp_path, f'echo "$@" >{tmp_path}/asked', until=9)
     assert "--since=@5 --until=@9 --unit" in (tmp_path / "asked").read_text()
+
+
+def test_a_host_without_units_of_the_pattern_has_nothing_to_say(tmp_path: Path) -> None:
+    said = ask(tmp_path, "echo 'Failed to add filter for units: No data available' >&2; exit 1")
+    assert (said["entries"], said["more"]) == ([], False)
 
 
 def test_the_module_says_why_journalctl_fails_and_which_pattern_is_none(tmp_path: Path) -> None:
