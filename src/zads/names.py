@@ -139,9 +139,7 @@ def mirrored_pattern(programmes: Iterable[int]) -> str:
 
 def filter_topic(name: str) -> str:
     """The topic of the alerts that a filter passes. Raises ZadsError if the name cannot be part of a topic's name."""
-    if not re.fullmatch(FILTER_NAME, name):
-        raise ZadsError(f"{name!r} cannot name a filter", hint=f"use {FILTER_NAME_IN_WORDS}")
-    return f"{_FILTER_PREFIX}{name}"
+    return _topic(_FILTER_PREFIX, name, "filter")
 
 
 def filter_name(topic_name: str) -> str | None:
@@ -151,14 +149,18 @@ def filter_name(topic_name: str) -> str | None:
 
 def sample_topic(name: str) -> str:
     """The topic of a sample of alerts for testers. Raises ZadsError if the name cannot be part of a topic's name."""
-    if not re.fullmatch(FILTER_NAME, name):
-        raise ZadsError(f"{name!r} cannot name a sample", hint=f"use {FILTER_NAME_IN_WORDS}")
-    return f"{_SAMPLE_PREFIX}{name}"
+    return _topic(_SAMPLE_PREFIX, name, "sample")
 
 
 def sample_name(topic_name: str) -> str | None:
     """The sample that a topic holds; None for any other topic."""
     return topic_name.removeprefix(_SAMPLE_PREFIX) if topic_name.startswith(_SAMPLE_PREFIX) else None
+
+
+def _topic(prefix: str, name: str, kind: str) -> str:
+    if not re.fullmatch(FILTER_NAME, name):
+        raise ZadsError(f"{name!r} cannot name a {kind}", hint=f"use {FILTER_NAME_IN_WORDS}")
+    return f"{prefix}{name}"
 
 
 def owner_topic(user: str) -> str:
