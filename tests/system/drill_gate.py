@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from local_system import System, await_that, client, run
-from zads import kafka, replication
+from local_system import System, await_that, client, run, under_replicated
+from zads import kafka
 
 TOPIC = "zads_gate"
 RECORDS = 40  # of a megabyte. A throttled replica fetches four every eleven seconds
@@ -44,11 +44,6 @@ def reasons(broker: int, **asked: Any) -> list[str]:
     return answer
 
 
-def behind() -> int:
-    """The number of the public site's partitions that lack a replica."""
-    return sum(topic.under_replicated for topic in replication.describe(client("admin-public"), lambda _: True))
-
-
 def started(system: System, host: str) -> str:
     return system.on(host, "systemctl show --property=ActiveEnterTimestampMonotonic --value kafka").strip()
 
@@ -59,7 +54,7 @@ def survivor(system: System) -> Iterator[None]:
     before = started(system, "public-1")
     yield
     assert started(system, "public-1") == before, "the gate let it go down"
-    await_that("every replica is in sync", lambda: not behind(), 240)
+    await_that("every replica is in sync", lambda: not under_replicated("public"), 240)
     assert reasons(1) == []
 
 
@@ -136,7 +131,7 @@ def test_a_partition_is_at_its_minimum(system: System, slow_topic: None) -> None
     fill()
     system.on("public-3", "systemctl start kafka")
     await_that("the broker is registered", lambda: LAST in admin().list_topics(timeout=20).brokers, 120)
-    others = await_that("nothing else lags", lambda: behind() == 1 and reasons(1), 60)
+    others = await_that("nothing else lags", lambda: under_replicated("public") == 1 and reasons(1), 60)
     assert others == [f"too few replicas in sync without broker 1: {TOPIC}-0 (in sync 1,2, minimum 2)"]
 
 

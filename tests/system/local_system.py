@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from zads import kafka, progress
+from zads import kafka, progress, replication
 from zads.inventory import Inventory
 from zads.lab.hosts import Lab
 from zads.site.policy import Policy
@@ -104,6 +104,11 @@ def at_rest(system: System) -> None:
     policy = Policy.read(next(iter(system.inventory.hosts.values())))
     sites = (client("admin-origin"), client("admin-public"))
     await_that("nothing is under way", lambda: not progress.problems(*sites, policy, under_way=0), 60)
+
+
+def under_replicated(site: str) -> int:
+    """The number of partitions of a site, with Kafka's own, that lack a replica."""
+    return sum(topic.under_replicated for topic in replication.describe(client(f"admin-{site}"), lambda _: True))
 
 
 class System:

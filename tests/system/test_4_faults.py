@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from local_system import System, await_that, client, make_night, run, streaming
-from zads import replication
+from local_system import System, await_that, make_night, run, streaming, under_replicated
 
 
 def kill(system: System, host: str, unit: str) -> None:
@@ -67,11 +66,6 @@ def settled(system: System) -> Iterator[None]:
         await_that(f"{container.name} runs", lambda c=container: (c.reload(), c.status == "running")[1], 60)
     for site in ("origin", "public"):
         await_that(f"every replica of {site} is in sync", lambda s=site: not under_replicated(s), 180)
-
-
-def under_replicated(site: str) -> int:
-    """The number of partitions of a site, with Kafka's own, that lack a replica."""
-    return sum(topic.under_replicated for topic in replication.describe(client(f"admin-{site}"), lambda _: True))
 
 
 @pytest.mark.parametrize("fault", FAULTS)

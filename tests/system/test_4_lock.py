@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local_system import ROOT, System, await_that, run
+from local_system import ROOT, System, await_that, run, under_replicated
 
 FILE = "/var/lib/zads-lock.json"
 HOSTS = ["origin-1", "origin-2", "origin-3", "public-1", "public-2", "public-3"]
@@ -55,7 +55,10 @@ def test_a_run_that_fails_gives_its_locks_back(system: System) -> None:
 
 @contextmanager
 def waiting_restart(system: System, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A restart of a broker that waits at its gate, with the lock: another broker is away during the body."""
+    """A restart of a broker that waits at its gate, with the lock: another broker is away during the body.
+
+    Afterwards the site is whole again: the next test may need every broker.
+    """
     system.on("public-3", "systemctl stop kafka")
     try:
         with log.open("w") as output:
@@ -67,6 +70,7 @@ def waiting_restart(system: System, log: Path) -> Iterator[subprocess.Popen[byte
         yield waiting
     finally:
         system.on("public-3", "systemctl start kafka")
+        await_that("every replica of the public site is in sync", lambda: not under_replicated("public"), 180)
 
 
 def test_an_operation_whose_lock_is_broken_stops_before_the_next_restart(system: System, tmp_path: Path) -> None:
