@@ -11,7 +11,14 @@ from contextlib import contextmanager
 import pytest
 
 from zads.errors import ZadsError
-from zads.site.broker_requests import LogDirectory, Reassignment, log_directories, reassignments
+from zads.site.broker_requests import (
+    LogDirectory,
+    Reassignment,
+    log_directories,
+    reassign,
+    reassignments,
+    replica_sizes,
+)
 
 HEAD = struct.pack(">i", 1) + b"\0"
 OK, NO_DELAY, TAGS = b"\0\0", b"\0\0\0\0", b"\0"
@@ -72,7 +79,42 @@ def test_reassignments_are_read_topic_by_topic() -> None:
     assert asked[0].endswith(struct.pack(">i", 5000) + b"\0" + TAGS), "every topic"
 
 
-@pytest.mark.parametrize("ask", [log_directories, reassignments])
+def test_the_size_of_every_replica_is_read_except_of_one_that_is_on_its_way_to_another_disk() -> None:
+    replicas = [struct.pack(">iqqb", number, size, 0, moves) + TAGS for number, size, moves in ((0, 7, 0), (1, 8, 1))]
+    first = OK + text("/a") + array(text("night") + array(*replicas) + TAGS) + struct.pack(">qq", 9, 9) + TAGS
+    second = OK + text("/b") + array(text("ledger") + array(replicas[0]) + TAGS) + struct.pack(">qq", 9, 9) + TAGS
+    with broker(HEAD + NO_DELAY + OK + array(first, second) + TAGS) as (port, asked):
+        assert replica_sizes(PLAIN, "127.0.0.1", port, 5) == {("night", 0): 7, ("ledger", 0): 7}
+    assert asked[0].endswith(b"zads" + TAGS + b"\0" + TAGS), "every topic"
+
+
+def test_partitions_get_replicas_or_keep_theirs_and_a_refusal_names_the_partition() -> None:
+    refused = struct.pack(">ih", 1, 39) + text("no such broker") + TAGS
+    unnamed = struct.pack(">ih", 2, 3) + b"\0" + TAGS
+    idle = struct.pack(">ih", 3, 85) + b"\0" + TAGS
+    answer = NO_DELAY + OK + b"\0" + array(text("night") + array(refused, unnamed, idle) + TAGS) + TAGS
+    wanted: dict[tuple[str, int], tuple[int, ...] | None] = {
+        ("night", 0): (4, 2),
+        ("night", 3): None,
+        ("x" * 200, 0): (1,),
+    }
+    with broker(HEAD + answer) as (port, asked):
+        found = reassign(PLAIN, "127.0.0.1", port, wanted, 5)
+    assert found == {"night-1": "no such broker", "night-2": "Kafka's error 3"}
+    first = struct.pack(">i", 0) + array(struct.pack(">i", 4), struct.pack(">i", 2)) + TAGS
+    cancelled = struct.pack(">i", 3) + b"\0" + TAGS
+    long = b"\xc9\1" + b"x" * 200 + array(struct.pack(">i", 0) + array(struct.pack(">i", 1)) + TAGS) + TAGS
+    assert asked[0].startswith(struct.pack(">hh", 45, 0))
+    assert asked[0].endswith(
+        struct.pack(">i", 5000) + array(text("night") + array(first, cancelled) + TAGS, long) + TAGS
+    )
+
+
+def _reassign(conf: dict[str, str], host: str, port: int, seconds: float) -> object:
+    return reassign(conf, host, port, {}, seconds)
+
+
+@pytest.mark.parametrize("ask", [log_directories, reassignments, replica_sizes, _reassign])
 @pytest.mark.parametrize(
     ("answer", "claims", "says"),
     [

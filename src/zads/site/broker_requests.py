@@ -1,8 +1,8 @@
-"""Two requests that librdkafka cannot make: a broker's log directories, and the reassignments that are under way.
+"""Requests that librdkafka cannot make: a broker's log directories, and reassignments of partitions.
 
 The bytes are those of Kafka's protocol (https://kafka.apache.org/protocol.html): DescribeLogDirs, version 4, which
-Kafka has since 3.3, and ListPartitionReassignments, version 0. A client with a certificate, or without encryption, can
-make them; one with a password cannot.
+Kafka has since 3.3; AlterPartitionReassignments and ListPartitionReassignments, version 0. A client with a certificate,
+or without encryption, can make them; one with a password cannot.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from zads.errors import ZadsError
 
 _DESCRIBE_LOG_DIRS = (35, 4)  # key and version of the request
+_ALTER_REASSIGNMENTS = (45, 0)
 _LIST_REASSIGNMENTS = (46, 0)
 _LARGEST = 64 << 20  # bytes of an answer: a larger claim is no answer of Kafka
 _STORAGE_ERROR = 56  # of a log directory that failed
 _TAGS = b"\0"  # of the optional fields that a structure may end with, there are none
+_NOTHING = b"\0"  # an array that is absent: where a request names topics, all of them
+_NO_REASSIGNMENT = 85  # Kafka's error for a cancellation where nothing is under way
 _Item = TypeVar("_Item")
+Place = tuple[str, int]  # a partition: its topic and its number
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,21 @@ def log_directories(conf: Mapping[str, str], host: str, port: int, seconds: floa
         _require_success(host, port, answer.number(2))
         return answer.array(_log_directory)
 
-    no_topics = b"\1"  # an array with no element: the directories alone are asked for, not their partitions
-    return _ask(conf, (host, port), _DESCRIBE_LOG_DIRS, no_topics + _TAGS, seconds, read)
+    # An array with no element: the directories alone are asked for, not their partitions.
+    return _ask(conf, (host, port), _DESCRIBE_LOG_DIRS, _array(()) + _TAGS, seconds, read)
+
+
+def replica_sizes(conf: Mapping[str, str], host: str, port: int, seconds: float) -> dict[Place, int]:
+    """The bytes of each replica on the broker at this address. Raises ZadsError if it does not answer in `seconds`."""
+    found: dict[Place, int] = {}
+
+    def read(answer: _Answer) -> dict[Place, int]:
+        answer.number(4)
+        _require_success(host, port, answer.number(2))
+        answer.array(lambda one: _log_directory(one, found))
+        return found
+
+    return _ask(conf, (host, port), _DESCRIBE_LOG_DIRS, _NOTHING + _TAGS, seconds, read)
 
 
 def reassignments(conf: Mapping[str, str], host: str, port: int, seconds: float) -> list[Reassignment]:
@@ -119,28 +136,82 @@ def reassignments(conf: Mapping[str, str], host: str, port: int, seconds: float)
         _require_success(host, port, code)
         return [one for topic in answer.array(_reassigned_topic) for one in topic]
 
-    all_topics = b"\0"
-    body = struct.pack(">i", int(seconds * 1000)) + all_topics + _TAGS
+    body = struct.pack(">i", int(seconds * 1000)) + _NOTHING + _TAGS
     return _ask(conf, (host, port), _LIST_REASSIGNMENTS, body, seconds, read)
 
 
-def _log_directory(answer: _Answer) -> LogDirectory:
+def reassign(
+    conf: Mapping[str, str],
+    host: str,
+    port: int,
+    wanted: Mapping[Place, tuple[int, ...] | None],
+    seconds: float,
+) -> dict[str, str]:
+    """Begin to give partitions these replicas, the preferred leader first; None cancels what is under way there.
+
+    The broker at this address must be the controller. It answers at once; the copying goes on in the brokers. Returns
+    why a partition was refused, by its name; a cancellation that finds nothing under way is no refusal.
+    Raises ZadsError if it does not answer in `seconds`, or is not the controller.
+    """
+
+    def read(answer: _Answer) -> dict[str, str]:
+        answer.number(4)
+        code = answer.number(2)
+        answer.text()
+        _require_success(host, port, code)
+        return {name: why for topic in answer.array(_answered_topic) for name, why in topic.items()}
+
+    topics: dict[str, list[bytes]] = {}
+    for (topic, number), replicas in sorted(wanted.items()):
+        numbers = _NOTHING if replicas is None else _array([struct.pack(">i", one) for one in replicas])
+        topics.setdefault(topic, []).append(struct.pack(">i", number) + numbers + _TAGS)
+    listed = _array([_text(name) + _array(partitions) + _TAGS for name, partitions in topics.items()])
+    body = struct.pack(">i", int(seconds * 1000)) + listed + _TAGS
+    return _ask(conf, (host, port), _ALTER_REASSIGNMENTS, body, seconds, read)
+
+
+def _log_directory(answer: _Answer, sizes: dict[Place, int] | None = None) -> LogDirectory:
+    """A directory; ``sizes`` gets the bytes of each replica in it."""
     code, path = answer.number(2), answer.text()
-    answer.array(_described_topic)
+    found = answer.array(_described_topic)
     total, free = answer.number(8), answer.number(8)
     answer.tags()
+    if sizes is not None:
+        for topic in found:
+            sizes.update(topic)
     # After another error the broker uses the directory and cannot say its size, as in a unit that hides /proc/mounts.
     return LogDirectory(path, code != _STORAGE_ERROR, total, free)
 
 
-def _described_topic(answer: _Answer) -> None:
-    def partition(one: _Answer) -> None:
-        one.skip(4 + 8 + 8 + 1)  # its number, size and lag, and whether it is about to replace another
-        one.tags()
+def _described_topic(answer: _Answer) -> dict[Place, int]:
+    """The bytes of each replica of a topic; one that is about to take another's place is left out."""
 
-    answer.text()
-    answer.array(partition)
+    def partition(one: _Answer) -> tuple[int, int, int]:
+        number, size = one.number(4), one.number(8)
+        one.skip(8)  # its lag
+        replaces = one.number(1)
+        one.tags()
+        return number, size, replaces
+
+    topic = answer.text()
+    found = answer.array(partition)
     answer.tags()
+    return {(topic, number): size for number, size, replaces in found if not replaces}
+
+
+def _answered_topic(answer: _Answer) -> dict[str, str]:
+    """Why partitions of a topic were refused, by their names."""
+
+    def partition(one: _Answer) -> tuple[int, int, str]:
+        number, code, why = one.number(4), one.number(2), one.text()
+        one.tags()
+        return number, code, why
+
+    topic = answer.text()
+    found = answer.array(partition)
+    answer.tags()
+    refused = [one for one in found if one[1] not in (0, _NO_REASSIGNMENT)]
+    return {f"{topic}-{number}": why or f"Kafka's error {code}" for number, code, why in refused}
 
 
 def _reassigned_topic(answer: _Answer) -> list[Reassignment]:
@@ -160,6 +231,25 @@ def _reassigned_topic(answer: _Answer) -> list[Reassignment]:
 def _require_success(host: str, port: int, code: int) -> None:
     if code:
         raise ZadsError(f"{host}:{port} answers with Kafka's error {code}")
+
+
+def _length(value: int) -> bytes:
+    """A length as Kafka sends it: one more than it is, seven bits a byte."""
+    value += 1
+    content = bytearray()
+    while value >= 0x80:
+        content.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*content, value])
+
+
+def _text(value: str) -> bytes:
+    content = value.encode()
+    return _length(len(content)) + content
+
+
+def _array(items: Sequence[bytes]) -> bytes:
+    return _length(len(items)) + b"".join(items)
 
 
 class _Answer:
