@@ -3,7 +3,17 @@
 import pytest
 
 from zads.site.broker_requests import LogDirectory, Reassignment
-from zads.site.gate import Cluster, Operation, PartitionState, may_stop, misplaced, not_recovered
+from zads.site.gate import (
+    Cluster,
+    Operation,
+    PartitionState,
+    may_move,
+    may_replace,
+    may_start_empty,
+    may_stop,
+    misplaced,
+    not_recovered,
+)
 
 
 def partition(replicas, isr, leader=0, topic="night", number=0):
@@ -128,3 +138,87 @@ def test_a_restart_waits_for_the_rest_of_the_site(described, operation, says):
 def test_a_broker_that_is_not_back_is_named_with_what_it_does():
     described = cluster(brokers=(1, 2))
     assert not_recovered(3, described, {3: "starts"}) == ["not registered: broker 3 (starts)"]
+
+
+WHOLE = partition([1, 2, 3], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("described", "says"),
+    [
+        pytest.param(cluster(WHOLE), [], id="all in sync"),
+        pytest.param(cluster(partition([1, 2, 3], [2, 3]), brokers=(2, 3)), [], id="away, the others whole"),
+        pytest.param(
+            cluster(partition([1, 2, 3], [3]), brokers=(2, 3)),
+            ["too few replicas in sync without broker 1"],
+            id="away, and another behind",
+        ),
+        pytest.param(cluster(WHOLE, brokers=(1, 2)), ["already away: broker 3"], id="another broker away"),
+        pytest.param(cluster(WHOLE, directories={1: [disk(0, usable=False)]}), [], id="its own disk has failed"),
+        pytest.param(
+            cluster(WHOLE, directories={2: [disk(0, usable=False)]}),
+            ["the broker cannot use its disk: /data of broker 2"],
+            id="another's disk has failed",
+        ),
+        pytest.param(
+            cluster(partition([1], [1])), ["no other replica is in sync: night-0"], id="it has the only replica"
+        ),
+        pytest.param(
+            cluster(partition([1, 2], [1], number=7)), ["no other replica is in sync: night-7"], id="the last in sync"
+        ),
+        pytest.param(cluster(partition([1, 2], [1, 2])), [], id="another has all records"),
+    ],
+)
+def test_a_broker_loses_its_data_only_when_others_have_them(described, says):
+    reasons = may_replace(1, described, ALL)
+    assert [reason.startswith(begin) for reason, begin in zip(reasons, says, strict=True)] == [True] * len(says)
+
+
+@pytest.mark.parametrize(
+    ("described", "says"),
+    [
+        pytest.param(cluster(partition([1, 2, 3], [2, 3]), brokers=(2, 3)), [], id="the others have all"),
+        pytest.param(cluster(brokers=(2, 3)), [], id="a new broker"),
+        pytest.param(cluster(partition([2, 3], [], leader=None), brokers=(2, 3)), [], id="offline, but not its own"),
+        pytest.param(cluster(), ["still registered: broker 1"], id="its session has not ended"),
+        pytest.param(
+            cluster(partition([1, 2, 3], [1, 2, 3], leader=2), brokers=(2, 3)),
+            ["still counted as in sync: night-0"],
+            id="it could be elected",
+        ),
+        pytest.param(
+            cluster(partition([1, 2, 3], [1], leader=None), brokers=(2, 3)),
+            [
+                "offline, so that the lost data may be the only ones: night-0",
+                "still counted as in sync: night-0",
+            ],
+            id="it was the last in sync",
+        ),
+    ],
+)
+def test_a_broker_without_its_data_starts_only_where_it_cannot_lead(described, says):
+    assert may_start_empty(1, described) == says
+
+
+@pytest.mark.parametrize(
+    ("described", "says"),
+    [
+        pytest.param(cluster(WHOLE), None, id="all in sync"),
+        pytest.param(cluster(partition([1, 2, 3], [1, 2])), "replicas still behind: night-0", id="one behind"),
+        pytest.param(cluster(WHOLE, brokers=(1, 2)), "already away: broker 3", id="a broker that stays is away"),
+        pytest.param(cluster(WHOLE, controller=-1), "no broker is the controller", id="no controller"),
+        pytest.param(cluster(partition([1, 2, 3], [], leader=None)), "offline: night-0", id="offline"),
+        pytest.param(cluster(WHOLE, directories={2: [disk(1)]}), "a disk is nearly full", id="a full disk"),
+    ],
+)
+def test_replicas_are_copied_only_on_a_site_that_is_whole(described, says):
+    reasons = may_move(described, Operation(frozenset({1, 2, 3}), free_percent=5))
+    assert (says in "; ".join(reasons)) if says else reasons == []
+
+
+def test_a_broker_that_leaves_may_be_away_already():
+    gone = cluster(partition([1, 2, 4], [1, 2]), partition([1, 2, 3], [1, 2, 3], number=1))
+    assert may_move(gone, ALL, frozenset({4})) == []
+    assert may_move(gone, ALL) != []
+    behind = cluster(partition([1, 2, 4], [1]))
+    assert "night-0" in may_move(behind, ALL, frozenset({4}))[0]

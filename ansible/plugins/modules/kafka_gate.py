@@ -16,12 +16,19 @@ options:
   state:
     description:
       - V(may_stop) waits until the broker may go down without making a partition unwritable; fails with the reasons.
+      - V(may_replace) is V(may_stop) for a broker whose data are gone or will be. It may be away already; its own disks
+        do not matter; every partition must have another replica in sync.
+      - V(may_start_empty) waits until a broker without data may start without harm to the data of others.
       - V(recovered) waits until the brokers are registered and every partition has all its replicas in sync, then
         gives partitions back to their preferred leaders.
     type: str
-    choices: [may_stop, recovered]
+    choices: [may_stop, may_replace, may_start_empty, recovered]
     required: true
-  brokers: {description: Numbers of the brokers; exactly one for V(may_stop), type: list, elements: int, required: true}
+  brokers:
+    description: Numbers of the brokers; exactly one, except for V(recovered).
+    type: list
+    elements: int
+    required: true
   expected: {description: All brokers of the site, type: list, elements: int, default: []}
   later:
     description: Brokers that the same operation restarts after this one. The controller has to be the last.
@@ -54,58 +61,27 @@ RETURN = r"""
 deferred: {description: Whether the broker is the controller and has to be the last, returned: success, type: bool}
 reasons: {description: The reasons against it, returned: always, type: list, elements: str}
 elected: {description: Number of partitions given back to their preferred leader, returned: success, type: int}
+holds: {description: Number of partitions that have a replica on the first broker, returned: success, type: int}
 """
 
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from confluent_kafka import ElectionType, KafkaException, TopicPartition
-from confluent_kafka.admin import ConfigResource, ResourceType
 
 from zads.errors import ZadsError
 from zads.kafka import admin, read_properties
-from zads.site import broker_requests, gate
+from zads.site import gate
+from zads.site.look import ANSWER, describe, describe_all
 
 PAUSE = 0.5  # seconds between looks
-ANSWER = 10  # seconds that a broker has to answer one request
-
-
-def describe(client) -> tuple[gate.Cluster, dict[int, tuple[str, int]]]:
-    """The cluster as its brokers describe it now, and the address of each broker."""
-    metadata = client.list_topics(timeout=ANSWER)
-    names = list(metadata.topics)
-    minimum = {}
-    if names:
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        for resource, future in client.describe_configs(resources, request_timeout=ANSWER).items():
-            minimum[resource.name] = int(future.result()["min.insync.replicas"].value)
-    partitions = tuple(
-        gate.PartitionState(
-            name,
-            number,
-            partition.leader if partition.leader >= 0 else None,
-            tuple(partition.replicas),
-            frozenset(partition.isrs),
-        )
-        for name, topic in metadata.topics.items()
-        for number, partition in topic.partitions.items()
-    )
-    addresses = {number: (broker.host, broker.port) for number, broker in metadata.brokers.items()}
-    return gate.Cluster(frozenset(addresses), metadata.controller_id, partitions, minimum), addresses
-
-
-def describe_all(client, conf: dict) -> gate.Cluster:
-    """As `describe`, with disks and reassignments. Raises ZadsError if a registered broker does not answer."""
-    cluster, addresses = describe(client)
-    directories = {
-        number: tuple(broker_requests.log_directories(conf, *address, ANSWER)) for number, address in addresses.items()
-    }
-    moving = []
-    if cluster.controller in addresses:
-        moving = broker_requests.reassignments(conf, *addresses[cluster.controller], ANSWER)
-    return gate.Cluster(
-        cluster.brokers, cluster.controller, cluster.partitions, cluster.min_insync, directories, tuple(moving)
-    )
+ASKS_DISKS = {"may_stop": gate.may_stop, "may_replace": gate.may_replace}
+REFUSALS = {
+    "may_stop": "may not go down",
+    "may_replace": "may not be replaced",
+    "may_start_empty": "may not start without its data",
+    "recovered": "is not back",
+}
 
 
 def elect(client, cluster: gate.Cluster) -> int:
@@ -121,14 +97,16 @@ def elect(client, cluster: gate.Cluster) -> int:
 def look(client, conf: dict, params: dict) -> tuple[list[str], gate.Cluster | None]:
     """Reasons to wait, and the cluster if it answers."""
     try:
-        if params["state"] == "may_stop":
-            cluster = describe_all(client, conf)
-            return gate.may_stop(params["brokers"][0], cluster, operation(params)), cluster
+        if params["state"] in ASKS_DISKS:
+            cluster, _ = describe_all(client, conf)
+            return ASKS_DISKS[params["state"]](params["brokers"][0], cluster, operation(params)), cluster
         cluster, _ = describe(client)
     except KafkaException as error:
         return [f"the site does not answer: {error.args[0].str()}"], None
     except ZadsError as error:
         return [str(error)], None
+    if params["state"] == "may_start_empty":
+        return gate.may_start_empty(params["brokers"][0], cluster), cluster
     doing = as_numbers(params["doing"])
     reasons = [r for broker in params["brokers"] for r in gate.not_recovered(broker, cluster, doing)]
     return list(dict.fromkeys(reasons)), cluster
@@ -153,7 +131,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "client": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["may_stop", "recovered"], "required": True},
+            "state": {"type": "str", "choices": list(REFUSALS), "required": True},
             "brokers": {"type": "list", "elements": "int", "required": True},
             "expected": {"type": "list", "elements": "int", "default": []},
             "later": {"type": "list", "elements": "int", "default": []},
@@ -165,8 +143,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    if params["state"] == "may_stop" and len(params["brokers"]) != 1:
-        module.fail_json(msg="may_stop is asked for one broker at a time")
+    if params["state"] != "recovered" and len(params["brokers"]) != 1:
+        module.fail_json(msg=f"{params['state']} is asked for one broker at a time")
     try:
         conf = read_properties(params["client"])
         client = admin({**conf, "log_level": "0"})
@@ -179,9 +157,8 @@ def main() -> None:
             break
         time.sleep(PAUSE)
     if reasons and not module.check_mode:
-        what = "may not go down" if params["state"] == "may_stop" else "is not back"
         who = ", ".join(map(str, params["brokers"]))
-        module.fail_json(msg=f"broker {who} {what}: {'; '.join(reasons)}", reasons=reasons)
+        module.fail_json(msg=f"broker {who} {REFUSALS[params['state']]}: {'; '.join(reasons)}", reasons=reasons)
     deferred = bool(params["defer_controller"] and cluster and cluster.controller == params["brokers"][0])
     elected = 0
     if params["state"] == "recovered" and cluster and not module.check_mode:
@@ -192,7 +169,8 @@ def main() -> None:
             TimeoutError,
         ) as error:  # the controller is moving: the cluster elects by itself every five minutes
             module.warn(f"leaders were not given back: {error}")
-    module.exit_json(changed=False, deferred=deferred, reasons=reasons, elected=elected)
+    holds = len(cluster.holds(params["brokers"][0])) if cluster and params["brokers"] else 0
+    module.exit_json(changed=False, deferred=deferred, reasons=reasons, elected=elected, holds=holds)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ only if every partition that it holds keeps at least ``min.insync.replicas`` rep
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zads.errors import some
 from zads.site.broker_requests import LogDirectory, Reassignment
@@ -76,14 +76,65 @@ def may_stop(broker: int, cluster: Cluster, operation: Operation) -> list[str]:
     """
     if broker not in cluster.brokers:
         return []
-    reasons = []
-    if away := sorted(operation.expected - cluster.brokers - {broker}):
-        reasons.append(f"already away: {_brokers(away, operation.doing)}")
-    reasons += _controller(broker, cluster, operation.later)
+    reasons = _away(cluster, operation, {broker}) + _controller(broker, cluster, operation.later)
     if cluster.reassignments:
         reasons.append(f"a reassignment is running: {some([str(one) for one in cluster.reassignments], _NAMED)}")
     reasons += _disks(cluster, operation.free_percent)
     return reasons + _partitions(broker, cluster)
+
+
+def may_replace(broker: int, cluster: Cluster, operation: Operation) -> list[str]:
+    """Reasons why ``broker`` may not lose its data now; if there are none, it may.
+
+    As `may_stop`, with three differences. The broker may be away already, and then the others must be whole. Its own
+    disks do not matter. And every partition that it holds must have another replica in sync, whatever its minimum.
+    """
+    others = {number: disks for number, disks in cluster.directories.items() if number != broker}
+    seen = replace(cluster, brokers=cluster.brokers | {broker}, directories=others)
+    asked = replace(operation, later=frozenset(), expected=operation.expected - {broker})
+    only = [str(partition) for partition in cluster.holds(broker) if not partition.isr - {broker}]
+    reasons = may_stop(broker, seen, asked)
+    return [*reasons, f"no other replica is in sync: {some(only, _NAMED)}"] if only else reasons
+
+
+def may_start_empty(broker: int, cluster: Cluster) -> list[str]:
+    """Reasons why ``broker`` may not start without its data; if there are none, it may.
+
+    An empty broker that still counts as in sync may become a partition's leader, and the others then delete what it
+    does not have. So each of its partitions must have a leader, and the broker must not count as in sync.
+    """
+    reasons = [f"still registered: {_brokers([broker])}"] if broker in cluster.brokers else []
+    held = cluster.holds(broker)
+    if offline := [str(one) for one in held if one.leader is None]:
+        reasons.append(f"offline, so that the lost data may be the only ones: {some(offline, _NAMED)}")
+    if counted := [str(one) for one in held if broker in one.isr]:
+        reasons.append(f"still counted as in sync: {some(counted, _NAMED)}")
+    return reasons
+
+
+def may_move(cluster: Cluster, operation: Operation, leaving: frozenset[int] = frozenset()) -> list[str]:
+    """Reasons why no replica may be copied to another broker now; if there are none, it may.
+
+    ``leaving`` are the brokers that lose all replicas, and may be away. All others must be up and in sync.
+    """
+    reasons = _away(cluster, operation, set(leaving))
+    if cluster.controller not in cluster.brokers:
+        reasons.append("no broker is the controller")
+    stay = {broker: disks for broker, disks in cluster.directories.items() if broker not in leaving}
+    reasons += _disks(replace(cluster, directories=stay), operation.free_percent)
+    if offline := [str(one) for one in cluster.partitions if one.leader is None]:
+        reasons.append(f"offline: {some(offline, _NAMED)}")
+    behind = [
+        f"{one} (in sync {_list(one.isr)} of {_list(one.replicas)})"
+        for one in cluster.partitions
+        if not one.isr >= set(one.replicas) - leaving
+    ]
+    return [*reasons, f"replicas still behind: {some(behind, _NAMED)}"] if behind else reasons
+
+
+def _away(cluster: Cluster, operation: Operation, but: set[int]) -> list[str]:
+    away = sorted(operation.expected - cluster.brokers - but)
+    return [f"already away: {_brokers(away, operation.doing)}"] if away else []
 
 
 def _controller(broker: int, cluster: Cluster, later: Iterable[int]) -> list[str]:
