@@ -1,6 +1,7 @@
 """Show what a gate waits for, while it waits. Its module alone would say nothing for minutes.
 
-The plugins `kafka_gate` and `zookeeper_status` are this one file: Ansible finds an action plugin by its module's name.
+The plugins `kafka_gate`, `kafka_reassign` and `zookeeper_status` are this one file: Ansible finds an action plugin by
+its module's name.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class ActionModule(ActionBase):
         seconds = min(FIRST, whole)
         while True:
             answer = self._execute_module(module_args={**arguments, "wait": int(seconds)}, task_vars=task_vars)
+            if "carried" in answer:  # what one call of the module knows and the next needs
+                arguments["carried"] = answer["carried"]
             passed = time.monotonic() - started
             if not answer.get("failed") or "reasons" not in answer:
                 return answer
