@@ -172,6 +172,14 @@ def test_a_load_that_says_nothing_is_named_with_its_file(problems, inventory):
     ]
 
 
+def test_an_ensemble_on_its_way_to_another_size_is_named(module, inventory):
+    inventory["groups"]["public_zookeeper"] = [*inventory["groups"]["public_zookeeper"], "public-4"]
+    inventory["hosts"].append(["public-4", "public", 4])
+    assert module.problems(inventory) == []
+    (line,) = module.tight(inventory)
+    assert line == f"{HOSTS}public_zookeeper: has 4 hosts, and no more of them may fail than of 3: go on to 5 or 3"
+
+
 def test_a_load_that_no_machine_holds_is_refused_and_a_tight_one_is_said(module, inventory):
     inventory["load"] = LOAD | {"alerts_night": 300_000_000, "alerts_second": 9000}
     assert [line.split(": ")[1] for line in module.problems(inventory)] == ["survey_load.alerts_night"]

@@ -56,7 +56,7 @@ from zads.site.policy import SITES, Filter, Policy, PolicyError
 MAIN = "group_vars/all/main.yml"
 FILTERS = "group_vars/all/filters.yml"
 MODULE = re.compile(r"[A-Za-z_]\w*\.py")
-ENSEMBLE = (3, 5)
+ENSEMBLE = (3, 4, 5, 6)  # an even one only on the way to another: members join and leave one at a time
 
 
 def problems(data: dict) -> list[str]:
@@ -74,7 +74,16 @@ def problems(data: dict) -> list[str]:
 
 def tight(data: dict) -> list[str]:
     """What of the inventory's data is less than a plan for its load has."""
-    return [f"inventories/{data['env']}/{line}" for line in _load(data).tight]
+    return [f"inventories/{data['env']}/{line}" for line in [*_even(data), *_load(data).tight]]
+
+
+def _even(data: dict):
+    for site in SITES:
+        if not (size := len(data["groups"].get(f"{site}_zookeeper", []))) % 2:
+            yield (
+                f"hosts.yml: {site}_zookeeper: has {size} hosts, and no more of them may fail than of {size - 1}: "
+                f"go on to {size + 1} or {size - 1}"
+            )
 
 
 def _load(data: dict) -> verdict.Verdict:
