@@ -32,7 +32,13 @@ def test_reasons_are_shown_when_they_change_and_once_a_minute(action: ModuleType
 
 
 @pytest.fixture
-def ask(action: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def given() -> list[Any]:
+    """What each call of the module gets from the calls before it."""
+    return []
+
+
+@pytest.fixture
+def ask(action: ModuleType, given: list[Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs the action with given answers of its module, each of which takes as long as it may wait."""
 
     def run(wait: int, *answers: dict[str, Any]) -> tuple[dict[str, Any], list[int], list[str]]:
@@ -41,6 +47,7 @@ def ask(action: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
 
         def execute(module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
             waits.append(module_args["wait"])
+            given.append(module_args.get("carried"))
             answer = left.pop(0) if len(left) > 1 else left[0]
             clock[0] += module_args["wait"] if answer.get("failed") else 0
             return answer
@@ -51,6 +58,7 @@ def ask(action: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
         one = action.ActionModule.__new__(action.ActionModule)
         one._task = SimpleNamespace(args={"wait": wait})
         one._execute_module = execute
+        given.clear()
         return one.run(None, {"inventory_hostname": "public-2"}), waits, shown
 
     return run
@@ -79,11 +87,20 @@ def test_an_error_that_is_no_reason_ends_the_wait_at_once(ask: Callable[..., Any
     assert (answer["msg"], waits, shown) == ("no such file", [3], [])
 
 
-def test_both_gates_have_the_same_progress() -> None:
+def test_what_one_call_knows_is_given_to_the_next(ask: Callable[..., Any], given: list[Any]) -> None:
+    knows = {"failed": True, "msg": "", "reasons": ["x"], "carried": {"left": [1]}}
+    answer, _, _ = ask(600, knows, {"failed": True, "msg": "", "reasons": ["y"]}, {"changed": True})
+    assert answer == {"changed": True}
+    assert given == [None, {"left": [1]}, {"left": [1]}]
+
+
+@pytest.mark.parametrize("name", ["kafka_reassign", "zookeeper_status"])
+def test_every_wait_has_the_same_progress(name: str) -> None:
     plugins = Path(__file__).resolve().parents[2] / "ansible/plugins/action"
-    assert (plugins / "zookeeper_status.py").resolve() == (plugins / "kafka_gate.py").resolve()
+    assert (plugins / f"{name}.py").resolve() == (plugins / "kafka_gate.py").resolve()
 
 
+GONE = "/disk has no data, and this broker has had data there: mount the disk; if it is lost, make replace"
 LOADING = "INFO LogManager: Loading logs from log dirs ArrayBuffer(/d/a, /d/b)"
 UNCLEAN = "INFO LogManager: Recovering 3 logs from /d/a since no clean shutdown file was found"
 CLEAN = "INFO LogManager: Skipping recovery of 3 logs from /d/a since clean shutdown file was found"
@@ -100,6 +117,7 @@ def loaded(number: int, whole: int, directory: str = "/d/a") -> str:
     ("active", "lines", "says"),
     [
         pytest.param("failed", [], "its unit is failed (dead)", id="failed"),
+        pytest.param("activating", [GONE], f"does not start: {GONE}", id="without its data"),
         pytest.param("active", ["INFO KafkaServer: starting"], "starts", id="before its logs"),
         pytest.param("active", [LOADING, CLEAN], "loads its logs", id="after a clean end"),
         pytest.param(

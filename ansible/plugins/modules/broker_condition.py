@@ -32,6 +32,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 ANSWER = 3  # seconds that a broker has to accept a connection
 UNIT = "kafka.service"
+NO_DATA = re.compile(r"has no data, and this broker has had data there")
 LOADS = re.compile(r"Loading logs from log dirs")
 UNCLEAN = re.compile(r"since no clean shutdown file was found")
 LOADED = re.compile(r"LogManager: Loaded \d+ logs")
@@ -42,6 +43,8 @@ def doing(active: str, sub: str, lines: list[str]) -> str:
     """What a broker does that accepts no connection, from its unit's state and the journal since its start."""
     if active not in ("active", "activating"):
         return f"its unit is {active} ({sub})"
+    if refused := next((line for line in lines if NO_DATA.search(line)), None):
+        return f"does not start: {refused.strip()}"
     begun = next((number for number, line in enumerate(lines) if LOADS.search(line)), None)
     if begun is None:
         return "starts"
