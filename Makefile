@@ -12,7 +12,7 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow unlock night warm users retry rehearse demo test lint \
+.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove unlock night warm users retry rehearse demo test lint \
         unit streams system runbook bench drill docs down clean
 
 help: ## This list
@@ -58,6 +58,18 @@ restart: venv ## Restart brokers and ensemble one at a time, each when no partit
 
 grow: venv ## After a broker's volume was enlarged: grow its file system to that size, while it runs [LIMIT=HOST ARGS=--check]
 	@$(ANSIBLE) $(ENV) grow $(limits) $(ARGS)
+
+machines = scripts/with-engine $(PY) scripts/machines.py $(ENV)
+
+rebalance: venv ## Spread a site's replicas evenly over its brokers: SITE=public [DRAIN=HOSTS empties these; CANCEL=1 ends copies; YES=1]
+	@$(if $(CANCEL),$(ANSIBLE) $(ENV) rebalance -e rebalance_cancel=true,$(machines) rebalance $(if $(YES),--yes) $(if $(DRAIN),-e leaving='$(DRAIN)')) \
+	    -e site_name=$(or $(SITE),$(error SITE=origin or SITE=public says which)) $(ARGS)
+
+replace: images ## Give a broker or member a new machine or disk: HOST=public-3; it gets its data from the others [YES=1]
+	@$(machines) replace $(if $(YES),--yes) -e replaced='$(or $(HOST),$(error HOST= is a host of a broker or of a member))' $(ARGS)
+
+remove: venv ## Move all replicas off a broker, and take it or a member out of the site for good: HOST=public-4 [YES=1]
+	@$(machines) remove $(if $(YES),--yes) -e leaving='$(or $(HOST),$(error HOST= is a host of a broker or of a member))' $(ARGS)
 
 unlock: venv ## Break the locks of the sites on purpose: make unlock ENV=prod REASON='the control machine is gone'
 	@$(ANSIBLE) $(ENV) unlock $(if $(REASON),,$(error REASON= says why)) $(ARGS)

@@ -1,0 +1,64 @@
+"""An operation on machines shows its plan first, and does nothing without consent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import machines
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAN = ("--check", "--tags", "plan")
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The options of each run of the playbook."""
+    runs: list[tuple[str, ...]] = []
+
+    def play(env: str, playbook: str, *options: str) -> int:
+        assert (env, playbook) == ("prod", "remove")
+        runs.append(options)
+        return 4 if "refused" in options else 0
+
+    monkeypatch.setattr(machines, "play", play)
+    monkeypatch.setattr(machines, "agreed", lambda *_: False)
+    return runs
+
+
+def test_without_consent_nothing_follows_the_plan(played: list[tuple[str, ...]]) -> None:
+    assert machines.main("prod", "remove", ["-e", "leaving=a"]) == 1
+    assert played == [(*PLAN, "-e", "leaving=a")]
+
+
+def test_with_consent_the_operation_follows(played: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machines.main("prod", "remove", ["--yes", "-e", "leaving=a"]) == 0
+    assert played == [(*PLAN, "-e", "leaving=a"), ("-e", "leaving=a")]
+    monkeypatch.setattr(machines, "agreed", lambda *_: True)
+    assert machines.main("prod", "remove", []) == 0
+    assert played[2:] == [PLAN, ()]
+
+
+def test_a_check_ends_with_the_plan(played: list[tuple[str, ...]]) -> None:
+    assert machines.main("prod", "remove", ["--yes", "--check"]) == 0
+    assert played == [PLAN]
+
+
+def test_a_refused_plan_is_not_carried_out(played: list[tuple[str, ...]]) -> None:
+    assert machines.main("prod", "remove", ["--yes", "refused"]) == 4
+    assert len(played) == 1
+
+
+def test_without_a_terminal_nobody_can_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    assert machines.agreed("prod", "remove") is False
+    assert "YES=1 does not ask" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["rebalance", "replace", "remove"])
+def test_every_play_that_changes_something_is_left_out_of_the_plan(name: str) -> None:
+    """The plan runs the plays with the tag `plan`, and those that always run."""
+    plays = yaml.safe_load((ROOT / f"ansible/playbooks/{name}.yml").read_text())
+    shown = [play["name"] for play in plays if play.get("tags") in ("plan", "always")]
+    assert shown, "a plan"
+    assert not [one for one in shown if one.startswith(("Move", "Stop", "Restart", "Configure", "Deploy"))]
