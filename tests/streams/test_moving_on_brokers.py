@@ -93,7 +93,7 @@ def topic(site: Site, request: pytest.FixtureRequest) -> Iterator[str]:
     name = f"zads_{request.node.name[:40].strip('_')}"
     placed = [[1, 2] if number % 2 else [2, 1] for number in range(PARTITIONS)]
     client = kafka.admin(site.conf)
-    config = {"min.insync.replicas": "1", "max.message.bytes": str(2 << 20)}
+    config = {"min.insync.replicas": "1"}
     client.create_topics([NewTopic(name, PARTITIONS, replica_assignment=placed, config=config)])[name].result(30)
     fill(site, name, 1)
     yield name
@@ -101,12 +101,17 @@ def topic(site: Site, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def fill(site: Site, topic: str, megabytes: int) -> None:
-    """Write so much to every partition."""
-    producer = kafka.producer(site.conf, **{"compression.codec": "none"})
+    """Write so many megabytes to every partition."""
+    producer = kafka.producer(site.conf, **{"compression.codec": "none", "batch.size": 1 << 19})
+    failed: list[Any] = []
     for number in range(PARTITIONS):
-        for _ in range(megabytes):
-            producer.produce(topic, bytes(1 << 20), partition=number)
+        for _ in range(megabytes << 2):
+            producer.produce(
+                topic, bytes(1 << 18), partition=number,
+                on_delivery=lambda error, _: failed.append(error) if error else None,
+            )  # fmt: skip
     assert producer.flush(60) == 0
+    assert not failed
 
 
 def asked(**changes: Any) -> dict[str, Any]:
@@ -167,6 +172,12 @@ def watched(site: Site, topic: str) -> Iterator[Counter[int]]:
         thread.join()
 
 
+def slowly(site: Site, topic: str) -> set[str]:
+    """The partitions of a topic that are being copied."""
+    moving = Mover(site.conf).view().cluster.reassignments
+    return {one.partition for one in moving if one.partition.startswith(topic)}
+
+
 def test_the_plan_is_shown_and_changes_nothing(run: Run, site: Site, topic: str) -> None:
     before = site.placement(topic)
     for options in ({"state": "planned"}, {}):
@@ -201,13 +212,13 @@ def test_an_interrupted_run_is_followed_and_continued(run: Run, site: Site, topi
     fill(site, topic, 40)
     stopped = run("kafka_reassign", **asked(rate=SLOW, at_once=2, wait=25))
     assert "partitions moved" in stopped["msg"], stopped
-    moving = {one.partition for one in Mover(site.conf).view().cluster.reassignments}
-    assert len(moving) == 2
+    slow = slowly(site, topic)
+    assert 0 < len(slow) <= 2
     refused = run("kafka_gate", state="may_stop", brokers=[2], expected=[1, 2, 3], wait=0)
     assert any(reason.startswith("a reassignment is running") for reason in refused["reasons"])
     follows = run("kafka_reassign", **asked(rate=SLOW, at_once=2, wait=2))
     assert "follows the copies that are under way" in follows["msg"], follows
-    assert {one.partition for one in Mover(site.conf).view().cluster.reassignments} == moving
+    assert slowly(site, topic) == slow
     for number in RACKS:
         Cluster(site.conf).set_broker(number, dict.fromkeys(BROKER_BOUNDS, str(FAST)))
     assert run("kafka_reassign", **asked())["changed"] is True
@@ -220,7 +231,7 @@ def test_copies_that_are_ended_leave_every_partition_where_it_was(run: Run, site
     before = site.placement(topic)
     run("kafka_reassign", **asked(rate=SLOW, at_once=3, wait=25))
     ended = run("kafka_reassign", **asked(state="cancelled", wait=0))
-    assert len(ended["cancelled"]) == 3
+    assert 0 < len([name for name in ended["cancelled"] if name.startswith(topic)]) <= 3
     assert {number: set(one) for number, one in site.placement(topic).items()} == {
         number: set(one) for number, one in before.items()
     }
@@ -240,7 +251,7 @@ def test_a_broker_that_lost_its_data_starts_once_nobody_counts_on_it(run: Run, s
     fill(site, topic, 5)
     gone = {"brokers": [2], "expected": [1, 2, 3], "wait": 0}
     only = run("kafka_gate", state="may_replace", **{**gone, "brokers": [1]})
-    assert any(reason.startswith("no other replica is in sync: zads_ledger-0") for reason in only["reasons"])
+    assert any(reason.startswith("no other replica is in sync: ") for reason in only["reasons"])
     assert run("kafka_gate", state="may_replace", **{**gone, "wait": 30})["holds"] >= PARTITIONS
     with arriving(site, topic) as acknowledged:
         site.kill(2, wipe=True)
@@ -261,6 +272,7 @@ def test_a_broker_that_is_gone_for_good_is_removed(run: Run, site: Site, topic: 
     site.kill(2)
     await_true(lambda: 2 not in site.brokers(), "the end of broker 2", 60)
     leave = asked(racks={"1": "", "3": ""}, leaving=[2], spread=False)
-    assert run("kafka_reassign", **leave)["changed"] is True
+    answer = run("kafka_reassign", **leave)
+    assert answer["changed"] is True, answer
     assert all(set(one) == {1, 3} for one in site.placement(topic).values())
     site.start(2)

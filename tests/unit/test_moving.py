@@ -145,5 +145,5 @@ def test_nothing_begins_on_a_site_that_is_not_whole() -> None:
 def test_a_plan_survives_from_one_call_of_the_module_to_the_next(plugin: Any) -> None:
     module = plugin("modules/kafka_reassign.py")
     work = Work((ONE, LEADER), 5, 7)
-    assert module.known(module.carried(work)) == work
-    assert module.known(module.carried(None)) is None
+    assert module.known(module.carried(work, True)) == work
+    assert module.known(module.carried(None, False)) is None

@@ -78,17 +78,17 @@ def task(params: dict) -> Task:
     )
 
 
-def carried(work: Work | None) -> dict:
-    """A plan as the next call takes it."""
+def carried(work: Work | None, changed: bool) -> dict:
+    """A plan as the next call takes it, and whether anything was changed so far."""
     if work is None:
-        return {}
+        return {"changed": changed}
     left = [[move.topic, move.number, list(move.before), list(move.after)] for move in work.left]
-    return {"left": left, "moves": work.moves, "size": work.size}
+    return {"changed": changed, "left": left, "moves": work.moves, "size": work.size}
 
 
 def known(given: dict) -> Work | None:
     """The plan that an earlier call has returned."""
-    if not given:
+    if "left" not in given:
         return None
     left = [Move(topic, number, tuple(before), tuple(after)) for topic, number, before, after in given["left"]]
     return Work(tuple(left), given["moves"], given["size"])
@@ -104,7 +104,7 @@ def move(module: AnsibleModule, mover: Mover, wanted: Task) -> None:
     """Carry the plan out for at most ``wait`` seconds, and end the module."""
     work = known(module.params["carried"])
     deadline = time.monotonic() + module.params["wait"]
-    changed = work is not None
+    changed = bool(module.params["carried"].get("changed"))
     while True:
         try:
             work, reasons = mover.step(wanted, work)
@@ -119,7 +119,9 @@ def move(module: AnsibleModule, mover: Mover, wanted: Task) -> None:
             break
         time.sleep(PAUSE)
     module.fail_json(
-        msg=f"replicas are not where they are to be: {'; '.join(reasons)}", reasons=reasons, carried=carried(work)
+        msg=f"replicas are not where they are to be: {'; '.join(reasons)}",
+        reasons=reasons,
+        carried=carried(work, changed),
     )
 
 
