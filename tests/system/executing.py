@@ -11,14 +11,19 @@ from local_system import ROOT, run
 RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md") if path.stem != "README")
 #: Those that `make drill` executes, since each takes minutes. `make test` executes the others.
 LONG = [
+    "add-a-broker",
     "change-a-setting",
     "change-a-subscriber",
     "deploy",
     "disk-is-filling",
     "late-nights",
     "locked-site",
+    "move-a-site",
     "new-deployment",
     "new-schema",
+    "remove-a-broker",
+    "rename-a-host",
+    "replace-a-machine",
     "sample-data",
     "stop-and-start-a-site",
 ]
