@@ -5,63 +5,63 @@ Each takes minutes on two cores, so `make drill` runs them and `make test` does 
 
 from __future__ import annotations
 
-import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+import yaml
 
-from local_system import STATE, System, await_that, client, read_topic, run, streaming
+from local_system import ROOT, STATE, System, await_that, client, read_topic, run, streaming
+from observing import SITES, Observer, observed
 from zads import kafka, names
 from zads.site import look
 
-SITES = ("origin", "public")
-MINIMUM = 2  # topics_night.min_insync_replicas of inventories/local
-LOOK = 0.5  # seconds between two looks at every partition
-VISITS, SPEED = 90, 8
+HOSTS = ROOT / "inventories" / "local" / "hosts.yml"
+VISITS, SPEED = 90, 8  # a visit every five seconds
+NEW = 4  # the number of the broker that joins and leaves
 MEMBER = "echo srvr | openssl s_client -quiet -connect {0}:2182 -CAfile /etc/zookeeper/tls/ca.pem -cert "
 MEMBER += "/etc/zookeeper/tls/keystore.pem -key /etc/zookeeper/tls/keystore.pem 2>/dev/null | grep Mode"
 
 
-class Observer:
-    """Looks at both sites with a client of its own, and notes every partition below its minimum of replicas in sync."""
-
-    def __init__(self) -> None:
-        self.looks = 0
-        self.short: set[str] = set()
-
-    def look(self) -> None:
-        for site in SITES:
-            try:
-                cluster, _ = look.describe(kafka.admin(client(f"admin-{site}")))
-            except KafkaException:  # a broker that is being stopped was asked; the next look asks another
-                continue
-            self.looks += 1
-            self.short |= {f"{site} {one}" for one in cluster.partitions if len(one.isr) < MINIMUM}
+@contextmanager
+def observed_night(night: str, directory: Path, visits: int = VISITS) -> Iterator[dict[str, Observer]]:
+    """Stream a night and look at every partition during the body; then account for every alert."""
+    with streaming(night, directory, visits=visits, alerts=20, seconds=1200, speed=SPEED), observed() as observers:
+        yield observers
+    sites = [option for site in SITES for option in (f"--{site}", str(STATE / "clients" / f"admin-{site}.properties"))]
+    run(".venv/bin/zads", "audit", *sites, "--night", night)
 
 
 @contextmanager
-def observed_night(night: str, directory: Path) -> Iterator[Observer]:
-    """Stream a night and look at every partition during the body; then account for every alert."""
-    observer, stop = Observer(), threading.Event()
+def fourth_broker(system: System) -> Iterator[None]:
+    """The public site has a fourth host, with a broker. Afterwards the inventory is as it was, and the host is gone.
 
-    def look_on() -> None:
-        while not stop.wait(LOOK):
-            observer.look()
+    The other hosts keep the addresses that the lab has given them.
+    """
+    before = HOSTS.read_text()
+    inventory = yaml.safe_load(before)["all"]
+    for host, variables in inventory["hosts"].items():
+        variables["lab_address"] = system.inventory.address(host)
+    subnet = system.inventory.common("lab_subnet").rpartition(".")[0]
+    inventory["hosts"]["public-4"] = {"node_id": NEW, "kafka_rack": "d", "lab_address": f"{subnet}.40"}
+    inventory["children"]["public_kafka"]["hosts"]["public-4"] = {}
+    HOSTS.write_text(yaml.safe_dump({"all": inventory}, sort_keys=False))
+    try:
+        run("scripts/with-engine", ".venv/bin/zads", "lab", "up", "local")
+        yield
+    finally:
+        HOSTS.write_text(before)
+        for container in system.lab.containers():
+            if container.name.endswith("-public-4"):
+                container.remove(force=True, v=True)
+        run("scripts/with-engine", ".venv/bin/zads", "lab", "up", "local")
 
-    thread = threading.Thread(target=look_on)
-    with streaming(night, directory, visits=VISITS, alerts=20, seconds=1200, speed=SPEED):
-        thread.start()
-        try:
-            yield observer
-        finally:
-            stop.set()
-            thread.join()
-    assert observer.looks > 10
-    assert observer.short == set(), "below the minimum of replicas in sync"
-    sites = [option for site in SITES for option in (f"--{site}", str(STATE / "clients" / f"admin-{site}.properties"))]
-    run(".venv/bin/zads", "audit", *sites, "--night", night)
+
+def replicas() -> Counter[int]:
+    """How many replicas each broker of the public site has."""
+    cluster, _ = look.describe(kafka.admin(client("admin-public")))
+    return Counter(broker for one in cluster.partitions for broker in one.replicas)
 
 
 def active(system: System, host: str) -> str:
@@ -77,7 +77,7 @@ def test_a_lost_disk_is_replaced_while_a_night_streams(system: System, tmp_path:
     """The broker does not start with an empty disk by itself; the operator's command starts it when that is safe."""
     topic = names.night_topic("20181129", 1)
     before = len(read_topic("admin-public", topic))
-    with observed_night("20300301", tmp_path):
+    with observed_night("20300301", tmp_path) as observers:
         system.on("public-2", "systemctl kill --signal=KILL kafka; rm -rf /var/lib/kafka/data")
         await_that(
             "the broker refuses to start",
@@ -92,6 +92,7 @@ def test_a_lost_disk_is_replaced_while_a_night_streams(system: System, tmp_path:
         assert "make replace ENV=local HOST=public-2" in refused.stdout
         run("make", "replace", "HOST=public-2", "YES=1")
         assert in_sync(2)
+    assert observers["public"].least == 2, "the loss was not seen"
     assert len(read_topic("admin-public", topic)) == before
     run("make", "verify")
 
@@ -100,12 +101,13 @@ def test_a_lost_machine_is_replaced_while_a_night_streams(system: System, tmp_pa
     """The machine of a broker and of an ensemble's member: the new one has nothing but its operating system."""
     topic = names.night_topic("20181129", 1)
     before = len(read_topic("admin-public", topic))
-    with observed_night("20300302", tmp_path):
+    with observed_night("20300302", tmp_path) as observers:
         system.lab.container("public-1").remove(force=True, v=True)
         run("scripts/with-engine", ".venv/bin/zads", "lab", "up", "local")
         run("make", "replace", "HOST=public-1", "YES=1", timeout=1500)
         assert in_sync(1)
         assert "Mode: " in system.on("public-1", MEMBER.format(system.inventory.address("public-1")))
+    assert observers["public"].least == 2, "the loss was not seen"
     assert len(read_topic("admin-public", topic)) == before
     run("make", "verify")
 
@@ -129,3 +131,26 @@ def test_a_site_cannot_be_left_with_fewer_brokers_than_replicas(system: System) 
     assert found.returncode != 0
     assert "public-3 cannot leave" in found.stdout
     assert active(system, "public-3") == "active"
+
+
+def test_a_broker_joins_and_leaves_while_a_night_streams(system: System, tmp_path: Path) -> None:
+    """Its share of the replicas comes to it and goes again; every partition has all its replicas in sync meanwhile."""
+    topic = names.night_topic("20181129", 1)
+    before = len(read_topic("admin-public", topic))
+    with observed_night("20300303", tmp_path, visits=150) as observers:
+        with fourth_broker(system):
+            run("make", "deploy", timeout=1200)
+            joined = replicas()
+            shown = run("make", "rebalance", "SITE=public", "ARGS=--check")
+            assert "replicas to copy" in shown.stdout
+            assert replicas() == joined, "the plan alone has moved something"
+            run("make", "rebalance", "SITE=public", "YES=1")
+            counts = replicas()
+            assert max(counts.values()) - min(counts.values()) <= 1, counts
+            run("make", "remove", "HOST=public-4", "YES=1", timeout=1200)
+            assert sorted(replicas()) == [1, 2, 3]
+            assert active(system, "public-4") != "active"
+        run("make", "deploy", timeout=1200)
+    assert observers["public"].least >= 2
+    assert len(read_topic("admin-public", topic)) == before
+    run("make", "verify")
