@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from bench.broker import ROOT, Broker, running
+from several_brokers import site as site
+from several_brokers import topic as topic
 from zads.errors import ZadsError
 
 Run = Callable[..., dict[str, Any]]
