@@ -77,7 +77,7 @@ def test_a_lost_disk_is_replaced_while_a_night_streams(system: System, tmp_path:
     """The broker does not start with an empty disk by itself; the operator's command starts it when that is safe."""
     topic = names.night_topic("20181129", 1)
     before = len(read_topic("admin-public", topic))
-    with observed_night("20300301", tmp_path) as observers:
+    with observed_night("20300301", tmp_path, visits=60) as observers:
         system.on("public-2", "systemctl kill --signal=KILL kafka; rm -rf /var/lib/kafka/data")
         await_that(
             "the broker refuses to start",
