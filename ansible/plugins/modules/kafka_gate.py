@@ -61,7 +61,7 @@ RETURN = r"""
 deferred: {description: Whether the broker is the controller and has to be the last, returned: success, type: bool}
 reasons: {description: The reasons against it, returned: always, type: list, elements: str}
 elected: {description: Number of partitions given back to their preferred leader, returned: success, type: int}
-holds: {description: Number of partitions that have a replica on the first broker, returned: success, type: int}
+holds: {description: Number of partitions that have a replica on the first broker, returned: always, type: int}
 """
 
 import time
@@ -156,9 +156,11 @@ def main() -> None:
         if not reasons or time.monotonic() >= deadline:
             break
         time.sleep(PAUSE)
+    holds = len(cluster.holds(params["brokers"][0])) if cluster and params["brokers"] else 0
     if reasons and not module.check_mode:
         who = ", ".join(map(str, params["brokers"]))
-        module.fail_json(msg=f"broker {who} {REFUSALS[params['state']]}: {'; '.join(reasons)}", reasons=reasons)
+        why = "; ".join(reasons)
+        module.fail_json(msg=f"broker {who} {REFUSALS[params['state']]}: {why}", reasons=reasons, holds=holds)
     deferred = bool(params["defer_controller"] and cluster and cluster.controller == params["brokers"][0])
     elected = 0
     if params["state"] == "recovered" and cluster and not module.check_mode:
@@ -169,7 +171,6 @@ def main() -> None:
             TimeoutError,
         ) as error:  # the controller is moving: the cluster elects by itself every five minutes
             module.warn(f"leaders were not given back: {error}")
-    holds = len(cluster.holds(params["brokers"][0])) if cluster and params["brokers"] else 0
     module.exit_json(changed=False, deferred=deferred, reasons=reasons, elected=elected, holds=holds)
 
 
