@@ -26,9 +26,13 @@ class Operator:
         self.hosts, self.marker = hosts, hosts / f"marker-{name}"
         self.operation = {"token": name, "owner": f"{name}@control", "operation": "deploy", "marker": str(self.marker)}
 
-    def run(self, playbook: str, *options: str, reason: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, playbook: str, *options: str, reason: str = "", dead: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook; the machine of one host may be dead."""
         inventory = self.hosts / "inventory.json"
-        inventory.write_text(json.dumps(INVENTORY))
+        hosts = {dead: {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}} if dead else {}
+        inventory.write_text(json.dumps({"all": {**INVENTORY["all"], "hosts": hosts}}))
         variables = {
             "zads_env": "test", "zads_operation": self.operation, "site_lock_sites": "origin",
             "site_lock_file": f"{self.hosts}/{{{{ item | default(0) }}}}/lock",
@@ -94,6 +98,21 @@ def test_a_host_that_cannot_hold_the_lock_is_replaced_by_the_next(hosts: Path) -
     refused = alice.run("take_lock")
     assert refused.returncode != 0
     assert "1 of its 3 brokers' hosts answer, 2 are needed" in refused.stdout
+    assert locked(hosts) == {}
+
+
+def test_a_dead_machine_does_not_hold_an_operation_up(hosts: Path) -> None:
+    dead = "o1"
+    alice, bob = Operator(hosts, "alice"), Operator(hosts, "bob")
+    taken = alice.run("take_lock", dead=dead)
+    assert taken.returncode == 0, taken.stdout
+    assert list(locked(hosts)) == ["o2", "o3"]
+    assert "origin is locked: alice@control" in bob.run("take_lock", "--check", dead=dead).stdout
+    released = alice.run("release_lock", dead=dead)
+    assert released.returncode == 0, released.stdout
+    assert locked(hosts) == {}
+    alice.run("take_lock", dead=dead)
+    assert bob.run("unlock", reason="alice is gone", dead=dead).returncode == 0
     assert locked(hosts) == {}
 
 
