@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,20 @@ def test_a_broker_that_nobody_knows_is_not_emptied_by_mistake() -> None:
     assert moving.planned(Task({1: "", 2: "", 4: ""}, leaving=frozenset({3})), view((0, (1, 2, 3))))
     with pytest.raises(PlanError, match="broker 4 cannot both stay and leave"):
         moving.planned(Task(RACKS, leaving=frozenset({4})), view())
+
+
+def test_a_plan_counts_the_replicas_that_a_partition_will_have_when_its_copies_end() -> None:
+    coming = view((0, (1, 2, 3, 4)), moving=(Reassignment("night-0", (4,), (3,)),))
+    assert moving.planned(Task({1: "", 2: "", 3: ""}, frozenset({4}), spread=False), coming) == [
+        Move("night", 0, (1, 2, 4), (1, 2, 3))
+    ]
+
+
+def test_copies_to_a_broker_that_is_away_are_named_since_they_never_end() -> None:
+    site = view((0, (1, 2, 3, 4)), moving=(Reassignment("night-0", (4,), (3,)),))
+    assert moving.endless(site) == []
+    dead = replace(site, cluster=replace(site.cluster, brokers=frozenset({1, 2, 3})))
+    assert moving.endless(dead) == ["copies to broker 4 do not end while it is away: end them with CANCEL=1"]
 
 
 def test_a_plan_says_how_much_it_copies_and_how_long_that_takes() -> None:

@@ -72,6 +72,14 @@ class View:
         """The replicas of each partition."""
         return {(one.topic, one.number): one.replicas for one in self.cluster.partitions}
 
+    def intended(self) -> dict[Place, Replicas]:
+        """As `present`; a partition whose copies are under way has the replicas that it will have then."""
+        leaves = {one.partition: one.removing for one in self.cluster.reassignments}
+        return {
+            (one.topic, one.number): tuple(n for n in one.replicas if n not in leaves.get(str(one), ()))
+            for one in self.cluster.partitions
+        }
+
     def size(self, place: Place) -> int:
         """The bytes of a partition."""
         return max((there.get(place, 0) for there in self.sizes.values()), default=0)
@@ -89,13 +97,14 @@ def planned(task: Task, view: View) -> list[Move]:
     """The moves that the task needs. Raises PlanError if a broker is missing or would have too little room."""
     if unknown := sorted(set(task.racks) & task.leaving):
         raise PlanError(f"broker {unknown[0]} cannot both stay and leave")
-    strange = {broker for replicas in view.present().values() for broker in replicas} - set(task.racks) - task.leaving
+    present = view.intended()
+    strange = {broker for replicas in present.values() for broker in replicas} - set(task.racks) - task.leaving
     if strange:
         raise PlanError(
             f"the inventory does not have broker {min(strange)}, which has replicas",
             hint="put its host back into the inventory, then remove it with make remove",
         )
-    moves = placement.plan(view.present(), task.racks, spread=task.spread)
+    moves = placement.plan(present, task.racks, spread=task.spread)
     arriving = {
         broker: sum(view.size(move.place) for move in moves if broker in move.adds) for broker in sorted(task.racks)
     }
@@ -159,7 +168,7 @@ class Mover:
         view = self.view()
         moving = frozenset(one.partition for one in view.cluster.reassignments)
         if work is None and moving:
-            return None, [f"follows the copies that are under way: {some(sorted(moving), _NAMED)}"]
+            return None, [f"follows the copies that are under way: {some(sorted(moving), _NAMED)}", *endless(view)]
         if work is None:
             moves = planned(task, view)
             if not moves:
@@ -229,6 +238,12 @@ class Mover:
         if refused := broker_requests.reassign(self.site.conf, *address, wanted, look.ANSWER):
             reasons = [f"{name}: {why}" for name, why in refused.items()]
             raise ZadsError(f"Kafka refuses to move {some(reasons, _NAMED)}")
+
+
+def endless(view: View) -> list[str]:
+    """The brokers that are away though copies to them are under way."""
+    away = {broker for one in view.cluster.reassignments for broker in one.adding} - view.cluster.brokers
+    return [f"copies to broker {broker} do not end while it is away: end them with CANCEL=1" for broker in sorted(away)]
 
 
 def progress(work: Work, view: View) -> str:
