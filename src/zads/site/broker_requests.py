@@ -27,6 +27,7 @@ _NOTHING = b"\0"  # an array that is absent: where a request names topics, all o
 _NO_REASSIGNMENT = 85  # Kafka's error for a cancellation where nothing is under way
 _Item = TypeVar("_Item")
 Place = tuple[str, int]  # a partition: its topic and its number
+_Held = tuple[Place, int, bool]  # a replica in a directory: its bytes, and whether it is about to take another's place
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Stored:
     """A log directory, and the bytes of each replica in it by topic and number of the partition."""
 
     directory: LogDirectory
-    sizes: Mapping[tuple[str, int], int]
+    sizes: Mapping[Place, int]
 
 
 def stored(conf: Mapping[str, str], host: str, port: int, seconds: float) -> list[Stored]:
@@ -67,60 +68,29 @@ def stored(conf: Mapping[str, str], host: str, port: int, seconds: float) -> lis
 
     Raises ZadsError if the broker does not answer in `seconds`.
     """
-
-    def directory(answer: _Answer) -> Stored:
-        code, path = answer.number(2), answer.text()
-        sizes = dict(replica for topic in answer.array(_stored_topic) for replica in topic)
-        total, free = answer.number(8), answer.number(8)
-        answer.tags()
-        return Stored(LogDirectory(path, code == 0, total, free), sizes)
-
-    def read(answer: _Answer) -> list[Stored]:
-        answer.number(4)
-        _require_success(host, port, answer.number(2))
-        return answer.array(directory)
-
-    all_topics = b"\0"
-    return _ask(conf, (host, port), _DESCRIBE_LOG_DIRS, all_topics + _TAGS, seconds, read)
-
-
-def _stored_topic(answer: _Answer) -> list[tuple[tuple[str, int], int]]:
-    topic = answer.text()
-
-    def partition(one: _Answer) -> tuple[tuple[str, int], int]:
-        number, size = one.number(4), one.number(8)
-        one.skip(8 + 1)  # its lag, and whether it is about to replace another
-        one.tags()
-        return (topic, number), size
-
-    found = answer.array(partition)
-    answer.tags()
-    return found
+    return [
+        Stored(LogDirectory(one.path, one.code == 0, one.total, one.free), {place: size for place, size, _ in one.held})
+        for one in _directories(conf, (host, port), _NOTHING, seconds)
+    ]
 
 
 def log_directories(conf: Mapping[str, str], host: str, port: int, seconds: float) -> list[LogDirectory]:
     """The log directories of the broker at this address. Raises ZadsError if it does not answer in `seconds`."""
-
-    def read(answer: _Answer) -> list[LogDirectory]:
-        answer.number(4)  # milliseconds by which the answer was delayed
-        _require_success(host, port, answer.number(2))
-        return answer.array(_log_directory)
-
-    # An array with no element: the directories alone are asked for, not their partitions.
-    return _ask(conf, (host, port), _DESCRIBE_LOG_DIRS, _array(()) + _TAGS, seconds, read)
+    # An array with no element: the directories alone are asked for, not their partitions. After an error that is not of
+    # storage the broker uses the directory and cannot say its size, as in a unit that hides /proc/mounts.
+    return [
+        LogDirectory(one.path, one.code != _STORAGE_ERROR, one.total, one.free)
+        for one in _directories(conf, (host, port), _array(()), seconds)
+    ]
 
 
 def replica_sizes(conf: Mapping[str, str], host: str, port: int, seconds: float) -> dict[Place, int]:
-    """The bytes of each replica on the broker at this address. Raises ZadsError if it does not answer in `seconds`."""
-    found: dict[Place, int] = {}
+    """The bytes of each replica on the broker at this address; one that is about to take another's place is left out.
 
-    def read(answer: _Answer) -> dict[Place, int]:
-        answer.number(4)
-        _require_success(host, port, answer.number(2))
-        answer.array(lambda one: _log_directory(one, found))
-        return found
-
-    return _ask(conf, (host, port), _DESCRIBE_LOG_DIRS, _NOTHING + _TAGS, seconds, read)
+    Raises ZadsError if it does not answer in `seconds`.
+    """
+    found = _directories(conf, (host, port), _NOTHING, seconds)
+    return {place: size for one in found for place, size, replaces in one.held if not replaces}
 
 
 def reassignments(conf: Mapping[str, str], host: str, port: int, seconds: float) -> list[Reassignment]:
@@ -170,33 +140,46 @@ def reassign(
     return _ask(conf, (host, port), _ALTER_REASSIGNMENTS, body, seconds, read)
 
 
-def _log_directory(answer: _Answer, sizes: dict[Place, int] | None = None) -> LogDirectory:
-    """A directory; ``sizes`` gets the bytes of each replica in it."""
-    code, path = answer.number(2), answer.text()
-    found = answer.array(_described_topic)
-    total, free = answer.number(8), answer.number(8)
-    answer.tags()
-    if sizes is not None:
-        for topic in found:
-            sizes.update(topic)
-    # After another error the broker uses the directory and cannot say its size, as in a unit that hides /proc/mounts.
-    return LogDirectory(path, code != _STORAGE_ERROR, total, free)
+@dataclass(frozen=True)
+class _Directory:
+    """A log directory as a broker describes it: Kafka's error, the replicas in it, and its bytes in all and free."""
+
+    code: int
+    path: str
+    held: list[_Held]
+    total: int
+    free: int
 
 
-def _described_topic(answer: _Answer) -> dict[Place, int]:
-    """The bytes of each replica of a topic; one that is about to take another's place is left out."""
+def _directories(conf: Mapping[str, str], address: tuple[str, int], topics: bytes, seconds: float) -> list[_Directory]:
+    def directory(answer: _Answer) -> _Directory:
+        code, path = answer.number(2), answer.text()
+        held = [replica for topic in answer.array(_held_topic) for replica in topic]
+        found = _Directory(code, path, held, answer.number(8), answer.number(8))
+        answer.tags()
+        return found
 
-    def partition(one: _Answer) -> tuple[int, int, int]:
+    def read(answer: _Answer) -> list[_Directory]:
+        answer.number(4)  # milliseconds by which the answer was delayed
+        _require_success(*address, answer.number(2))
+        return answer.array(directory)
+
+    return _ask(conf, address, _DESCRIBE_LOG_DIRS, topics + _TAGS, seconds, read)
+
+
+def _held_topic(answer: _Answer) -> list[_Held]:
+    topic = answer.text()
+
+    def partition(one: _Answer) -> _Held:
         number, size = one.number(4), one.number(8)
         one.skip(8)  # its lag
         replaces = one.number(1)
         one.tags()
-        return number, size, replaces
+        return (topic, number), size, bool(replaces)
 
-    topic = answer.text()
     found = answer.array(partition)
     answer.tags()
-    return {(topic, number): size for number, size, replaces in found if not replaces}
+    return found
 
 
 def _answered_topic(answer: _Answer) -> dict[str, str]:
