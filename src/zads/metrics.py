@@ -1,4 +1,8 @@
-"""What programs report to Prometheus, and the sign of life for their containers."""
+"""What programs report to Prometheus, and the sign of life for their containers.
+
+The number of series of a process is bounded: labels have the values of the inventory (programmes, filters, sites) or of
+this package, and never those of packets, nights, topics or users. docs/metrics.md is made from this module.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,37 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from zads.errors import ZadsError
 
 ADDRESS = "127.0.0.1"
+#: Each label, and what bounds the number of its values.
+LABELS = {
+    "programme": "the survey has three",
+    "kind": "six kinds of refused files (src/zads/rejections.py)",
+    "result": "published, duplicate and refused",
+    "reason": "topic, unfinished and failed",
+    "schema": "new schemas that were accepted, as the ledger has them",
+    "filter": "the filters of the worker's group since its start",
+    "site": "origin and public",
+    "place": "origin, public and mirror",
+}
+#: Upper bounds of histograms in seconds. The service level is 10 s.
+HOP_SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160)
+#: From the telescope: a survey's pipeline takes minutes, and a delivery may come a day late.
+CANDIDATE_SECONDS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1_280, 3_600, 86_400)
 
-PRODUCER_PUBLISHED = Counter("zads_producer_published", "Packets committed to a topic.", ["topic"])
+PRODUCER_PUBLISHED = Counter("zads_producer_published", "Packets committed to the origin's topics.", ["programme"])
 PRODUCER_BYTES = Counter("zads_producer_bytes", "Bytes of the packets committed.")
-PRODUCER_REFUSED = Counter("zads_producer_refused", "Files committed to the topic of refused input.")
+PRODUCER_REFUSED = Counter(
+    "zads_producer_refused", "Files committed to the topic of refused input, by what is wrong with them.", ["kind"]
+)
+PRODUCER_CANDIDATE = Histogram(
+    "zads_producer_candidate_seconds",
+    "From the start of an alert's exposure (candidate.jd) to its commit at the origin; an observation an alert.",
+    buckets=CANDIDATE_SECONDS,
+)
+PRODUCER_COMMIT = Histogram(
+    "zads_producer_commit_seconds",
+    "From the beginning of a transaction to its commit at the origin; its first alerts wait so long.",
+    buckets=HOP_SECONDS,
+)
 PRODUCER_EXPOSURES = Counter("zads_producer_exposures", "Exposures published, duplicate or refused.", ["result"])
 PRODUCER_NEW_SCHEMAS = Gauge(
     "zads_producer_new_schema_packets",
@@ -28,18 +59,38 @@ PRODUCER_LAST = Gauge("zads_producer_last_exposure_seconds", "Unix time at which
 PRODUCER_SECONDS = Histogram(
     "zads_producer_exposure_seconds",
     "From the first look at an exposure to its receipt.",
-    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160),
+    buckets=HOP_SECONDS,
 )
 
 WORKER_ALERTS = Counter("zads_worker_alerts", "Alerts read and committed by a group of filters.")
+WORKER_BYTES = Counter("zads_worker_bytes", "Bytes of these alerts.")
 WORKER_PASSED = Counter("zads_worker_passed", "Alerts that a filter passed.", ["filter"])
 WORKER_CAPPED = Counter("zads_worker_capped", "Alerts that passed beyond a filter's cap.", ["filter"])
 WORKER_FAILED = Counter("zads_worker_failed", "Alerts on which a filter failed.", ["filter"])
+WORKER_SKIPPED = Counter(
+    "zads_worker_skipped", "Alerts that a filter was not shown, since its circuit was open.", ["filter"]
+)
+WORKER_RUN = Counter("zads_worker_filter_run_seconds", "Time that a filter has run, in seconds.", ["filter"])
 WORKER_OPEN = Gauge("zads_worker_circuit_open", "1 while a filter is not run because it failed too often.", ["filter"])
 WORKER_LATENCY = Histogram(
     "zads_worker_latency_seconds",
     "From the moment at which the producer handed an alert to Kafka to the commit of the filters' results.",
-    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160),
+    buckets=HOP_SECONDS,
+)
+WORKER_PUBLIC = Histogram(
+    "zads_worker_public_seconds",
+    "From the moment at which the producer handed an alert to Kafka to its timestamp at the site of the worker.",
+    buckets=HOP_SECONDS,
+)
+WORKER_JUDGED = Histogram(
+    "zads_worker_judged_seconds",
+    "From an alert's timestamp at the site of the worker to the commit of the filters' results.",
+    buckets=HOP_SECONDS,
+)
+WORKER_CANDIDATE = Histogram(
+    "zads_worker_candidate_seconds",
+    "From the start of an alert's exposure (candidate.jd) to its timestamp at the site of the worker.",
+    buckets=CANDIDATE_SECONDS,
 )
 
 NIGHTS_READY_UNTIL = Gauge(

@@ -92,6 +92,14 @@ def night_of_visit(visit: str) -> str | None:
         return None
 
 
+def start_of_visit(visit: str) -> float | None:
+    """The Unix time at which the exposure of a visit starts, or None if the text is not a modified Julian date."""
+    try:
+        return julian.unix_seconds(float(visit) + julian.MJD_EPOCH_JD)
+    except ValueError:
+        return None
+
+
 def check_night(text: str) -> str:
     """The night itself, if it is one. Raises ZadsError if it is not a date written YYYYMMDD."""
     try:

@@ -12,6 +12,18 @@ if TYPE_CHECKING:
 
 SOURCE_BYTES = 4_096  # the name of a source is cut there
 
+#: What is wrong with a refused file, by the field that it was refused for. Any other field has a wrong value.
+KINDS = {
+    "": "file",
+    "block": "file",
+    "header": "schema",
+    "schemavsn": "schema",
+    "candid": "candid",
+    "candidate.jd": "date",
+    "candidate.programid": "programme",
+}
+OTHER_KIND = "value"
+
 
 def rejection(
     key: bytes | None, value: bytes, *, source: str, reason: str, field: str = "", headers: Sequence[Header] = ()
@@ -26,3 +38,9 @@ def rejection(
         (names.HEADER_SOURCE, source.encode("utf-8", "surrogateescape")[:SOURCE_BYTES]),
     ]
     return Record(names.REJECTED_TOPIC, key, value, [*headers, *why])
+
+
+def kind(record: Record) -> str:
+    """What is wrong with the input of a record of refused input: one of KINDS, or OTHER_KIND."""
+    field = dict(record.headers).get(names.HEADER_FIELD, b"").decode("utf-8", "replace")
+    return KINDS.get(field, OTHER_KIND)

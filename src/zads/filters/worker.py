@@ -28,7 +28,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from zads import kafka, metrics, names
 from zads.errors import ZadsError
-from zads.filters import fence, news, records
+from zads.filters import fence, measuring, news, records
 from zads.filters.counts import Counts, RestoreInterrupted, restore
 from zads.filters.records import AlertRecord
 from zads.filters.running_filters import RunningFilters
@@ -240,6 +240,7 @@ class Worker:
         filters = self._filters
         eligible = filters.eligible(batch)
         verdicts, undecodable = filters.sandbox.run([alert.data for alert in batch], eligible)
+        measuring.ran(verdicts)
         outputs = [records.of_failed(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
         counts = {name: self._counts.get(name, Counts()).copy() for name in filters.entries}
         nights = Counter((alert.programme, alert.night) for alert in batch)
@@ -300,18 +301,8 @@ class Worker:
 
     def _count(self, batch: Sequence[AlertRecord], counts: Mapping[str, Counts]) -> None:
         """Take over the counts of a batch that has been committed."""
-        metrics.WORKER_ALERTS.inc(len(batch))
-        for name, now in counts.items():
-            before = self._counts.get(name, Counts())
-            metrics.WORKER_PASSED.labels(name).inc(now.passed - before.passed)
-            metrics.WORKER_CAPPED.labels(name).inc(now.capped - before.capped)
-            metrics.WORKER_FAILED.labels(name).inc(now.failed - before.failed)
+        measuring.committed(batch, self._counts, counts)
         self._counts.update(counts)
-        now_seconds = time.time()
-        for alert in batch:
-            with contextlib.suppress(ValueError, KeyError):
-                produced = float(dict(alert.headers)[names.HEADER_PRODUCED] or 0)
-                metrics.WORKER_LATENCY.observe(max(0.0, now_seconds - produced))
         self._report()
 
     def _report(self) -> None:

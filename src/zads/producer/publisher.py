@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from confluent_kafka import KafkaException
 
-from zads import kafka, ledger, metrics, names, schemas
+from zads import kafka, ledger, metrics, names, rejections, schemas
 from zads.errors import ZadsError
 from zads.ledger import AlertIndex, LedgerEntry
 from zads.transactions import (
@@ -154,8 +154,10 @@ class Publisher:
 
         Raises TopicsMissing or Unsendable if trying again cannot help now, ProducerError if it never can.
         """
+        began = time.monotonic()
         try:
             self._transactions.write(records)
+            metrics.PRODUCER_COMMIT.observe(time.monotonic() - began)
             self._pulse.forget(_WAITING)
             return True
         except ClientLost as error:
@@ -220,12 +222,18 @@ class Publisher:
             raise TopicsMissing(missing)
 
     def _count(self, records: list[Record]) -> None:
+        """Count records that have just been committed."""
         metrics.PRODUCER_BLOCKED.set(0)
-        by_topic = Counter(record.topic for record in records)
-        metrics.PRODUCER_REFUSED.inc(by_topic.pop(names.REJECTED_TOPIC, 0))
-        for topic, number in by_topic.items():
-            metrics.PRODUCER_PUBLISHED.labels(topic).inc(number)
-        metrics.PRODUCER_BYTES.inc(sum(len(one.value or b"") for one in records if one.topic != names.REJECTED_TOPIC))
+        now = time.time()
+        for record in records:
+            if (topic := names.parse_topic(record.topic)) is None:
+                metrics.PRODUCER_REFUSED.labels(rejections.kind(record)).inc()
+                continue
+            metrics.PRODUCER_PUBLISHED.labels(topic[1]).inc()
+            metrics.PRODUCER_BYTES.inc(len(record.value or b""))
+            visit = dict(record.headers).get(names.HEADER_VISIT, b"").decode()
+            if (start := names.start_of_visit(visit)) is not None:
+                metrics.PRODUCER_CANDIDATE.observe(max(0.0, now - start))
 
     def _count_new_schemas(self) -> None:
         """Alerts since the ledger began, by schema: of schemas that were accepted as new and are not known yet."""
