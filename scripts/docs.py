@@ -1,8 +1,8 @@
 """`make docs`: writes what the documentation takes from the sources.
 
 docs/reference.md is made from the Makefile's targets, the commands and the roles' variables. docs/architecture.md has
-pictures, docs/plan.md the plans of known surveys. `--check` writes nothing and exits 1 if a page differs from the
-sources; a unit test runs it.
+pictures, docs/plan.md the plans of known surveys, docs/metrics.md the metrics of our programs. `--check` writes nothing
+and exits 1 if a page differs from the sources; a unit test runs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import click
 import pictures
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
+from zads import metrics
 from zads.cli import COMMANDS, load
 from zads.plan import figures, needs, verdict
 from zads.plan.load import EXAMPLES
@@ -24,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PLAN = ROOT / "docs" / "plan.md"
+METRICS = ROOT / "docs" / "metrics.md"
 
 
 def makefile() -> list[str]:
@@ -122,8 +125,29 @@ def plans() -> str:
     return text
 
 
+def told() -> str:
+    """The page of metrics with new tables of what our programs tell, between two comments."""
+    rows = []
+    for one in vars(metrics).values():
+        if isinstance(one, MetricWrapperBase):
+            (family,) = one.describe()
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = ", ".join(f"`{label}`" for label in one._labelnames)
+            rows.append(f"| `{name}` | {family.type} | {labels} | {_text(family.documentation)} |")
+    bounds = [f"| `{label}` | {bound} |" for label, bound in metrics.LABELS.items()]
+    block = [
+        "<!-- metrics -->", "", "| metric | kind | labels | says |", "| --- | --- | --- | --- |", *rows,
+        "", "| label | bounded by |", "| --- | --- |", *bounds, "", "",
+    ]  # fmt: skip
+    place = re.compile(r"<!-- metrics -->\n.*?(?=^<!-- end -->)", re.MULTILINE | re.DOTALL)
+    text, count = place.subn("\n".join(block).replace("\\", r"\\"), METRICS.read_text())
+    if count != 1:
+        sys.exit(f"docs/metrics.md has {count} places for the metrics; it needs one")
+    return text
+
+
 if __name__ == "__main__":
-    pages = {REFERENCE: reference(), ARCHITECTURE: architecture(), PLAN: plans()}
+    pages = {REFERENCE: reference(), ARCHITECTURE: architecture(), PLAN: plans(), METRICS: told()}
     older = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
     if sys.argv[1:] == ["--check"] and older:
         sys.exit(f"{' and '.join(str(page.relative_to(ROOT)) for page in older)} differ from their sources: make docs")
