@@ -128,8 +128,9 @@ drill: images ## Faults, rolling operations, clients of other languages; writes 
 runbook: venv ## Execute one runbook: make runbook NAME=broker-is-down ENV=local
 	@scripts/with-engine $(PY) scripts/runbook.py $(ENV) $(or $(NAME),$(error NAME= is a file of docs/runbooks))
 
-docs: venv ## Make docs/reference.md, pictures and plans from the sources
+docs: venv ## Make docs/reference.md, pictures and plans from the sources, then the site .zads/site/index.html
 	@$(PY) scripts/docs.py
+	@$(PY) scripts/docs_site.py
 
 down: venv ## Remove what the lab of ENV made: containers, networks, volumes [ENV=all for every one]
 	@$(ZADS) lab down $(if $(filter-out all,$(ENV)),$(ENV))

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOG = Path("/var/log/zads-dockerd.log")
 #: A program, and the package to install if it is missing. `dockerd` may be any vendor's.
 PACKAGES = {
+    "dot": "graphviz",  # draws the pictures of the documentation
     "dockerd": "docker.io",
     "docker": "docker-cli",
     "iptables": "iptables",
