@@ -28,6 +28,7 @@ CONTENTS = {
         "docs/plan.md",
         "docs/deliver.md",
         "docs/nights.md",
+        "docs/metrics.md",
         "docs/runbooks/README.md",
     ],
     "How it works": ["docs/architecture.md", "docs/decisions.md", "CONTRIBUTING.md"],
