@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import threading
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from zads import kafka, metrics, warmup, wholefile
+from zads import kafka, metrics, warmup
 from zads.commands import log_to_stderr
 from zads.errors import ZadsError
 from zads.night_keeper import Keeper
@@ -61,7 +60,7 @@ def nights(
     """
 
     def read_policy() -> Policy:
-        return _policy(policy)
+        return Policy.load(policy)
 
     turn_seconds = seconds_of_day(turn)
     log_to_stderr()
@@ -102,16 +101,3 @@ def seconds_of_day(text: str) -> float:
     if match is None:
         raise ZadsError(f"{text!r} is not a time of day", hint="write hours and minutes (UTC), e.g. 22:00")
     return 3600.0 * int(match[1]) + 60.0 * int(match[2])
-
-
-def _policy(path: Path) -> Policy:
-    """The data policy in a file. Raises ZadsError or OSError."""
-    try:
-        variables = json.loads(wholefile.read(path))
-    except ValueError as error:
-        raise ZadsError(f"{path} is not JSON: {error}", hint="a deployment writes it: make deploy") from error
-    if not isinstance(variables, dict):
-        raise ZadsError(
-            f"{path} does not hold the variables of an inventory", hint="a deployment writes it: make deploy"
-        )
-    return Policy.read(variables)

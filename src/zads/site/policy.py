@@ -9,14 +9,16 @@ A reference to an entry that is itself wrong is not a second problem.
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from zads import names
+from zads import names, wholefile
 from zads.errors import ZadsError
 from zads.site import people, samples
 from zads.site.entry import SITES, Entry, Problem, Site, checked, named
@@ -131,6 +133,19 @@ class Policy:
         present = tuple(user for user in _values(users) if not user.expired(day))
         ended = tuple(user for user in _values(users) if user.expired(day))
         return cls(kept, _sound(programmes), present, ended, limits, _values(filters), _sound(groups), _values(tests))
+
+    @classmethod
+    def load(cls, path: Path) -> Policy:
+        """The policy in a JSON file, as a deployment writes it for programs. Raises ZadsError or OSError."""
+        try:
+            variables = json.loads(wholefile.read(path))
+        except ValueError as error:
+            raise ZadsError(f"{path} is not JSON: {error}", hint="a deployment writes it: make deploy") from error
+        if not isinstance(variables, dict):
+            raise ZadsError(
+                f"{path} does not hold the variables of an inventory", hint="a deployment writes it: make deploy"
+            )
+        return cls.read(variables)
 
     def allowed(self, site: Site) -> frozenset[int]:
         """The programmes whose alerts may be at a site."""
