@@ -191,6 +191,8 @@ PRODUCER = program("producer")
 MIRROR = program("mirror")
 #: It makes the nights' topics and grants, and removes them.
 NIGHT_KEEPER = program("night-keeper")
+#: It reads the nights, and writes them to archives.
+ARCHIVE = program("archive")
 #: The operators' principal: the certificate of the name ``admin``.
 ADMIN = program("admin")
 

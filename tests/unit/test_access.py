@@ -100,6 +100,22 @@ def test_the_night_keeper_sends_canaries_to_both_sites_and_reads_them_at_the_pub
     assert may(grants("public"), names.NIGHT_KEEPER, "describe", names.NIGHT_KEEPER, "group")
 
 
+def test_the_archive_reads_every_night_and_the_ledger_and_has_no_other_right() -> None:
+    with_archive = policy(programs=[names.ARCHIVE])
+    for site in SITES:
+        acls = [acl for acl in grants(site, with_archive) if acl.principal == f"User:{names.ARCHIVE}"]
+        nights = {names.night_topic(night, number) for night in NIGHTS for number in with_archive.allowed(site)}
+        assert {acl.name for acl in acls} == nights | ({names.LEDGER_TOPIC} if site == "origin" else set())
+        assert {(acl.operation, acl.resource, acl.pattern) for acl in acls} == {("read", "topic", "literal")}
+        assert names.ARCHIVE in access.accounts(with_archive, site)
+
+
+def test_a_deployment_without_an_archive_has_no_account_for_one() -> None:
+    for site in SITES:
+        assert names.ARCHIVE not in access.accounts(policy(), site)
+        assert not [acl for acl in grants(site) if acl.principal == f"User:{names.ARCHIVE}"]
+
+
 def test_a_night_that_was_never_made_is_not_open_to_anybody() -> None:
     for site in SITES:
         assert not [acl for acl in grants(site) if "20991231" in acl.name]

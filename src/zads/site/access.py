@@ -19,12 +19,14 @@ _CONNECT_CONFIGS = "mm2-configs.origin."
 _CONNECT_TOPICS = ("mm2-offsets.origin.internal", "mm2-status.origin.internal")
 # Kafka's name of a cluster as a resource.
 _CLUSTER = "kafka-cluster"
+# Programs that not every deployment has, with an account at both sites.
+_OPTIONAL = (names.ARCHIVE,)
 
 
 def accounts(policy: Policy, site: Site) -> list[str]:
     """Everybody who has a password at a site: its users, and the programs that work there."""
     people = [user.name for user in policy.users if user.site == site]
-    programs = [names.MIRROR, names.NIGHT_KEEPER]
+    programs = [names.MIRROR, names.NIGHT_KEEPER, *(name for name in _OPTIONAL if policy.has(name))]
     if site == "origin":
         return sorted([*people, *programs, names.PRODUCER])
     return sorted([*people, *programs, *map(names.filters_principal, policy.groups())])
@@ -86,6 +88,8 @@ def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]])
         if user.site == site:
             _grant_user(grants.only_from(user.hosts), policy, user)
     _grant_night_keeper(grants, policy, site)
+    if policy.has(names.ARCHIVE):
+        _grant_archive(grants, policy, site)
     if site == "origin":
         _grant_producer(grants)
         _grant_mirror_at_origin(grants, policy)
@@ -205,6 +209,16 @@ def _grant_night_keeper(grants: _Grants, policy: Policy, site: Site) -> None:
         grants.allow(keeper, "write", "transactional_id", f"{names.WARM_UP}.", prefix=True)
     else:
         grants.allow(keeper, "describe", "group", keeper)
+
+
+def _grant_archive(grants: _Grants, policy: Policy, site: Site) -> None:
+    """Grants by which nights are archived: to read them at both sites, and at the origin what the ledger says of them.
+
+    It writes nothing and commits no offset, so it has no group.
+    """
+    grants.nights(names.ARCHIVE, "read", policy.allowed(site))
+    if site == "origin":
+        grants.allow(names.ARCHIVE, "read", "topic", names.LEDGER_TOPIC)
 
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:

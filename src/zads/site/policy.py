@@ -96,7 +96,8 @@ class Policy:
     """The data, checked. Read them with :meth:`read`.
 
     ``users`` are those whose accounts have not ended; ``expired`` are the others, who have nothing at any site.
-    ``users_limits`` are the limits of users who have none of their own.
+    ``users_limits`` are the limits of users who have none of their own. ``programs``: those that not every deployment has
+    and this one has; only these have accounts.
     """
 
     topics_night: NightTopics
@@ -107,6 +108,7 @@ class Policy:
     filters: tuple[Filter, ...]
     filter_groups: Mapping[str, FilterGroup]
     samples: tuple[Sample, ...] = ()
+    programs: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, variables: Mapping[str, Any], today: datetime.date | None = None) -> Policy:
@@ -132,7 +134,10 @@ class Policy:
             raise PolicyError(found)
         present = tuple(user for user in _values(users) if not user.expired(day))
         ended = tuple(user for user in _values(users) if user.expired(day))
-        return cls(kept, _sound(programmes), present, ended, limits, _values(filters), _sound(groups), _values(tests))
+        return cls(
+            kept, _sound(programmes), present, ended, limits, _values(filters), _sound(groups), _values(tests),
+            frozenset(map(str, variables.get("programs") or ())),
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> Policy:
@@ -146,6 +151,10 @@ class Policy:
                 f"{path} does not hold the variables of an inventory", hint="a deployment writes it: make deploy"
             )
         return cls.read(variables)
+
+    def has(self, program: str) -> bool:
+        """Whether the deployment has a program that not every deployment has, by the name of its account."""
+        return program in self.programs
 
     def allowed(self, site: Site) -> frozenset[int]:
         """The programmes whose alerts may be at a site."""
