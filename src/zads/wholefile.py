@@ -28,13 +28,23 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read at any moment, in a directory that only the owner can enter."""
+    """Write a file that only its owner can read at any moment, in a directory that only the owner can enter.
+
+    It is on the disk when this returns: a secret that others have been told must outlast a power cut.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.part")
     hidden.unlink(missing_ok=True)
     with os.fdopen(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     hidden.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def read(path: Path, most: int = MOST_BYTES) -> bytes:

@@ -8,6 +8,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 
 from zads.site import ages, certificates
+from zads.site.authority import Authority
 from zads.site.certificates import Pair
 
 
@@ -23,7 +24,9 @@ def host(name, site="origin", *, kafka=True, names=("192.0.2.1",)):
 
 @pytest.fixture
 def settle(site_secrets, tmp_path):
-    def run(*hosts, users=("reader",), mirrors=(), source="generated", check=False, renew_days=30):
+    def run(
+        *hosts, users=("reader",), mirrors=(), source="generated", check=False, renew_days=30, anew=(), passwords=()
+    ):
         params = {
             "directory": str(tmp_path / "secrets"),
             "clients": str(tmp_path / "clients"),
@@ -32,6 +35,8 @@ def settle(site_secrets, tmp_path):
             "passwords": list(users),
             "source": source,
             "renew_days": renew_days,
+            "anew": list(anew),
+            "anew_passwords": list(passwords),
         }
         state = site_secrets.Secrets(params, check=check)
         state.settle()
@@ -282,3 +287,77 @@ def test_half_an_authority_is_asked_for_and_not_made_again(settle, tmp_path, los
     problem = settle().changes.problems[0]
     assert problem.startswith(f"{secrets}/origin/kafka-ca.{lost} is missing, but origin/kafka-ca.{there} is there")
     assert {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()} == before
+
+
+def test_certificates_that_are_wanted_anew_are_made_again_and_nothing_else(settle, tmp_path):
+    sites = (host("one"), host("two", "public"))
+    settle(*sites)
+    before = {path: path.read_bytes() for path in (tmp_path / "secrets").rglob("*") if path.is_file()}
+    planned = settle(*sites, anew=["public/*"], check=True).result()["renewed"]
+    assert planned == ["public/two/kafka", "public/two/zookeeper", "public/admin"]
+    assert settle(*sites, anew=["public/*"]).result()["renewed"] == planned
+    changed = {path for path, content in before.items() if path.read_bytes() != content}
+    files = {f"{name}.{kind}" for name in planned for kind in ("crt", "key")}
+    assert {str(path.relative_to(tmp_path / "secrets")) for path in changed} == files
+    assert settle(*sites).result()["changed"] is False
+    assert "a new one is wanted" in settle(*sites, anew=["*"], source="given").changes.problems[0]
+
+
+def test_a_second_authority_issues_only_after_its_second_step(settle, tmp_path):
+    settle()
+    path = tmp_path / "secrets/origin/kafka-ca"
+    assert Authority.load(path).advance().step == 1
+    state = settle()
+    assert state.result()["changed"] is False, "everybody's certificates stay"
+    names = [one.name for one in state.authorities.ends if one.authority is None]
+    assert names == ["origin/kafka-ca", "origin/kafka-ca (trusted, issues nothing)", "origin/zookeeper-ca"]
+    second = Authority.load(path).advance()
+    result = settle().result()
+    assert result["renewed"] == ["origin/one/kafka", "origin/admin"]
+    assert settle().result()["changed"] is False
+    leaf = Pair.load(tmp_path / "secrets/origin/one/kafka")
+    assert leaf.wrong(second.issuer, "one", ["one", "192.0.2.1", "localhost", "127.0.0.1"], 30) == ""
+    second.advance()
+    assert settle().result()["changed"] is False
+
+
+def test_given_certificates_may_be_of_any_authority_that_is_given(settle, tmp_path):
+    settle()
+    path = tmp_path / "secrets/origin/kafka-ca"
+    Authority.load(path).advance().advance()
+    assert settle(source="given").changes.problems == [], "the old authority has issued them, and is still trusted"
+    Authority.load(path).advance()
+    assert "issued by another authority" in settle(source="given").changes.problems[0]
+
+
+def test_a_replaced_password_is_kept_until_the_new_one_has_served(settle, tmp_path):
+    users = ("reader", "zads.mirror", "zads.producer")
+    settle(users=users)
+    path, kept = tmp_path / "secrets/passwords.yml", tmp_path / "secrets/passwords-before.yml"
+    first = yaml.safe_load(path.read_text())
+    planned = settle(users=users, passwords=["zads.*"], check=True).result()
+    assert planned["replacing"] == ["zads.mirror", "zads.producer"]
+    assert yaml.safe_load(path.read_text()) == first
+    assert not kept.exists()
+    result = settle(users=users, passwords=["zads.*"]).result()
+    second = yaml.safe_load(path.read_text())
+    assert {user for user in users if first[user] != second[user]} == {"zads.mirror", "zads.producer"}
+    assert yaml.safe_load(kept.read_text()) == {user: first[user] for user in ("zads.mirror", "zads.producer")}
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert not any(secret in str(result) for secret in (*first.values(), *second.values()))
+    again = settle(users=users, passwords=["*"]).result()
+    assert (again["replacing"], again["changed"]) == (["zads.mirror", "zads.producer"], False), "continued, not begun"
+    assert settle(users=users).result()["changed"] is False, "a deployment leaves it as it is"
+
+
+def test_a_change_of_passwords_that_was_interrupted_before_it_made_any_makes_them(settle, tmp_path):
+    """The former passwords are on the disk first. Nobody may take them for replaced ones."""
+    settle(users=("reader", "alice"))
+    path = tmp_path / "secrets/passwords.yml"
+    before = yaml.safe_load(path.read_text())
+    (tmp_path / "secrets/passwords-before.yml").write_text(yaml.safe_dump({"alice": before["alice"]}))
+    result = settle(users=("reader", "alice"), passwords=["reader"]).result()
+    after = yaml.safe_load(path.read_text())
+    assert result["renewed"] == ["password of alice"]
+    assert after["reader"] == before["reader"]
+    assert after["alice"] != before["alice"]

@@ -38,6 +38,18 @@ options:
   passwords: {description: Users and programs that need a password, type: list, elements: str, default: []}
   source: {description: Whether to make secrets, type: str, choices: [generated, given], default: generated}
   renew_days: {description: A certificate with fewer days left is made again, type: int, default: 30}
+  anew:
+    description: Patterns of certificates that are made again although they are good, such as V(public/*).
+    type: list
+    elements: str
+    default: []
+  anew_passwords:
+    description:
+      - Patterns of users and programs that get another password. Until C(passwords-before.yml) is removed, which holds
+        the former ones, a further run continues this change and makes no newer passwords.
+    type: list
+    elements: str
+    default: []
   authority_days: {description: Warn of an authority with fewer days left, type: int, default: 365}
   critical_days: {description: A secret with fewer days left is in RV(critical), type: int, default: 21}
   password_days: {description: "Warn of a password that is older; 0 for never", type: int, default: 730}
@@ -53,7 +65,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-renewed: {description: Certificates made again, returned: always, type: list, elements: str}
+renewed: {description: Certificates and passwords made again, returned: always, type: list, elements: str}
+replacing:
+  description: Those whose password is being replaced, also by an earlier run that was interrupted.
+  returned: always
+  type: list
+  elements: str
 created: {description: Secrets made for the first time, returned: always, type: list, elements: str}
 expires: {description: Days until the first certificate or authority expires, returned: always, type: int}
 nearing: {description: Warnings of secrets that expire soon, returned: always, type: list, elements: str}
@@ -65,7 +82,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from zads.site.ages import Limits, report
-from zads.site.secrets import Authorities, Changes, Host, administrator, passwords
+from zads.site.secrets import PASSWORD, Authorities, Changes, Host, administrator, passwords, replacing
 
 
 class Secrets:
@@ -77,8 +94,10 @@ class Secrets:
         self.given, self.check = params["source"] == "given", check
         self.changes = Changes()
         self.authorities = Authorities(
-            self.directory, self.changes, given=self.given, check=check, renew_days=params["renew_days"]
-        )
+            self.directory, self.changes, given=self.given, check=check, renew_days=params["renew_days"],
+            anew=params["anew"],
+        )  # fmt: skip
+        self.anew_passwords = params["anew_passwords"]
         self.ages: dict[str, int] = {}
 
     def settle(self) -> None:
@@ -89,7 +108,9 @@ class Secrets:
             self._site(site, [host for host in self.hosts if host["site"] == site])
         self.authorities.mirrors([Host(one["name"], one["names"]) for one in self.mirrors])
         path = self.directory / "passwords.yml"
-        self.ages = passwords(path, self.users, self.changes, given=self.given, check=self.check)
+        self.ages = passwords(
+            path, self.users, self.changes, given=self.given, check=self.check, anew=self.anew_passwords
+        )
 
     def _site(self, site: str, hosts: list[dict]) -> None:
         self.authorities.site(site, [Host(one["name"], one["names"], site, one["kafka"]) for one in hosts])
@@ -101,6 +122,11 @@ class Secrets:
         """The warnings, and which of them are failures."""
         return report(self.authorities.ends, self.ages, limits)
 
+    def replacing(self) -> list[str]:
+        """The users whose password is being replaced. A check has not noted those whom it would replace."""
+        marked = [name.removeprefix(PASSWORD) for name in self.changes.renewed if name.startswith(PASSWORD)]
+        return sorted({*marked, *replacing(self.directory / "passwords.yml")} & set(self.users))
+
     def result(self) -> dict:
         changes = self.changes
         before = [f"{name} ({why})" for name, why in changes.renewed.items()] + changes.removed
@@ -108,6 +134,7 @@ class Secrets:
         return {
             "changed": bool(before or after),
             "renewed": list(changes.renewed),
+            "replacing": self.replacing(),
             "created": changes.created,
             "expires": min((one.days for one in self.authorities.ends), default=0),
             "diff": {"before": "".join(f"{x}\n" for x in before), "after": "".join(f"{x}\n" for x in after)},
@@ -132,6 +159,8 @@ def main() -> None:
             "passwords": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "source": {"type": "str", "choices": ["generated", "given"], "default": "generated"},
             "renew_days": {"type": "int", "default": 30},
+            "anew": {"type": "list", "elements": "str", "default": []},
+            "anew_passwords": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "authority_days": {"type": "int", "default": 365},
             "critical_days": {"type": "int", "default": 21},
             "password_days": {"type": "int", "default": 730, "no_log": False},

@@ -46,7 +46,7 @@ class Pair:
         key, certificate = beside(path, "key"), beside(path, "crt")
         if not (certificate.exists() and (keyless or key.exists())):
             return None
-        private = None if keyless else _private(key)
+        private = None if keyless else read_key(key)
         return cls(path, private, x509.load_pem_x509_certificate(certificate.read_bytes()))
 
     @classmethod
@@ -128,7 +128,8 @@ def beside(path: Path, kind: str) -> Path:
     return path.with_suffix(f".{kind}")
 
 
-def _private(path: Path) -> CertificateIssuerPrivateKeyTypes:
+def read_key(path: Path) -> CertificateIssuerPrivateKeyTypes:
+    """The key in a file. Raises ValueError if it cannot be read, or cannot sign."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except TypeError as error:  # the key has a passphrase

@@ -2,6 +2,9 @@
 
 Secrets are either made or given. If they are given, every missing or wrong one is a problem, and nothing is made. Each
 site has one authority for its brokers and one for its ensemble, so that only these can speak to ZooKeeper.
+
+A secret that is good can be wanted *anew* all the same, by a pattern of its name. A password that is replaced stays in
+``passwords-before.yml`` until somebody has logged in with the new one.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import yaml
@@ -18,7 +22,11 @@ import yaml
 from zads import kafka, wholefile
 from zads.site import certificates
 from zads.site.ages import Expiry
+from zads.site.authority import Authority
 from zads.site.certificates import Pair, beside
+
+#: Begins the name of a password among changes.
+PASSWORD = "password of "  # noqa: S105 - it is none
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,16 @@ class Changes:
 
 
 class Authorities:
-    """The certificates below a directory. ``ends`` holds the expiry of each. With ``check`` nothing is written."""
+    """The certificates below a directory. ``ends`` holds the expiry of each. With ``check`` nothing is written.
 
-    def __init__(self, directory: Path, changes: Changes, *, given: bool, check: bool, renew_days: int) -> None:
+    ``anew``: patterns of the names of certificates that are made again although they are good.
+    """
+
+    def __init__(
+        self, directory: Path, changes: Changes, *, given: bool, check: bool, renew_days: int, anew: Sequence[str] = ()
+    ) -> None:
         self._directory, self._changes = directory, changes
-        self._given, self._check, self._renew_days = given, check, renew_days
+        self._given, self._check, self._renew_days, self._anew = given, check, renew_days, anew
         self.ends: list[Expiry] = []
 
     def site(self, site: str, hosts: Iterable[Host]) -> None:
@@ -68,25 +81,36 @@ class Authorities:
             for host in hosts:
                 self._certificate(f"mirrors/{host.name}/rest", host.name, [host.name, *host.names], authority)
 
-    def _load(self, name: str, *, keyless: bool = False) -> Pair | None:
+    def _load(self, name: str) -> Pair | None:
         try:
-            return Pair.load(self._directory / name, keyless=keyless)
+            return Pair.load(self._directory / name)
         except ValueError as error:
-            self._changes.problems.append(f"{self._directory / name}.{{crt,key}} cannot be read: {error}")
+            self._unreadable(name, error)
             return None
 
-    def _authority(self, name: str, title: str) -> Pair | None:
-        pair = self._load(name, keyless=self._given)
-        if pair is None and not self._given and (half := self._half(name)):
+    def _unreadable(self, name: str, error: ValueError) -> None:
+        self._changes.problems.append(f"{self._directory / name}.{{crt,key}} cannot be read: {error}")
+
+    def _authority(self, name: str, title: str) -> Authority | None:
+        try:
+            authority = Authority.load(self._directory / name, keyless=self._given)
+        except ValueError as error:
+            self._unreadable(name, error)
+            return None
+        if authority is None and not self._given and (half := self._half(name)):
             self._changes.problems.append(half)
             return None
-        if pair is None:
+        if authority is None:
             if self._refuses(f"{name}.crt is missing" if self._given else f"{name}.crt and its .key are missing"):
                 return None
-            pair = self._save(Pair.make(self._directory / name, title))
+            authority = Authority.make(self._directory / name, title)
+            if not self._check:
+                authority.save()
             self._changes.created.append(name)
-        self.ends.append(Expiry(name, pair.days))
-        return pair
+        issuer, *others = authority.pairs
+        self.ends.append(Expiry(name, issuer.days))
+        self.ends += [Expiry(f"{name} (trusted, issues nothing)", pair.days) for pair in others]
+        return authority
 
     def _half(self, name: str) -> str:
         """The problem of an authority that has lost one of its two files, without which no host would be trusted."""
@@ -96,26 +120,26 @@ class Authorities:
         lost = "key" if there == ["crt"] else "crt"
         return f"{self._directory}/{name}.{lost} is missing, but {name}.{there[0]} is there: restore it from the backup"
 
-    def _certificate(self, name: str, title: str, names: Sequence[str], issuer: Pair | None) -> None:
+    def _certificate(self, name: str, title: str, names: Sequence[str], authority: Authority | None) -> None:
         pair = self._load(name)
-        if issuer is None:
+        if authority is None:
             if pair is None:
                 self._refuses(f"{name}.crt and its .key are missing")
             return
+        issuer = authority.issuer_of(pair.certificate) if pair and self._given else authority.issuer
         wrong = pair.wrong(issuer, title, names, self._renew_days, given=self._given) if pair else "missing"
+        if not wrong and any(fnmatchcase(name, pattern) for pattern in self._anew):
+            wrong = "a new one is wanted"
         if wrong and not self._refuses(f"{name}.crt: {wrong}"):
             if pair:
                 self._changes.renewed[name] = wrong
             else:
                 self._changes.created.append(name)
-            pair = self._save(Pair.make(self._directory / name, title, names=names, issuer=issuer))
+            pair = Pair.make(self._directory / name, title, names=names, issuer=authority.issuer)
+            if not self._check:
+                pair.save()
         if pair:
             self.ends.append(Expiry(name, pair.days, issuer.days))
-
-    def _save(self, pair: Pair) -> Pair:
-        if not self._check:
-            pair.save()
-        return pair
 
     def _refuses(self, lack: str) -> bool:
         """Whether a missing secret becomes a problem and is not made: secrets are given or there is another problem."""
@@ -125,22 +149,59 @@ class Authorities:
         return refuses
 
 
-def passwords(path: Path, users: Iterable[str], changes: Changes, *, given: bool, check: bool) -> dict[str, int]:
-    """Make the file hold a password for each user and nobody else. Returns their ages in days if they are made."""
-    there = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+def passwords(
+    path: Path, users: Iterable[str], changes: Changes, *, given: bool, check: bool, anew: Sequence[str] = ()
+) -> dict[str, int]:
+    """Make the file hold a password for each user and nobody else. Returns their ages in days if they are made.
+
+    Users whose names match the patterns ``anew`` get another password. If an earlier change has not ended, it is
+    continued instead. A password that is replaced is written to ``passwords-before.yml`` first.
+    """
+    there = _read(path)
     if given:
         changes.problems += [f"{path} has no password for {user}" for user in users if not there.get(user)]
     if given or changes.problems:
         return {}
-    wanted = {user: there.get(user) or secrets.token_urlsafe(24) for user in sorted(users)}
-    new = [user for user in wanted if not there.get(user)]
-    ages = _ages(path, wanted, new, changes, check=check)
-    changes.created += [f"password of {user}" for user in new]
-    changes.removed += [f"password of {user}" for user in there if user not in wanted]
-    if wanted != there and not check:
-        text = f"# Made by the deployment. A line that you remove is made again.\n{yaml.safe_dump(wanted)}"
+    replaced = _replaced(path, there, anew, check=check)
+    wanted = {user: None if user in replaced else there.get(user) for user in sorted(users)}
+    new = [user for user, password in wanted.items() if not password]
+    made = {user: password or secrets.token_urlsafe(24) for user, password in wanted.items()}
+    ages = _ages(path, made, new, changes, check=check)
+    changes.created += [f"{PASSWORD}{user}" for user in new if user not in replaced]
+    changes.renewed |= {f"{PASSWORD}{user}": "a new one is wanted" for user in new if user in replaced}
+    changes.removed += [f"{PASSWORD}{user}" for user in there if user not in wanted]
+    if made != there and not check:
+        text = f"# Made by the deployment. A line that you remove is made again.\n{yaml.safe_dump(made)}"
         wholefile.write_private(path, text.encode())
     return ages
+
+
+def before(path: Path) -> Path:
+    """The file of the passwords that are being replaced, beside the file of all passwords."""
+    return path.with_name("passwords-before.yml")
+
+
+def replacing(path: Path) -> dict[str, str]:
+    """User -> the password that was replaced, of everybody for whom nobody has logged in with the new one yet."""
+    return _read(before(path))
+
+
+def _read(path: Path) -> dict[str, str]:
+    """The passwords in a file, by user; none if there is no such file."""
+    return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+def _replaced(path: Path, there: Mapping[str, str], anew: Sequence[str], *, check: bool) -> set[str]:
+    """The users whose present password is to be replaced now. It is kept in `before` from here on."""
+    if not anew:
+        return set()
+    old = replacing(path)
+    if not old:
+        old = {user: one for user, one in there.items() if one and any(fnmatchcase(user, want) for want in anew)}
+        if old and not check:
+            wholefile.write_private(before(path), yaml.safe_dump(old).encode())
+    # One that is no longer the present password has been replaced by an earlier, interrupted run.
+    return {user for user, password in old.items() if there.get(user) == password}
 
 
 def _ages(path: Path, users: Mapping[str, str], new: Sequence[str], changes: Changes, *, check: bool) -> dict[str, int]:
