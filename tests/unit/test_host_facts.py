@@ -45,7 +45,7 @@ def test_a_user_is_made_unless_its_home_and_shell_are_right(
 
 def test_a_host_that_was_not_asked_knows_no_authorities(plugin: Plugin) -> None:
     known = {"/etc/kafka/tls/ca.pem": ["ab"]}
-    asked = {"inventory_hostname": "h1", "site": "public", "ansible_facts": {"host_facts": {"authorities": known}}}
+    asked = {"inventory_hostname": "h1", "site": "public", "ansible_facts": {"host_facts": {"certificates": known}}}
     assert plugin("filter/facts.py").host_authorities([asked, {"inventory_hostname": "apps"}]) == [
         {"name": "h1", "site": "public", "authorities": known},
         {"name": "apps", "site": "", "authorities": {}},

@@ -108,6 +108,26 @@ def test_a_program_that_knows_another_is_reason_enough(refusals: Callable[..., l
     assert found.startswith("origin/kafka-ca.crt is another one: apps-1 know")
 
 
+def test_while_an_authority_is_changed_each_host_knows_the_one_that_issues(
+    module: ModuleType, refusals: Callable[..., list[str]]
+) -> None:
+    """Hosts have the files of a step, or still those of the step before it."""
+    path, old, new = "/etc/kafka/tls/ca.pem", "origin/kafka-ca of ours", "origin/kafka-ca of a successor"
+
+    def found(kept: list[str], *there: str) -> list[str]:
+        one = host("origin-1")
+        one["authorities"][path] = list(there)
+        return refusals(one, kept={**KEPT, "origin/kafka-ca": kept})
+
+    steps = [[old], [old, new], [new, old], [new]]
+    for step, before in zip(steps[1:], steps, strict=False):
+        assert found(step, *before) == found(step, *step) == []
+    assert found([new], old)[0].startswith("origin/kafka-ca.crt is another one: origin-1 know")
+    assert found([old], new), "a backup from before the change"
+    assert found([old, new], new), "a backup from before the step in which the new one began to issue"
+    assert found([], old), "a damaged file"
+
+
 def test_lost_passwords_are_refused_where_anything_has_been_deployed(refusals: Callable[..., list[str]]) -> None:
     (found,) = refusals(*all_of("ours"), passwords=False)
     assert found.startswith("passwords.yml is missing")

@@ -17,7 +17,7 @@ SECRETIVE = ("password", "secret", "content", "key", "token", "users")
 HARMLESS = {
     ("host_files", "secrets"), ("host_files", "files.content"), ("preflight_inventory", "secrets"),
     ("preflight_inventory", "secrets_source"), ("preflight_inventory", "users"), ("site_secrets", "passwords"),
-    ("site_secrets", "password_days"), ("site_lock", "token"),
+    ("site_secrets", "password_days"), ("site_secrets", "anew_passwords"), ("site_lock", "token"),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ name: users_to_make
 short_description: The users that a host lacks, and the authorities that hosts know
 description:
   - C(users_to_make) keeps the names of users that a host lacks or has with another home or shell.
-  - C(host_authorities) gives each host in the form that the module M(known_authorities) expects.
+  - C(host_authorities) gives each host in the form that M(known_authorities) and M(authority_change) expect.
 options:
   _input: {description: "Names of users, or variables of hosts", type: list, elements: raw, required: true}
   accounts: {description: "C(getent_passwd) of the host, for C(users_to_make)", type: dict}
@@ -32,12 +32,12 @@ def users_to_make(users, accounts, home, shell):
 
 
 def host_authorities(hosts):
-    """Name, site and known authorities of each host; none for a host whose facts have not been read."""
+    """Name, site and known certificates of each host; none for a host whose facts have not been read."""
     return [
         {
             "name": host["inventory_hostname"],
             "site": host.get("site", ""),
-            "authorities": host.get("ansible_facts", {}).get("host_facts", {}).get("authorities", {}),
+            "authorities": host.get("ansible_facts", {}).get("host_facts", {}).get("certificates", {}),
         }
         for host in hosts
     ]

@@ -27,8 +27,8 @@ ansible_facts:
       C(host_facts) with C(container) (bool), C(memory_mb), C(processors), C(network_mbit) (of the fastest interface
       that is up; 0 if none says its speed), C(disk_gb) (free for /var/lib), C(disks) (for each directory of O(disks)
       the C(device) of its file system and the C(bytes) that it offers, without what others already use if the directory
-      is not there yet), C(clock) (seconds since 1970), C(asked) (the value of O(asked)) and C(authorities) (SHA-256 of
-      every certificate in each file of authorities that our programs read).
+      is not there yet), C(clock) (seconds since 1970), C(asked) (the value of O(asked)) and C(certificates) (SHA-256 of
+      every certificate in each file from which our programs read any).
   returned: always
   type: dict
 """
@@ -46,7 +46,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.certificate_text import fingerprints
 
 NETWORKS = Path("/sys/class/net")
-AUTHORITIES = ("/etc/kafka/tls/*ca.pem", "/etc/zookeeper/tls/ca.pem", "/etc/zads/*/*ca.crt")
+CERTIFICATES = ("/etc/kafka/tls/*.pem", "/etc/zookeeper/tls/*.pem", "/etc/zads/*/*.crt", "/etc/zads/*/*/*.crt")
 
 
 def release(text: str) -> tuple[str, str]:
@@ -93,9 +93,9 @@ def groups() -> dict[str, list[str]]:
     return {one.gr_name: ["x", str(one.gr_gid), ",".join(one.gr_mem)] for one in grp.getgrall()}
 
 
-def authorities() -> dict[str, list[str]]:
-    """The authorities that the programs of this host trust: path -> fingerprints."""
-    paths = sorted(path for pattern in AUTHORITIES for path in glob.glob(pattern))  # noqa: PTH207 absolute patterns
+def certificates() -> dict[str, list[str]]:
+    """The certificates that the programs of this host trust or show: path -> fingerprints."""
+    paths = sorted(path for pattern in CERTIFICATES for path in glob.glob(pattern))  # noqa: PTH207 absolute patterns
     return {path: fingerprints(Path(path).read_text()) for path in paths}
 
 
@@ -123,7 +123,7 @@ def main() -> None:
             "disks": {path: disk(path) for path in module.params["disks"]},
             "clock": time.time(),
             "asked": module.params["asked"],
-            "authorities": authorities(),
+            "certificates": certificates(),
         },
     }
     module.exit_json(changed=False, ansible_facts=facts)

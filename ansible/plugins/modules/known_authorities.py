@@ -11,6 +11,8 @@ description:
   - Runs on the control machine before anything is made, and changes nothing. Without it, a machine that has lost its
     secrets would make new ones, and a deployment would write these to hosts that work with the old ones.
   - A host's facts contain the authorities that it knows. A host that knows none is new and no problem.
+  - While an authority is changed, hosts know two and so does the file. The first certificate of the file issues, so
+    each host must know that one.
 options:
   directory: {description: Where the secrets are kept, type: path, required: true}
   hosts:
@@ -64,8 +66,8 @@ FILES = {
 }
 SITES = ("origin", "public")
 
-Known = dict[str, dict[str, list[str]]]
-"""Authority -> SHA-256 of its certificate -> the hosts that know it so."""
+Known = dict[str, dict[tuple[str, ...], list[str]]]
+"""Authority -> SHA-256 of each certificate in a file -> the hosts that know it so."""
 
 
 def known(hosts: list[dict], groups: dict[str, list[str]]) -> Known:
@@ -76,8 +78,8 @@ def known(hosts: list[dict], groups: dict[str, list[str]]) -> Known:
             for path, authority in files.items():
                 if host["name"] in groups.get(group, []):
                     name = authority if "/" in authority else f"{host['site']}/{authority}"
-                    for fingerprint in host["authorities"].get(path, []):
-                        found[name][fingerprint].append(host["name"])
+                    if trusted := tuple(host["authorities"].get(path, [])):
+                        found[name][trusted].append(host["name"])
     return found
 
 
@@ -101,10 +103,10 @@ def refusals(
     """
     problems = []
     for authority, holders in sorted(there.items()):
-        for fingerprint, hosts in sorted(holders.items()):
-            if fingerprint not in kept.get(authority, []):
+        for trusted, hosts in sorted(holders.items()):
+            if not {*kept.get(authority, [])[:1]} & {*trusted}:
                 has = "is another one" if authority in kept else "is missing"
-                problems.append(f"{authority}.crt {has}: {_listed(hosts)} know {_short(fingerprint)}")
+                problems.append(f"{authority}.crt {has}: {_listed(hosts)} know {_short(trusted[0])}")
     for authority, hosts in sorted(needed.items()):
         if authority not in kept and authority not in there and (others := hosts - asked):
             problems.append(

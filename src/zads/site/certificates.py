@@ -123,6 +123,28 @@ class Pair:
         return f"expires in {self.days} days" if self.days < min(renew_days, issuer.days) else ""
 
 
+def found(directory: Path) -> dict[str, list[x509.Certificate]]:
+    """The certificates in each file ``NAME.crt`` below a directory, by its name.
+
+    Raises ValueError for a file that cannot be read.
+    """
+    files = {str(path.relative_to(directory).with_suffix("")): path for path in sorted(directory.rglob("*.crt"))}
+    return {name: x509.load_pem_x509_certificates(path.read_bytes()) for name, path in files.items()}
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether a certificate may issue others."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate, in hexadecimal digits."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
 def beside(path: Path, kind: str) -> Path:
     """The file of a pair: ``crt`` or ``key``."""
     return path.with_suffix(f".{kind}")
