@@ -12,7 +12,7 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove unlock night warm users retry rehearse demo test lint \
+.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate unlock night warm users retry rehearse demo test lint \
         unit streams system runbook bench drill docs down clean
 
 help: ## This list
@@ -70,6 +70,14 @@ replace: images ## Give a broker or member a new machine or disk: HOST=public-3;
 
 remove: venv ## Move all replicas off a broker, and take it or a member out of the site for good: HOST=public-4 [YES=1]
 	@$(machines) remove $(if $(YES),--yes) -e leaving='$(or $(HOST),$(error HOST= is a host of a broker or of a member))' $(ARGS)
+
+# USER is also a variable of every shell: only one on the command line is meant for us.
+rotated = $(if $(SITE),-e site_name='$(SITE)') $(if $(BACK),-e authority_back=true) \
+    $(if $(filter command,$(origin USER)),-e rotate_users='$(USER)')
+whats = certificates authority passwords
+
+rotate: images ## Change secrets without a pause: WHAT=certificates, authority (the next of 3 steps) or passwords [SITE= USER= BACK=1 YES=1]
+	@$(machines) rotate_$(or $(filter $(whats),$(WHAT)),$(error WHAT= is one of $(whats))) $(if $(YES),--yes) $(rotated) $(ARGS)
 
 unlock: venv ## Break the locks of the sites on purpose: make unlock ENV=prod REASON='the control machine is gone'
 	@$(ANSIBLE) $(ENV) unlock $(if $(REASON),,$(error REASON= says why)) $(ARGS)

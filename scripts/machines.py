@@ -1,4 +1,4 @@
-"""`make rebalance`, `make replace`, `make remove`: shows what an operation on machines would do, asks, and does it.
+"""`make rebalance`, `replace`, `remove`, `rotate`: shows what an operation would do, asks, and does it.
 
     scripts/machines.py ENV PLAYBOOK [--yes] [options of ansible-playbook]
 

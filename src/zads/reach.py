@@ -68,6 +68,12 @@ def tried(conf: Mapping[str, str], group: str, seconds: float = SECONDS) -> Iter
     yield from _read(conf, metadata, group, seconds)
 
 
+def login(conf: Mapping[str, str], address: str, seconds: float = SECONDS) -> Step:
+    """Log in at one broker, ``HOST:PORT``, whatever brokers the properties name."""
+    host, _, port = address.rpartition(":")
+    return _login(conf, host.strip("[]"), int(port), seconds)[0]
+
+
 def _all(conf: Mapping[str, str], named: list[str], seconds: float) -> Generator[Step, None, Any]:
     """The steps at each address. Returns the metadata that the first broker gave, or None."""
     metadata = None

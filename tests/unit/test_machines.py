@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import machines
@@ -55,10 +57,52 @@ def test_without_a_terminal_nobody_can_agree(capsys: pytest.CaptureFixture[str])
     assert "YES=1 does not ask" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["rebalance", "replace", "remove"])
+ROTATE = ("rotate_certificates", "rotate_authority", "rotate_passwords")
+
+
+@pytest.mark.parametrize("name", ["rebalance", "replace", "remove", *ROTATE])
 def test_every_play_that_changes_something_is_left_out_of_the_plan(name: str) -> None:
     """The plan runs the plays with the tag `plan`, and those that always run."""
     plays = yaml.safe_load((ROOT / f"ansible/playbooks/{name}.yml").read_text())
     shown = [play["name"] for play in plays if play.get("tags") in ("plan", "always")]
     assert shown, "a plan"
-    assert not [one for one in shown if one.startswith(("Move", "Stop", "Restart", "Configure", "Deploy"))]
+    assert not [
+        one
+        for one in shown
+        if one.startswith(("Move", "Stop", "Restart", "Configure", "Deploy", "Give", "Bring", "Forget"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        (["WHAT=authority"], ["rotate_authority"]),
+        (
+            ["WHAT=authority", "SITE=public", "BACK=1"],
+            ["rotate_authority", "site_name='public'", "authority_back=true"],
+        ),
+        (["WHAT=passwords", "USER=zads.*"], ["rotate_passwords", "rotate_users='zads.*'"]),
+        (["WHAT=passwords"], ["rotate_passwords"]),
+        (["WHAT=certificates", "YES=1"], ["rotate_certificates", "--yes"]),
+    ],
+)
+def test_what_is_rotated_comes_from_the_command_line_and_not_from_the_shell(
+    given: list[str], options: list[str]
+) -> None:
+    """Every shell has a variable USER: the operator's name is no account."""
+    shown = made(*given)
+    assert all(option in shown for option in options), shown
+    assert "operator" not in shown
+
+
+def test_a_rotation_of_nothing_known_is_refused() -> None:
+    for given in ([], ["WHAT=everything"]):
+        assert "WHAT= is one of certificates authority passwords" in made(*given)
+
+
+def made(*given: str) -> str:
+    """What `make rotate` would run, or says."""
+    command = ["make", "--dry-run", "--no-print-directory", "rotate", *given]
+    environment = {**os.environ, "USER": "operator"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
