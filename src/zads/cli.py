@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "filter": ("zads.commands.filter", "List filters, or test one on a recorded night."),
     "plan": ("zads.commands.plan", "Work out what a survey's alerts need in machines, and why."),
     "disks": ("zads.commands.disks", "Show the brokers' disks: used, free, days left, largest topics."),
+    "expiry": ("zads.commands.expiry", "Show when certificates, authorities, accounts and passwords end."),
     "reach": ("zads.commands.reach", "Try to reach the sites step by step; say what fails and what to do."),
     "groups": ("zads.commands.groups", "Show a site's consumer groups and their lag; move or remove one."),
     "topics": ("zads.commands.topics", "List a cluster's nights and filters, and how they are replicated."),

@@ -13,6 +13,8 @@ RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md"
 LONG = [
     "add-a-broker",
     "change-a-setting",
+    "change-an-authority",
+    "change-passwords",
     "change-a-subscriber",
     "deploy",
     "disk-is-filling",
@@ -23,6 +25,7 @@ LONG = [
     "new-schema",
     "remove-a-broker",
     "rename-a-host",
+    "renew-certificates",
     "replace-a-machine",
     "sample-data",
     "stop-and-start-a-site",

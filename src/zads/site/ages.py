@@ -13,12 +13,14 @@ _NAMED = 3  # names in one line; the others are counted
 @dataclass(frozen=True)
 class Limits:
     """Days. A certificate or an authority with fewer days left than its limit is a warning, and with fewer than
-    ``critical`` a failure. A password older than ``password`` is a warning (0: never)."""
+    ``critical`` a failure. A password older than ``password`` is a warning (0: never). ``account``: the last days of an
+    account, in which `zads expiry` and a deployment name it."""
 
     authority: int = 365
     certificate: int = 30
     critical: int = 21
     password: int = 730
+    account: int = 28
 
 
 @dataclass(frozen=True)
