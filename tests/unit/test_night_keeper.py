@@ -19,6 +19,7 @@ from zads.night_keeper import service
 from zads.night_keeper.clocks import APART_SECONDS, Clocks
 from zads.night_keeper.keeper import in_order
 from zads.night_keeper.memory import Memory
+from zads.rest import Rest, StopRequested
 from zads.site import nights
 from zads.site.cluster import placed
 from zads.site.policy import PolicyError
@@ -134,7 +135,7 @@ class Rests:
         self.now += max(seconds, 0.1)
         self.left -= 1
         if self.left < 0:
-            raise service.StopRequested
+            raise StopRequested
 
 
 def test_rounds_follow_each_other_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,11 +168,11 @@ def test_a_policy_that_cannot_be_used_is_read_again_in_the_next_round(monkeypatc
 
 def test_a_rest_ends_when_it_is_asked_to(tmp_path: Path) -> None:
     stop = threading.Event()
-    rest = service.Rest(stop, tmp_path / "heartbeat")
+    rest = Rest(stop, tmp_path / "heartbeat", program="night keeper")
     rest(0.0)
     assert (tmp_path / "heartbeat").exists()
     stop.set()
-    with pytest.raises(service.StopRequested):
+    with pytest.raises(StopRequested):
         rest(60.0)
 
 

@@ -15,7 +15,8 @@ from zads.commands import log_to_stderr
 from zads.errors import ZadsError
 from zads.night_keeper import Keeper
 from zads.night_keeper.memory import Memory
-from zads.night_keeper.service import Rest, StopRequested, run
+from zads.night_keeper.service import run
+from zads.rest import Rest, StopRequested
 from zads.site.policy import Policy
 
 app = typer.Typer()
@@ -67,7 +68,7 @@ def nights(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    rest = Rest(stop, heartbeat)
+    rest = Rest(stop, heartbeat, program="night keeper")
     keeper = Keeper(
         {"origin": kafka.read_properties(origin), "public": kafka.read_properties(public)},
         read_policy,

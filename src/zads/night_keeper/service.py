@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from zads.errors import ZadsError
-from zads.watchdog import Watchdog
+from zads.rest import Rest, StopRequested
 
 if TYPE_CHECKING:
     from zads.night_keeper.keeper import Keeper, Round
     from zads.site.policy import Policy
 
-#: No step between two rests takes this long, even if a site answers nothing.
-HUNG_SECONDS = 600.0
-_BEAT_SECONDS = 5.0
+_LOOK_SECONDS = 5.0
 
 _log = structlog.get_logger("zads.night-keeper")
-
-
-class StopRequested(Exception):
-    """The process was asked to end."""
-
-
-class Rest:
-    """Waits between steps, shows that the program works, and ends it when asked.
-
-    `heartbeat` is a file that is touched meanwhile. A watchdog ends the process when there is no rest for HUNG_SECONDS.
-    """
-
-    def __init__(self, stop: threading.Event, heartbeat: Path | None = None) -> None:
-        self._stop = stop
-        self._watchdog = Watchdog("night keeper", HUNG_SECONDS, heartbeat=heartbeat)
-
-    def __call__(self, seconds: float) -> None:
-        """Wait for some seconds. Raises StopRequested."""
-        until = time.monotonic() + seconds
-        while True:
-            self._watchdog.beat()
-            left = until - time.monotonic()
-            if self._stop.wait(max(0.0, min(left, _BEAT_SECONDS))):
-                raise StopRequested
-            if left <= _BEAT_SECONDS:
-                return
 
 
 def run(keeper: Keeper, read_policy: Callable[[], Policy], rest: Rest, interval: float) -> None:
@@ -60,7 +30,7 @@ def run(keeper: Keeper, read_policy: Callable[[], Policy], rest: Rest, interval:
             found = _round(keeper)
             until = time.monotonic() + interval
             while time.monotonic() < until and not _changed(found, read_policy):
-                rest(min(_BEAT_SECONDS, interval))
+                rest(min(_LOOK_SECONDS, interval))
     except StopRequested:
         _log.info("stopped")
 
