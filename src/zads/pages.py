@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from contextlib import AbstractContextManager
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-import matplotlib as mpl
-from matplotlib.figure import Figure
 
-mpl.use("Agg")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 #: Stands for the page's own text colour while a plot is drawn, see `drawing`.
 INK = "#010203"
 
@@ -33,6 +33,9 @@ def _template(name: str) -> str:
 
 def drawing() -> AbstractContextManager[None]:
     """Matplotlib's settings for a plot that becomes an SVG in the page's own colours (see `svg`)."""
+    import matplotlib as mpl  # not in the programs' images, whose pages have no plots
+
+    mpl.use("Agg")
     context: AbstractContextManager[None] = mpl.rc_context(
         {
             "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "grid.color": INK,

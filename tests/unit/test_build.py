@@ -118,8 +118,8 @@ def test_a_programs_image_follows_from_its_sources_and_its_base(
     assert {str(path.relative_to(ROOT)) for path in [program.directory, *program.inputs]} == inputs
     assert program.arguments == {"BASE": base.tag}
     assert (program.digest != "") is (name == "mirrormaker")
-    lists = {"filter-worker": "requirements/filters.txt"}.get(name, "requirements/runtime.txt")
-    assert [str(path.relative_to(ROOT)) for path in base.inputs] == [lists]
+    lists = {"producer": "programs", "filter-worker": "filters", "mirrormaker": "runtime"}
+    assert [str(path.relative_to(ROOT)) for path in base.inputs] == [f"requirements/{lists[name]}.txt"]
     assert base.arguments == {"ROOT": "debian:trixie"}
 
 

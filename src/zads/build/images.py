@@ -87,6 +87,9 @@ class Builder:
     def _runtime(self) -> str:
         return self._base("base", [self.root / "requirements" / "runtime.txt"])
 
+    def _programs_runtime(self) -> str:
+        return self._base("base-programs", [self.root / "requirements" / "programs.txt"])
+
     def _filters_runtime(self, env: str) -> str:
         """The base of a filter worker: with the packages of every one, and those that an inventory adds."""
         added = [own_packages(self.root)[env]] if env else []
@@ -101,7 +104,7 @@ class Builder:
             (context / "wheel").mkdir()
             shutil.copy(self._wheel, context / "wheel")
 
-        base = self._filters_runtime(env) if name == "filter-worker" else self._runtime()
+        base = self._filters_runtime(env) if name == "filter-worker" else self._programs_runtime()
         inputs = [self.root / "src", self.root / "schemas", self.root / "pyproject.toml"]
         return self._engine.build(Image(image_name(name, env), directory, {"BASE": base}, inputs=inputs, fill=fill))
 
