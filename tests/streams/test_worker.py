@@ -20,7 +20,7 @@ from bench.broker import Broker, await_true
 from zads import kafka, names
 from zads.filters import status, worker
 from zads.filters.counts import Counts, RestoreInterrupted, restore
-from zads.filters.worker import REJECTIONS_A_VISIT
+from zads.filters.outcome import REJECTIONS_A_VISIT
 from zads.packet import Packet
 from zads.sources.simulator import simulate
 

@@ -20,7 +20,7 @@ from zads.commands import filter as command
 from zads.errors import ZadsError
 from zads.filters import Columns, FilterError, UndeclaredField, View, load, recorded_night, rehearsal
 from zads.filters.alert import MissingField
-from zads.filters.counts import REMEMBERED_NIGHTS, Counts
+from zads.filters.counts import NUMBERS, REMEMBERED_NIGHTS, Counts
 from zads.filters.group import Configuration
 from zads.filters.loading import builtin_names
 from zads.filters.recorded_night import RecordedAlert, sample
@@ -164,14 +164,23 @@ def test_alerts_are_counted_in_all_and_by_night():
     before = counts.copy()
     counts.add("failed", "20300102")
     assert (counts.seen, counts.passed, counts.capped, counts.failed) == (3, 2, 1, 1)
-    assert counts.nights["20300101"] == {"seen": 2, "passed": 1, "capped": 1, "failed": 0}
-    assert counts.nights["20300102"] == {"seen": 1, "passed": 1, "capped": 0, "failed": 1}
+    nothing = dict.fromkeys(NUMBERS, 0)
+    assert counts.nights["20300101"] == {**nothing, "seen": 2, "passed": 1, "capped": 1}
+    assert counts.nights["20300102"] == {**nothing, "seen": 1, "passed": 1, "failed": 1}
     assert before.nights["20300102"]["failed"] == 0
     for number in range(REMEMBERED_NIGHTS):
         counts.add("seen", f"203002{number:02d}")
     assert len(counts.nights) == REMEMBERED_NIGHTS
     assert "20300101" not in counts.nights
     assert counts.seen == 3 + REMEMBERED_NIGHTS
+
+
+def test_a_number_that_an_older_release_did_not_count_stays_unknown() -> None:
+    counts = Counts(seen=5, nights={"20300101": {"seen": 5, "passed": 0, "capped": 0, "failed": 0}})
+    counts.add("seen", "20300101")
+    counts.add("published", "20300101")
+    assert counts.nights["20300101"] == {"seen": 6, "passed": 0, "capped": 0, "failed": 0}
+    assert counts.published == 1
 
 
 def test_a_wrong_configuration_is_refused_with_its_key(tmp_path: Path) -> None:

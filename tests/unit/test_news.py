@@ -19,6 +19,7 @@ FILTERS: Any = SimpleNamespace(
         "young": SimpleNamespace(owner="alice", state="active"),
         "fast": SimpleNamespace(owner="bob", state="shadow"),
     },
+    programmes={"young": frozenset([1]), "fast": frozenset([1])},
     sandbox=SimpleNamespace(
         circuits={"young": SimpleNamespace(state="closed"), "fast": SimpleNamespace(state="closed")}
     ),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from confluent_kafka import Message
 
@@ -20,29 +20,38 @@ from zads.errors import ZadsError
 REMEMBERED_VISITS = 50
 REMEMBERED_NIGHTS = 8  # whose counts are kept: a night's topics last seven days
 
+Number = Literal["seen", "passed", "published", "capped", "failed", "skipped"]
+NUMBERS: tuple[Number, ...] = get_args(Number)
+
 
 @dataclass
 class Counts:
-    """What became of the alerts that one worker offered to one filter, in all and for each night; and its caps."""
+    """What became of the alerts that one worker offered to one filter, in all and for each night; and its caps.
+
+    `zads.filters.outcome` says what each number counts.
+    """
 
     seen: int = 0
     passed: int = 0
+    published: int = 0
     capped: int = 0
     failed: int = 0
-    skipped: int = 0  # its circuit was open
+    skipped: int = 0
     visits: dict[str, int] = field(default_factory=dict)
     nights: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def copy(self) -> Counts:
         """A copy that does not change with these counts."""
         nights = {night: dict(row) for night, row in self.nights.items()}
-        return Counts(self.seen, self.passed, self.capped, self.failed, self.skipped, dict(self.visits), nights)
+        return replace(self, visits=dict(self.visits), nights=nights)
 
-    def add(self, what: Literal["seen", "passed", "capped", "failed"], night: str, number: int = 1) -> None:
+    def add(self, what: Number, night: str, number: int = 1) -> None:
         """Count alerts of a night in the total and for that night."""
         setattr(self, what, getattr(self, what) + number)
-        row = self.nights.setdefault(night, {"seen": 0, "passed": 0, "capped": 0, "failed": 0})
-        row[what] += number
+        row = self.nights.setdefault(night, dict.fromkeys(NUMBERS, 0))
+        # What an older release has left of this night may lack a number: it stays unknown.
+        if what in row:
+            row[what] += number
         while len(self.nights) > REMEMBERED_NIGHTS:
             del self.nights[next(iter(self.nights))]
 
@@ -60,7 +69,7 @@ class Counts:
 
     def summary(self) -> dict[str, int]:
         """The numbers alone."""
-        return {name: value for name, value in vars(self).items() if name not in ("visits", "nights")}
+        return {name: getattr(self, name) for name in NUMBERS}
 
 
 class RestoreInterrupted(Exception):

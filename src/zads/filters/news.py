@@ -63,5 +63,6 @@ class News:
 def _summary(name: str, worker: str, filters: RunningFilters, counts: Counts) -> dict[str, Any]:
     return {
         "filter": name, "worker": worker, "group": filters.config.group, "state": filters.entries[name].state,
+        "programmes": sorted(filters.programmes[name]),
         "circuit": filters.sandbox.circuits[name].state, **counts.summary(), "nights": counts.nights,
     }  # fmt: skip

@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from zads import kafka, metrics, names
 from zads.errors import ZadsError
 from zads.filters import fence, measuring, news, records
 from zads.filters.counts import Counts, RestoreInterrupted, restore
+from zads.filters.outcome import Outcomes
 from zads.filters.records import AlertRecord
 from zads.filters.running_filters import RunningFilters
 from zads.packet import PacketError
@@ -46,7 +46,6 @@ BATCH_BYTES = 40_000_000
 # How long the first alert of a batch waits for more. Even with few alerts, a turn of a hundred filters costs 10 ms, and
 # its transaction about thirty appends that every replica fetches.
 GATHER_SECONDS = 1.0
-REJECTIONS_A_VISIT = 20  # failed alerts of one filter that go to the topic of refused input
 
 # Errors that end a consumer: another process has taken its name, or it has no right to read.
 _END = (
@@ -82,7 +81,7 @@ class Worker:
         self._filters = RunningFilters(path, nursery, self._watchdog.beat)
         self._group_id = names.filters_principal(self._filters.config.group)
         self._counts: dict[str, Counts] = {}
-        self._rejections: dict[tuple[str, str], int] = {}
+        self._outcomes = Outcomes(name)
         self._stop = self._reload = False
         self._batch: list[AlertRecord] = []
         self._states: dict[str, str] = {}
@@ -177,7 +176,7 @@ class Worker:
             self._write_news()
             return
         # Step 2.
-        outputs, counts = self._judge(batch)
+        outputs, counts = self._outcomes.of(self._filters, batch, self._counts)
         # Step 3.
         self._watchdog.beat()
         try:
@@ -206,7 +205,7 @@ class Worker:
         old.sandbox.close()
         if set(old.config.programmes) != set(filters.config.programmes):
             self._subscribe()
-        self._rejections.clear()
+        self._outcomes.forget()
         _log.info("reloaded", filters=sorted(filters.entries))
         self._report()
 
@@ -234,40 +233,6 @@ class Worker:
             raise ZadsError(f"the worker {self._name} cannot go on reading: {error.str()}")
         _log.warning("consumer", reason=error.str())
         return False
-
-    def _judge(self, batch: Sequence[AlertRecord]) -> tuple[list[Record], dict[str, Counts]]:
-        """Run the filters. Returns the records to write, and each filter's counts as they will be after the commit."""
-        filters = self._filters
-        eligible = filters.eligible(batch)
-        verdicts, undecodable = filters.sandbox.run([alert.data for alert in batch], eligible)
-        measuring.ran(verdicts)
-        outputs = [records.of_failed(batch[index], "", reason) for index, reason in sorted(undecodable.items())]
-        counts = {name: self._counts.get(name, Counts()).copy() for name in filters.entries}
-        nights = Counter((alert.programme, alert.night) for alert in batch)
-        for name, verdict in verdicts.items():
-            count = counts[name]
-            for (programme, night), number in nights.items():
-                if programme in filters.programmes[name]:
-                    count.add("seen", night, number)
-            for index in verdict.failed:
-                count.add("failed", batch[index].night)
-            count.skipped += verdict.skipped
-            for index, text in sorted(verdict.passed.items()):
-                admitted = count.admit(batch[index].visit, filters.caps[name], batch[index].night)
-                if admitted and filters.entries[name].state == "active":
-                    outputs.append(records.of_passed(batch[index], name, text))
-            for index, reason in sorted(verdict.failed.items()):
-                if self._may_reject(name, batch[index].visit):
-                    failure = records.of_failed(batch[index], name, reason)
-                    outputs += [failure, news.of_failure(failure, filters.entries[name].owner)]
-        outputs += [news.of_counts(name, self._name, filters, one) for name, one in counts.items() if eligible[name]]
-        return outputs, counts
-
-    def _may_reject(self, name: str, visit: str) -> bool:
-        number = self._rejections[name, visit] = self._rejections.get((name, visit), 0) + 1
-        while len(self._rejections) > 10_000:
-            del self._rejections[next(iter(self._rejections))]
-        return number <= REJECTIONS_A_VISIT
 
     def _write_news(self) -> None:
         """Write the news of what has been committed; what cannot be written now is written later."""
