@@ -1,9 +1,9 @@
 """What a topic holds, counted and digested.
 
 A topic's digest does not depend on the order of its records, since a mirror keeps order only within a partition. It is
-the sum modulo 2^256 of SHA-256 over each record's key, value and the headers that ZADS gives it. It is a sum and not an
-exclusive or, because in that a record that is published twice would vanish (Bellare & Micciancio 1997, AdHash; the
-digest protects against faults, not against forgers).
+the sum modulo 2^256 of SHA-256 over each record's key, the SHA-256 of its value, and the headers that ZADS gives it. It
+is a sum and not an exclusive or, because in that a record that is published twice would vanish (Bellare & Micciancio
+1997, AdHash; the digest protects against faults, not against forgers).
 
 An alert has one content. If the survey processes it again, the header ``version`` must mark the other contents as later
 versions. The same content twice is always a fault.
@@ -12,7 +12,9 @@ versions. The same content twice is always a fault.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
+import struct
 from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,33 +30,36 @@ DIGESTED_HEADERS = names.ALERT_HEADERS
 MODULUS = 1 << 256
 
 _Integers = np.ndarray[Any, np.dtype[np.int64]]
+_WORDS = struct.Struct(">4q").unpack
+_NUMBER = re.compile("[0-9]{1,19}").fullmatch
 Identity = tuple[str, str]
 """One alert of one exposure: its candid and its visit, as the headers spell them."""
 
 
 class Alerts:
-    """The alerts of a topic's records in 24 bytes each: a night of a million of them fits into memory.
+    """The alerts of a topic's records in 32 bytes each: a night of a million of them fits into memory.
 
-    A row has the candid, 64 bits of a SHA-256 of the alert's identity, and 64 bits of one of its identity and bytes.
-    That is enough to find accidents; a topic's digest covers everything.
+    A row has the candid, 64 bits of a SHA-256 of the alert's identity, 64 bits of one of its identity and bytes, and
+    the first 48 bits of the SHA-256 of its bytes, which is what the ledger knows of it. That is enough to find
+    accidents; a topic's digest covers everything.
     """
 
     def __init__(self) -> None:
         self._rows = array("q")
 
-    def add(self, alert: Identity, value: bytes) -> None:
-        """Add a record of an alert with these bytes."""
+    def add(self, alert: Identity, content: bytes) -> None:
+        """Add a record of an alert; `content` is the SHA-256 of its bytes."""
         candid, visit = alert
         name = hashlib.sha256(f"{len(candid)}:{candid}{visit}".encode()).digest()
-        content = hashlib.sha256(name + hashlib.sha256(value).digest()).digest()
+        both = hashlib.sha256(name + content).digest()
         # The candid is for people to read.
-        number = int(candid) if re.fullmatch("[0-9]{1,19}", candid) and int(candid) < 1 << 63 else 0
-        self._rows.extend((number, *(int.from_bytes(part[:8], "big", signed=True) for part in (name, content))))
+        number = int(candid) if _NUMBER(candid) and int(candid) < 1 << 63 else 0
+        self._rows.extend(_WORDS(struct.pack(">q8s8s2x6s", number, name[:8], both[:8], content[:6])))
 
     @property
     def _columns(self) -> _Integers:
-        """Candids, alerts and contents, a row each."""
-        return np.array(self._rows, np.int64).reshape(-1, 3).T
+        """Candids, alerts, contents and digests, a row each."""
+        return np.array(self._rows, np.int64).reshape(-1, 4).T
 
     def __len__(self) -> int:
         """How many different alerts there are."""
@@ -73,11 +78,17 @@ class Alerts:
     @property
     def duplicates(self) -> int:
         """How many records repeat another one's alert and bytes."""
-        return len(self._rows) // 3 - self.contents
+        return len(self._rows) // 4 - self.contents
+
+    @property
+    def digests(self) -> tuple[_Integers, _Integers]:
+        """The candid and the first 48 bits of the SHA-256 of the bytes, of each record."""
+        columns = self._columns
+        return columns[0], columns[3]
 
     def contents_without(self, others: Alerts) -> int:
         """How many more contents than alerts there are, not counting the contents that `others` have."""
-        _, alerts, contents = self._columns[:, ~_in(self._columns, [others], 2)]
+        _, alerts, contents, _ = self._columns[:, ~_in(self._columns, [others], 2)]
         return len(np.unique(contents)) - len(np.unique(alerts))
 
     def missing_in(self, others: Iterable[Alerts]) -> list[int]:
@@ -107,14 +118,15 @@ def _candids(columns: _Integers) -> list[int]:
 class TopicManifest:
     """What one topic holds.
 
-    ``size`` is in bytes of values; ``digest_sum`` is the digest as a number; ``marked`` are the alerts that are marked
-    as later versions; ``ends`` gives for each partition the offset behind its last record (transaction markers may
-    follow).
+    ``size`` is in bytes of values; ``first`` is when the oldest record arrived (Unix seconds; infinite without one);
+    ``digest_sum`` is the digest as a number; ``marked`` are the alerts that are marked as later versions; ``ends``
+    gives for each partition the offset behind its last record (transaction markers may follow).
     """
 
     topic: str
     records: int = 0
     size: int = 0
+    first: float = math.inf
     digest_sum: int = 0
     alerts: Alerts = field(default_factory=Alerts, repr=False)
     marked: Alerts = field(default_factory=Alerts, repr=False)
@@ -122,12 +134,14 @@ class TopicManifest:
 
     def add(self, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> None:
         """Add one record."""
+        # The bytes of an alert are many: they are digested once.
+        content, alert = hashlib.sha256(value).digest(), identity(headers)
         self.records += 1
         self.size += len(value)
-        self.digest_sum = (self.digest_sum + record_digest(key, value, headers)) % MODULUS
-        self.alerts.add(identity(headers), value)
+        self.digest_sum = (self.digest_sum + record_digest(key, content, headers)) % MODULUS
+        self.alerts.add(alert, content)
         if names.HEADER_VERSION in headers:
-            self.marked.add(identity(headers), value)
+            self.marked.add(alert, content)
 
     @property
     def duplicates(self) -> int:
@@ -155,19 +169,19 @@ class TopicManifest:
         return self.alerts.candids
 
 
-def record_digest(key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> int:
-    """SHA-256 over a record's key, value and ZADS headers, as a number below 2^256.
+def record_digest(key: bytes | None, content: bytes, headers: Mapping[str, bytes]) -> int:
+    """SHA-256 over a record's key, the SHA-256 of its value (`content`) and ZADS headers, as a number below 2^256.
 
     Each part is preceded by its length, so that no two different records digest the same text; a missing header
     differs from an empty one. The header ``version`` counts where there is one.
     """
-    digest = hashlib.sha256()
-    for part in (key, value, *(headers.get(name) for name in DIGESTED_HEADERS)):
-        digest.update(b"-" if part is None else b"%d:" % len(part))
-        digest.update(part or b"")
+    parts = [
+        b"-" if part is None else b"%d:%s" % (len(part), part)
+        for part in (key, content, *map(headers.get, DIGESTED_HEADERS))
+    ]
     if (version := headers.get(names.HEADER_VERSION)) is not None:
-        digest.update(b"version%d:%s" % (len(version), version))
-    return int.from_bytes(digest.digest(), "big")
+        parts.append(b"version%d:%s" % (len(version), version))
+    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest(), "big")
 
 
 def identity(headers: Mapping[str, bytes]) -> Identity:

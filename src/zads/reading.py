@@ -99,6 +99,28 @@ def committed_ends(conf: Mapping[str, Any], partitions: Iterable[Partition]) -> 
     return kafka.when_led(ask, lambda: kafka.forget_admin(conf), ANSWER_SECONDS)
 
 
+def starts_since(conf: Mapping[str, Any], ends: Mapping[Partition, int], moment: float) -> dict[Partition, int]:
+    """The offset of the first record of each partition that arrived at a moment (Unix seconds) or later, or its end.
+
+    The moment is by the brokers' clocks. Raises confluent_kafka.KafkaException if the cluster does not answer.
+    """
+    since: Any = OffsetSpec.for_timestamp(max(0, int(1000 * moment)))
+    wanted = {TopicPartition(*where): since for where in ends}
+    if not wanted:
+        return {}
+
+    def ask() -> dict[Partition, int]:
+        answers = kafka.admin(conf).list_offsets(wanted, request_timeout=ANSWER_SECONDS)
+        found = {where: answer.result(2 * ANSWER_SECONDS).offset for where, answer in answers.items()}
+        # The offset is -1 if there is no such record.
+        return {
+            (where.topic, where.partition): offset if offset >= 0 else ends[where.topic, where.partition]
+            for where, offset in found.items()
+        }
+
+    return kafka.when_led(ask, lambda: kafka.forget_admin(conf), ANSWER_SECONDS)
+
+
 def read_to_end(
     conf: Mapping[str, Any],
     ends: Mapping[Partition, int],
@@ -106,17 +128,22 @@ def read_to_end(
     group: str = names.AUDIT_GROUP,
     starts: Mapping[Partition, int] | None = None,
     stall_seconds: float = STALL_SECONDS,
+    turn: Callable[[], object] = lambda: None,
 ) -> Iterator[Message]:
     """The committed records of partitions before their `ends` (offsets), from `starts` or else from the beginning.
 
-    `group`: the consumer group of a client whose properties do not name one.
+    `group`: the consumer group of a client whose properties do not name one. `turn` is called between batches; an
+    exception from it ends the reading.
     Raises StalledError when nothing arrives for `stall_seconds`, confluent_kafka.KafkaException for an error of the
     cluster.
     """
-    if not any(ends.values()):
+    starts = starts or {}
+    ends = {where: end for where, end in ends.items() if end > starts.get(where, 0)}
+    if not ends:
         return
 
     def check(silent_seconds: float, pending: Mapping[Partition, int]) -> None:
+        turn()
         if silent_seconds > stall_seconds:
             topic, number = min(pending)
             raise StalledError(
@@ -128,15 +155,25 @@ def read_to_end(
         raise KafkaException(error)
 
     with contextlib.closing(kafka.consumer(conf, kafka.own_group(conf, group), **_TO_END)) as consumer:
-        yield from _read(consumer, ends, starts or {}, check, refuse)
+        yield from _read(consumer, ends, starts, check, refuse)
 
 
-def read_topics(conf: Mapping[str, Any], topics: Iterable[str], *, group: str = names.AUDIT_GROUP) -> Iterator[Message]:
-    """The committed records of those topics that exist, from their beginning to their present end.
+def read_topics(
+    conf: Mapping[str, Any],
+    topics: Iterable[str],
+    *,
+    group: str = names.AUDIT_GROUP,
+    since: float | None = None,
+    turn: Callable[[], object] = lambda: None,
+) -> Iterator[Message]:
+    """The committed records of those topics that exist, to their present end.
 
-    Raises what `committed_ends` and `read_to_end` raise.
+    They begin with the first that arrived at the moment `since` (Unix seconds) or later, or with the first of all.
+    Raises what `committed_ends`, `starts_since` and `read_to_end` raise.
     """
-    return read_to_end(conf, committed_ends(conf, existing(conf, topics)), group=group)
+    ends = committed_ends(conf, existing(conf, topics))
+    starts = {} if since is None else starts_since(conf, ends, since)
+    return read_to_end(conf, ends, group=group, starts=starts, turn=turn)
 
 
 def read_own(conf: Mapping[str, Any], group: str, topic: str, turn: Callable[[], object]) -> Iterator[Message]:

@@ -153,7 +153,9 @@ def test_a_site_that_does_not_answer_is_no_reason_to_give_up(sites: FakeSites) -
 
 def test_the_audit_names_alerts_that_the_origin_lacks_and_then_what_disagrees(sites: FakeSites) -> None:
     origin, public = audit.SiteManifest("origin"), audit.SiteManifest("public")
-    sites.found = audit.Audit(("20300101",), (1,), origin, public, ("the public site lacks one",))
+    sites.found = audit.Audit(
+        ("20300101",), (1,), origin, public, (audit.Difference("not_mirrored", "the public site lacks one"),)
+    )
     assert arrival(sites).audit()[0] == "origin has 0 of 3 alerts of ztf_20300101_programid1"
     sites.counts = {}
     assert arrival(sites).audit()[0] == "the public site lacks one"
