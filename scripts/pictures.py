@@ -47,7 +47,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
         "Checks: every alert arrived, once, in time",
         ("manifest", "audit", "progress", "subscriber", "canary", "warmup", "groups"),
     ),
-    ("The nights' topics, made and removed in time", ("night_keeper",)),
+    ("Nights that come, go and are audited by themselves", ("night_keeper", "auditor")),
     ("Builds of images and archives, and the hosts of a lab", ("build", "lab")),
     ("What people see", ("report", "liveview", "demo")),
     ("The command line", ("commands", "cli")),

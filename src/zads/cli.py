@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("zads.commands.topics", "List a cluster's nights and filters, and how they are replicated."),
     "nights": ("zads.commands.nights", "Make and remove the nights' topics and grants, ahead of time."),
     "audit": ("zads.commands.audit", "Prove that both sites hold the same night, alert for alert."),
+    "auditor": ("zads.commands.auditor", "Audit each night after its end, by itself: every hop, every filter."),
     "canary": ("zads.commands.canary", "Send a marked record through the mirror and time it."),
     "warm": ("zads.commands.warm", "Send canaries until fresh processes are quick, before a night."),
     "demo": ("zads.commands.demo", "Play a night through a deployed system and report on it."),

@@ -59,6 +59,12 @@ class LedgerEntry:
     passed: int = 0
     indexed: bool = False
 
+    @classmethod
+    def of(cls, value: bytes) -> LedgerEntry:
+        """The entry in a record's value. Fields that a later release may have added are ignored."""
+        known: Mapping[str, Any] = json.loads(value)
+        return cls(**{name: known[name] for name in cls.__dataclass_fields__ if name in known})
+
     def copy(self) -> LedgerEntry:
         """A copy that does not change with this entry."""
         return LedgerEntry(**asdict(self))
@@ -239,6 +245,16 @@ def key_bytes(key: str) -> bytes:
     return key.encode("utf-8", "surrogateescape")
 
 
+def has_rows(key: str) -> bool:
+    """Whether a record with this key has rows, and not an entry."""
+    return _ROWS in key
+
+
+def unpacked(value: bytes) -> _Rows:
+    """The rows in a record's value: an array with the fields night, candid and content of `Row`."""
+    return np.frombuffer(value, _RECORD)
+
+
 def rows_record(exposure: str, rows: Iterable[Row]) -> tuple[str, _Rows, bytes]:
     """Rows as a record of the ledger: its key, the rows and its value."""
     packed = np.array([tuple(row) for row in rows], _RECORD)
@@ -256,18 +272,14 @@ class Ledger:
 
     def add(self, key: str, value: bytes | None, written: float) -> None:
         """Add one record of the topic; `written` is its time (Unix seconds)."""
-        if _ROWS in key:
+        if has_rows(key):
             self._rows.pop(key, None)
             if value is not None:
-                self._rows[key] = key, np.frombuffer(value, _RECORD), written
+                self._rows[key] = key, unpacked(value), written
         elif value is None:
             self.entries.pop(key, None)
         else:
-            known: Mapping[str, Any] = json.loads(value)
-            # Fields that a later release may have added are ignored.
-            self.entries[key] = LedgerEntry(
-                **{name: known[name] for name in LedgerEntry.__dataclass_fields__ if name in known}
-            )
+            self.entries[key] = LedgerEntry.of(value)
 
     def finish(self) -> None:
         """Index the rows of all records that were added, which is ten times faster than record by record."""

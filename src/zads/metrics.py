@@ -23,6 +23,7 @@ LABELS = {
     "filter": "the filters of the worker's group since its start",
     "site": "origin and public",
     "place": "origin, public and mirror",
+    "status": "whole, differs, unread and late",
 }
 #: Upper bounds of histograms in seconds. The service level is 10 s.
 HOP_SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160)
@@ -115,6 +116,20 @@ NIGHTS_CLOCK = Gauge(
 NIGHTS_CANARY = Gauge(
     "zads_nights_canary_seconds", "How long the last canary took through the mirror; NaN if it was lost."
 )
+
+AUDIT_LAST = Gauge("zads_audit_last_seconds", "Unix time at which an audit of a night last ended, whatever it found.")
+AUDIT_LAST_WHOLE = Gauge("zads_audit_last_whole", "1 if that audit found nothing that contradicts a promise, else 0.")
+AUDIT_LAST_ALERTS = Gauge("zads_audit_last_alerts", "Alerts at the origin in the night that was last audited.")
+AUDIT_LAST_DIFFERENCES = Gauge("zads_audit_last_differences", "Differences that this audit found.")
+AUDIT_LAST_DURATION = Gauge("zads_audit_last_duration_seconds", "How long this audit took.")
+AUDIT_LAST_MEMORY = Gauge("zads_audit_last_memory_bytes", "The most memory that the auditor had used by its end.")
+AUDIT_NIGHTS = Gauge("zads_audit_nights", "Nights whose result is kept, by the status of their last audit.", ["status"])
+AUDIT_WAITING = Gauge("zads_audit_nights_waiting", "Nights that are over and wait for an audit.")
+AUDIT_LAST_ROUND = Gauge(
+    "zads_audit_last_round_seconds", "Unix time at which the auditor last looked at the nights without a failure."
+)
+AUDIT_FAILURES = Counter("zads_audit_failures", "Rounds in which the auditor could not look at the nights at all.")
+AUDIT_MAIL_FAILURES = Counter("zads_audit_mail_failures", "Mails about a night that could not be sent.")
 
 
 def serve(port: int) -> None:

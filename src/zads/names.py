@@ -193,6 +193,8 @@ MIRROR = program("mirror")
 NIGHT_KEEPER = program("night-keeper")
 #: It reads the nights, and writes them to archives.
 ARCHIVE = program("archive")
+#: It reads everything that a night's audit compares, and writes nothing.
+AUDITOR = program("auditor")
 #: The operators' principal: the certificate of the name ``admin``.
 ADMIN = program("admin")
 
