@@ -43,7 +43,8 @@ FILTER_COUNTS_TOPIC = "zads_filter_counts"
 #: A filter's name: part of the name of its topic.
 FILTER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
 FILTER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single _, a letter first"
-_FILTER_PREFIX = f"{SURVEY}_filter_"
+#: Begins the names of the topics of what filters pass.
+FILTER_PREFIX = f"{SURVEY}_filter_"
 _OWNER_PREFIX = f"{SURVEY}_owner_"
 _SAMPLE_PREFIX = f"{SURVEY}_sample_"
 _NIGHT_TOPIC = re.compile(f"{SURVEY}_({_NIGHT})_programid({'|'.join(map(str, PROGRAMMES))})")
@@ -147,12 +148,12 @@ def mirrored_pattern(programmes: Iterable[int]) -> str:
 
 def filter_topic(name: str) -> str:
     """The topic of the alerts that a filter passes. Raises ZadsError if the name cannot be part of a topic's name."""
-    return _topic(_FILTER_PREFIX, name, "filter")
+    return _topic(FILTER_PREFIX, name, "filter")
 
 
 def filter_name(topic_name: str) -> str | None:
     """The filter whose passed alerts a topic holds; None for any other topic."""
-    return topic_name.removeprefix(_FILTER_PREFIX) if topic_name.startswith(_FILTER_PREFIX) else None
+    return topic_name.removeprefix(FILTER_PREFIX) if topic_name.startswith(FILTER_PREFIX) else None
 
 
 def sample_topic(name: str) -> str:

@@ -110,6 +110,21 @@ def test_the_archive_reads_every_night_and_the_ledger_and_has_no_other_right() -
         assert names.ARCHIVE in access.accounts(with_archive, site)
 
 
+def test_the_auditor_reads_what_it_compares_and_may_change_nothing() -> None:
+    with_auditor = policy(programs=[names.AUDITOR])
+    common = {names.NIGHT_PREFIX, names.REJECTED_TOPIC, names.AUDITOR}
+    for site, more in (
+        ("origin", {names.LEDGER_TOPIC}),
+        ("public", {names.filter_topic("xx").removesuffix("xx"), names.FILTER_COUNTS_TOPIC}),
+    ):
+        acls = [acl for acl in grants(site, with_auditor) if acl.principal == f"User:{names.AUDITOR}"]
+        assert {acl.name for acl in acls} == common | more
+        assert {(acl.operation, acl.resource) for acl in acls} == {("read", "topic"), ("describe", "group")}
+        assert names.AUDITOR in access.accounts(with_auditor, site)
+        assert names.AUDITOR not in access.accounts(policy(), site)
+        assert not [acl for acl in grants(site) if names.AUDITOR in acl.principal]
+
+
 def test_a_deployment_without_an_archive_has_no_account_for_one() -> None:
     for site in SITES:
         assert names.ARCHIVE not in access.accounts(policy(), site)

@@ -20,7 +20,7 @@ _CONNECT_TOPICS = ("mm2-offsets.origin.internal", "mm2-status.origin.internal")
 # Kafka's name of a cluster as a resource.
 _CLUSTER = "kafka-cluster"
 # Programs that not every deployment has, with an account at both sites.
-_OPTIONAL = (names.ARCHIVE,)
+_OPTIONAL = (names.ARCHIVE, names.AUDITOR)
 
 
 def accounts(policy: Policy, site: Site) -> list[str]:
@@ -90,6 +90,8 @@ def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]])
     _grant_night_keeper(grants, policy, site)
     if policy.has(names.ARCHIVE):
         _grant_archive(grants, policy, site)
+    if policy.has(names.AUDITOR):
+        _grant_auditor(grants, site)
     if site == "origin":
         _grant_producer(grants)
         _grant_mirror_at_origin(grants, policy)
@@ -219,6 +221,23 @@ def _grant_archive(grants: _Grants, policy: Policy, site: Site) -> None:
     grants.nights(names.ARCHIVE, "read", policy.allowed(site))
     if site == "origin":
         grants.allow(names.ARCHIVE, "read", "topic", names.LEDGER_TOPIC)
+
+
+def _grant_auditor(grants: _Grants, site: Site) -> None:
+    """Grants by which nights are audited: to read all that an audit compares, and to write nothing.
+
+    A programme that is at a site although the policy does not put it there must be seen, so the nights are granted by
+    their prefix. The client asks who coordinates its group, and commits no offset.
+    """
+    auditor = names.AUDITOR
+    grants.allow(auditor, "read", "topic", names.NIGHT_PREFIX, prefix=True)
+    grants.allow(auditor, "read", "topic", names.REJECTED_TOPIC)
+    grants.allow(auditor, "describe", "group", auditor)
+    if site == "origin":
+        grants.allow(auditor, "read", "topic", names.LEDGER_TOPIC)
+    else:
+        grants.allow(auditor, "read", "topic", names.FILTER_PREFIX, prefix=True)
+        grants.allow(auditor, "read", "topic", names.FILTER_COUNTS_TOPIC)
 
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
