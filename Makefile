@@ -12,7 +12,7 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate unlock night warm users retry rehearse demo test lint \
+.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate unlock night audit warm users retry rehearse demo test lint \
         unit streams system runbook bench drill docs down clean
 
 help: ## This list
@@ -84,6 +84,9 @@ unlock: venv ## Break the locks of the sites on purpose: make unlock ENV=prod RE
 
 night: venv ## Create a night's topics and grants: make night ENV=prod NIGHT=20181129
 	@$(ANSIBLE) $(ENV) night -e night=$(or $(NIGHT),$(error NIGHT=YYYYMMDD says which)) $(ARGS)
+
+audit: venv ## Audit a night now, or those that are due, and fetch the pages of all audits [NIGHT=20181129]
+	@$(ANSIBLE) $(ENV) audit $(if $(NIGHT),-e night='$(NIGHT)') $(ARGS)
 
 users: venv ## Show what users.yml changes for people and what each loses, ask, then apply it [YES=1 does not ask]
 	@scripts/with-engine $(PY) scripts/users.py $(ENV) $(if $(YES),--yes) $(ARGS)

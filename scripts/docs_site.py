@@ -28,6 +28,7 @@ CONTENTS = {
         "docs/plan.md",
         "docs/deliver.md",
         "docs/nights.md",
+        "docs/audit.md",
         "docs/metrics.md",
         "docs/runbooks/README.md",
     ],

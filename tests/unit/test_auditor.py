@@ -29,6 +29,7 @@ from zads.manifest import TopicManifest
 from zads.rest import StopRequested
 from zads.site.nights import DAY, HOUR, begin
 
+ROOT = Path(__file__).resolve().parents[2]
 NIGHT = "20300101"
 TOPIC, OTHER = names.night_topic(NIGHT, 1), names.night_topic(NIGHT, 2)
 VISIT = "62502.25000"
@@ -524,3 +525,21 @@ def test_a_night_without_once_is_wrong_use(tmp_path: Path, capsys: pytest.Captur
     assert cli.run(["auditor", *words, "--night", NIGHT]) == 2
     assert "--once" in capsys.readouterr().err
     assert metrics.AUDIT_NIGHTS._labelnames == ("status",)
+
+
+def test_verify_says_each_nights_line_and_takes_no_damaged_result_for_whole(tmp_path: Path) -> None:
+    import base64
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("audits", ROOT / "ansible/plugins/filter/audits.py")
+    assert spec is not None
+    assert spec.loader is not None
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    results = [Result("20300102", "differs", 1.0, differences=[Difference("lost", "x")]), Result(NIGHT, "whole", 1.0)]
+    contents = [base64.b64encode(json.dumps(one.as_json()).encode()).decode() for one in results]
+    assert plugin.audits([*contents, base64.b64encode(b"{").decode()]) == [
+        {"line": "the result of an audit cannot be read", "whole": False},
+        {"line": f"night {NIGHT}: whole, 0 alerts", "whole": True},
+        {"line": "night 20300102: DIFFERS: x", "whole": False},
+    ]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ADDRESS = r"\A[^\s@<>,;:\"]+@[^\s@<>,;:\"]+\Z"
+#: Where Debian keeps the authorities that everybody trusts.
+AUTHORITY = "/etc/ssl/certs/ca-certificates.crt"
 SECONDS = 20.0  # for each answer of the relay
 _SUBJECT = 150  # characters of the line that stand in the subject
 
@@ -39,7 +41,7 @@ class Settings(Entry):
     sender: str = Field(pattern=ADDRESS, description="an address, such as zads@example.org")
     recipients: tuple[str, ...] = Field(min_length=1, description="a list of addresses")
     authority: str = Field(
-        default="/etc/ssl/certs/ca-certificates.crt",
+        default=AUTHORITY,
         description="the file, on the auditor's host, of the authorities that may have issued the relay's certificate",
     )
     user: str = Field(default="", description="the name by which the relay knows us, if it asks for one")
