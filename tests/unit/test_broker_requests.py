@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from scram_server import ScramServer
 from zads.errors import ZadsError
 from zads.site.broker_requests import (
     LogDirectory,
@@ -139,6 +140,73 @@ def test_nobody_at_the_address_is_an_error_in_one_sentence() -> None:
         log_directories(PLAIN, "127.0.0.1", port, 1)
 
 
-def test_a_password_does_not_serve_here() -> None:
-    with pytest.raises(ZadsError, match="use the administrator's certificate"):
-        log_directories({"security.protocol": "SASL_SSL"}, "127.0.0.1", 1, 1)
+@pytest.mark.parametrize(
+    ("conf", "says"),
+    [
+        ({"security.protocol": "kerberos"}, "use ssl or SASL_SSL"),
+        ({"security.protocol": "SASL_SSL"}, "certificate cannot be used"),
+    ],
+)
+def test_a_client_that_cannot_be_used_is_refused(conf: dict[str, str], says: str) -> None:
+    with pytest.raises(ZadsError, match=says):
+        log_directories(conf, "127.0.0.1", 1, 1)
+
+
+def with_password(password: str) -> dict[str, str]:
+    login = {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "zads.exporter", "sasl.password": password}
+    return {"security.protocol": "SASL_PLAINTEXT", **login}
+
+
+@contextmanager
+def broker_with_passwords(answer: bytes) -> Iterator[tuple[int, list[int]]]:
+    """A listener that asks for the password `secret` first. Yields its port and the keys of the requests."""
+    keys: list[int] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        server = ScramServer("secret")
+
+        def receive() -> bytes:
+            (size,) = struct.unpack(">i", connection.recv(4))
+            request = connection.recv(size)
+            keys.append(struct.unpack(">h", request[:2])[0])
+            return request
+
+        def send(content: bytes) -> None:
+            connection.sendall(struct.pack(">i", len(content)) + content)
+
+        with connection:
+            assert receive().endswith(b"\0\x0dSCRAM-SHA-512")
+            send(struct.pack(">ih", 1, 0) + struct.pack(">i", 0))  # of old requests, heads have no tags
+            for step in (server.challenge, server.verdict):
+                said = receive()
+                start = said.index(b"zads") + 4 + 1  # the client's name, tags
+                said, code = said[start + (2 if said[start] >= 0x80 else 1) : -1], b"\0\0"
+                reply = step(said)
+                if reply is None:
+                    code, reply = struct.pack(">h", 58), b""
+                why = text("refused") if code != b"\0\0" else b"\0"
+                size = bytes([(len(reply) + 1) & 0x7F | 0x80, (len(reply) + 1) >> 7])
+                send(HEAD + code + why + size + reply + struct.pack(">q", 0) + TAGS)
+                if code != b"\0\0":
+                    return
+            receive()
+            send(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1], keys
+        thread.join(10)
+
+
+def test_a_client_with_a_password_shows_that_it_knows_it_before_it_asks() -> None:
+    with broker_with_passwords(HEAD + NO_DELAY + OK + array() + TAGS) as (port, keys):
+        assert log_directories(with_password("secret"), "127.0.0.1", port, 5) == []
+    assert keys == [17, 36, 36, 35]
+
+
+def test_a_wrong_password_is_an_error_that_does_not_name_it() -> None:
+    with broker_with_passwords(b"") as (port, _), pytest.raises(ZadsError, match="refused") as caught:
+        log_directories(with_password("not-it"), "127.0.0.1", port, 5)
+    assert "not-it" not in str(caught.value)

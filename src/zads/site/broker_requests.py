@@ -1,31 +1,24 @@
 """Requests that librdkafka cannot make: a broker's log directories, and reassignments of partitions.
 
 The bytes are those of Kafka's protocol (https://kafka.apache.org/protocol.html): DescribeLogDirs, version 4, which
-Kafka has since 3.3; AlterPartitionReassignments and ListPartitionReassignments, version 0. A client with a certificate,
-or without encryption, can make them; one with a password cannot.
+Kafka has since 3.3; AlterPartitionReassignments and ListPartitionReassignments, version 0.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import ssl
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from zads.errors import ZadsError
+from zads.site.broker_connection import TAGS, Answer, array, ask, text
 
 _DESCRIBE_LOG_DIRS = (35, 4)  # key and version of the request
 _ALTER_REASSIGNMENTS = (45, 0)
 _LIST_REASSIGNMENTS = (46, 0)
-_LARGEST = 64 << 20  # bytes of an answer: a larger claim is no answer of Kafka
 _STORAGE_ERROR = 56  # of a log directory that failed
-_TAGS = b"\0"  # of the optional fields that a structure may end with, there are none
 _NOTHING = b"\0"  # an array that is absent: where a request names topics, all of them
 _NO_REASSIGNMENT = 85  # Kafka's error for a cancellation where nothing is under way
-_Item = TypeVar("_Item")
 Place = tuple[str, int]  # a partition: its topic and its number
 _Held = tuple[Place, int, bool]  # a replica in a directory: its bytes, and whether it is about to take another's place
 
@@ -80,7 +73,7 @@ def log_directories(conf: Mapping[str, str], host: str, port: int, seconds: floa
     # storage the broker uses the directory and cannot say its size, as in a unit that hides /proc/mounts.
     return [
         LogDirectory(one.path, one.code != _STORAGE_ERROR, one.total, one.free)
-        for one in _directories(conf, (host, port), _array(()), seconds)
+        for one in _directories(conf, (host, port), array(()), seconds)
     ]
 
 
@@ -99,15 +92,15 @@ def reassignments(conf: Mapping[str, str], host: str, port: int, seconds: float)
     Raises ZadsError if it does not answer in `seconds`, or is not the controller.
     """
 
-    def read(answer: _Answer) -> list[Reassignment]:
+    def read(answer: Answer) -> list[Reassignment]:
         answer.number(4)
         code = answer.number(2)
         answer.text()  # of the error
         _require_success(host, port, code)
         return [one for topic in answer.array(_reassigned_topic) for one in topic]
 
-    body = struct.pack(">i", int(seconds * 1000)) + _NOTHING + _TAGS
-    return _ask(conf, (host, port), _LIST_REASSIGNMENTS, body, seconds, read)
+    body = struct.pack(">i", int(seconds * 1000)) + _NOTHING + TAGS
+    return ask(conf, (host, port), _LIST_REASSIGNMENTS, body, seconds, read)
 
 
 def reassign(
@@ -124,7 +117,7 @@ def reassign(
     Raises ZadsError if it does not answer in `seconds`, or is not the controller.
     """
 
-    def read(answer: _Answer) -> dict[str, str]:
+    def read(answer: Answer) -> dict[str, str]:
         answer.number(4)
         code = answer.number(2)
         answer.text()
@@ -133,11 +126,11 @@ def reassign(
 
     topics: dict[str, list[bytes]] = {}
     for (topic, number), replicas in sorted(wanted.items()):
-        numbers = _NOTHING if replicas is None else _array([struct.pack(">i", one) for one in replicas])
-        topics.setdefault(topic, []).append(struct.pack(">i", number) + numbers + _TAGS)
-    listed = _array([_text(name) + _array(partitions) + _TAGS for name, partitions in topics.items()])
-    body = struct.pack(">i", int(seconds * 1000)) + listed + _TAGS
-    return _ask(conf, (host, port), _ALTER_REASSIGNMENTS, body, seconds, read)
+        numbers = _NOTHING if replicas is None else array([struct.pack(">i", one) for one in replicas])
+        topics.setdefault(topic, []).append(struct.pack(">i", number) + numbers + TAGS)
+    listed = array([text(name) + array(partitions) + TAGS for name, partitions in topics.items()])
+    body = struct.pack(">i", int(seconds * 1000)) + listed + TAGS
+    return ask(conf, (host, port), _ALTER_REASSIGNMENTS, body, seconds, read)
 
 
 @dataclass(frozen=True)
@@ -152,25 +145,25 @@ class _Directory:
 
 
 def _directories(conf: Mapping[str, str], address: tuple[str, int], topics: bytes, seconds: float) -> list[_Directory]:
-    def directory(answer: _Answer) -> _Directory:
+    def directory(answer: Answer) -> _Directory:
         code, path = answer.number(2), answer.text()
         held = [replica for topic in answer.array(_held_topic) for replica in topic]
         found = _Directory(code, path, held, answer.number(8), answer.number(8))
         answer.tags()
         return found
 
-    def read(answer: _Answer) -> list[_Directory]:
+    def read(answer: Answer) -> list[_Directory]:
         answer.number(4)  # milliseconds by which the answer was delayed
         _require_success(*address, answer.number(2))
         return answer.array(directory)
 
-    return _ask(conf, address, _DESCRIBE_LOG_DIRS, topics + _TAGS, seconds, read)
+    return ask(conf, address, _DESCRIBE_LOG_DIRS, topics + TAGS, seconds, read)
 
 
-def _held_topic(answer: _Answer) -> list[_Held]:
+def _held_topic(answer: Answer) -> list[_Held]:
     topic = answer.text()
 
-    def partition(one: _Answer) -> _Held:
+    def partition(one: Answer) -> _Held:
         number, size = one.number(4), one.number(8)
         one.skip(8)  # its lag
         replaces = one.number(1)
@@ -182,10 +175,10 @@ def _held_topic(answer: _Answer) -> list[_Held]:
     return found
 
 
-def _answered_topic(answer: _Answer) -> dict[str, str]:
+def _answered_topic(answer: Answer) -> dict[str, str]:
     """Why partitions of a topic were refused, by their names."""
 
-    def partition(one: _Answer) -> tuple[int, int, str]:
+    def partition(one: Answer) -> tuple[int, int, str]:
         number, code, why = one.number(4), one.number(2), one.text()
         one.tags()
         return number, code, why
@@ -197,10 +190,10 @@ def _answered_topic(answer: _Answer) -> dict[str, str]:
     return {f"{topic}-{number}": why or f"Kafka's error {code}" for number, code, why in refused}
 
 
-def _reassigned_topic(answer: _Answer) -> list[Reassignment]:
+def _reassigned_topic(answer: Answer) -> list[Reassignment]:
     topic = answer.text()
 
-    def partition(one: _Answer) -> Reassignment:
+    def partition(one: Answer) -> Reassignment:
         number = one.number(4)
         _, adding, removing = (tuple(one.array(lambda replica: replica.number(4))) for _ in range(3))
         one.tags()
@@ -214,121 +207,6 @@ def _reassigned_topic(answer: _Answer) -> list[Reassignment]:
 def _require_success(host: str, port: int, code: int) -> None:
     if code:
         raise ZadsError(f"{host}:{port} answers with Kafka's error {code}")
-
-
-def _length(value: int) -> bytes:
-    """A length as Kafka sends it: one more than it is, seven bits a byte."""
-    value += 1
-    content = bytearray()
-    while value >= 0x80:
-        content.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*content, value])
-
-
-def _text(value: str) -> bytes:
-    content = value.encode()
-    return _length(len(content)) + content
-
-
-def _array(items: Sequence[bytes]) -> bytes:
-    return _length(len(items)) + b"".join(items)
-
-
-class _Answer:
-    """The bytes of an answer, read from front to back. All its methods raise ValueError at its end."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self.place = 0
-
-    def skip(self, size: int) -> bytes:
-        """The next bytes."""
-        if size < 0 or self.place + size > len(self.content):
-            raise ValueError("the answer ends early")
-        self.place += size
-        return self.content[self.place - size : self.place]
-
-    def number(self, size: int) -> int:
-        """An integer of this many bytes."""
-        return int.from_bytes(self.skip(size), "big", signed=True)
-
-    def length(self) -> int:
-        """A length, of which Kafka sends one more than it is; -1 if there is nothing."""
-        value = shift = 0
-        while True:
-            byte = self.skip(1)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value - 1
-            shift += 7
-
-    def text(self) -> str:
-        """A text, empty if there is none."""
-        return self.skip(max(self.length(), 0)).decode(errors="replace")
-
-    def array(self, item: Callable[[_Answer], _Item]) -> list[_Item]:
-        """The items of an array, each read by `item`."""
-        return [item(self) for _ in range(self.length())]
-
-    def tags(self) -> None:
-        """Read over optional fields of later versions."""
-        for _ in range(self.length() + 1):
-            self.length()
-            self.skip(self.length() + 1)
-
-
-def _ask(
-    conf: Mapping[str, str],
-    address: tuple[str, int],
-    request: tuple[int, int],
-    body: bytes,
-    seconds: float,
-    read: Callable[[_Answer], _Item],
-) -> _Item:
-    """Send one request, and return what `read` makes of the answer after its head. Raises ZadsError."""
-    context = _encryption(conf)
-    client = b"zads"
-    head = struct.pack(">hhih", *request, 1, len(client)) + client + _TAGS
-    try:
-        with contextlib.ExitStack() as opened:
-            connection = opened.enter_context(socket.create_connection(address, timeout=seconds))
-            if context:
-                connection = opened.enter_context(context.wrap_socket(connection, server_hostname=address[0]))
-            connection.sendall(struct.pack(">i", len(head + body)) + head + body)
-            (size,) = struct.unpack(">i", _receive(connection, 4))
-            if not 5 <= size <= _LARGEST:
-                raise ValueError(f"the answer claims {size} bytes")
-            answer = _Answer(_receive(connection, size))
-        answer.number(4)  # the request's number
-        answer.tags()
-        return read(answer)
-    except (OSError, ValueError) as error:
-        raise ZadsError(f"{address[0]}:{address[1]} does not answer: {error or type(error).__name__}") from error
-
-
-def _receive(connection: socket.socket, size: int) -> bytes:
-    content = bytearray()
-    while len(content) < size:
-        part = connection.recv(size - len(content))
-        if not part:
-            raise ValueError("the connection ended before the answer")
-        content += part
-    return bytes(content)
-
-
-def _encryption(conf: Mapping[str, str]) -> ssl.SSLContext | None:
-    protocol = conf.get("security.protocol", "plaintext").lower()
-    if protocol == "plaintext":
-        return None
-    if protocol != "ssl":
-        raise ZadsError(f"security.protocol={protocol} cannot be used here", hint="use the administrator's certificate")
-    try:
-        context = ssl.create_default_context(cafile=conf["ssl.ca.location"])
-        context.load_cert_chain(conf["ssl.certificate.location"], conf["ssl.key.location"])
-    except (OSError, KeyError) as error:
-        raise ZadsError(f"the client's certificate cannot be used: {error}") from error
-    return context
 
 
 def _numbers(brokers: tuple[int, ...]) -> str:
