@@ -130,6 +130,17 @@ AUDIT_LAST_ROUND = Gauge(
 )
 AUDIT_FAILURES = Counter("zads_audit_failures", "Rounds in which the auditor could not look at the nights at all.")
 AUDIT_MAIL_FAILURES = Counter("zads_audit_mail_failures", "Mails about a night that could not be sent.")
+CANARY_SENT = Counter("zads_canary_sent", "Canaries sent to origin.")
+CANARY_ARRIVED = Counter("zads_canary_arrived", "Canaries read at the public site, unchanged.")
+CANARY_LOST = Counter("zads_canary_lost", "Canaries that did not arrive, by the hop that they did not pass.", ["hop"])
+CANARY_ALTERED = Counter("zads_canary_altered", "Canaries that arrived with other bytes.")
+CANARY_WAITING = Gauge("zads_canary_waiting_seconds", "For how long the oldest canary has been under way.")
+CANARY_SECONDS = Histogram(
+    "zads_canary_seconds",
+    "How long canaries took: to origin's acknowledgement, from there to a reader at the public site, and the whole.",
+    ["hop"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 60),
+)
 
 
 def serve(port: int) -> None:

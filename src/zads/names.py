@@ -40,6 +40,8 @@ REJECTED_TOPIC = "zads_rejected"
 LEDGER_TOPIC = "zads_ledger"
 #: Each filter's counts, compacted by filter and worker.
 FILTER_COUNTS_TOPIC = "zads_filter_counts"
+#: Where MirrorMaker keeps its place in each partition of origin, at the public site; it names the topic itself.
+MIRROR_PLACES_TOPIC = "mm2-offsets.origin.internal"
 #: A filter's name: part of the name of its topic.
 FILTER_NAME = r"\A(?=.{2,63}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*\Z"
 FILTER_NAME_IN_WORDS = "2 to 63 small letters and digits, joined by single _, a letter first"
@@ -196,6 +198,8 @@ NIGHT_KEEPER = program("night-keeper")
 ARCHIVE = program("archive")
 #: It reads everything that a night's audit compares, and writes nothing.
 AUDITOR = program("auditor")
+#: It tells what the sites, the mirror and the groups are like, and sends canaries.
+EXPORTER = program("exporter")
 #: The operators' principal: the certificate of the name ``admin``.
 ADMIN = program("admin")
 

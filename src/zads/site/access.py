@@ -16,7 +16,7 @@ from zads.site.topics import canary_topic
 
 # MirrorMaker's topics for the flow origin -> public; the first name is a prefix, followed by a hash of its settings.
 _CONNECT_CONFIGS = "mm2-configs.origin."
-_CONNECT_TOPICS = ("mm2-offsets.origin.internal", "mm2-status.origin.internal")
+_CONNECT_TOPICS = (names.MIRROR_PLACES_TOPIC, "mm2-status.origin.internal")
 # Kafka's name of a cluster as a resource.
 _CLUSTER = "kafka-cluster"
 # Programs that not every deployment has, with an account at both sites.
