@@ -345,3 +345,35 @@ def test_the_difference_of_grants_leads_from_present_to_wanted(
     changes = access.acl_changes(wanted, present)
     assert (present - set(changes.remove)) | set(changes.add) == wanted
     assert bool(changes) == (wanted != present)
+
+
+EXPORTER = f"User:{names.EXPORTER}"
+
+
+def test_without_an_exporter_nobody_has_its_account() -> None:
+    for site in SITES:
+        assert names.EXPORTER not in access.accounts(policy(), site)
+        assert not [acl for acl in grants(site) if acl.principal == EXPORTER]
+
+
+def test_the_exporter_describes_everything_and_changes_nothing_but_canaries() -> None:
+    with_exporter = policy(programs=[names.EXPORTER])
+    canaries = canary_topic(with_exporter)
+    for site in SITES:
+        assert names.EXPORTER in access.accounts(with_exporter, site)
+        own = {acl for acl in grants(site, with_exporter) if acl.principal == EXPORTER}
+        other = {acl for acl in own if acl.operation not in {"describe", "describe_configs", "read"}}
+        assert {(acl.resource, acl.name, acl.operation) for acl in other} <= {("topic", canaries, "write")}
+        assert {acl.name for acl in own if acl.operation == "read"}.isdisjoint({"*"})
+        assert not [acl for acl in own if acl.pattern == "prefixed"]
+
+
+def test_the_exporter_reads_no_alert_that_is_not_public() -> None:
+    for night in NIGHTS:
+        for programme in names.PROGRAMMES:
+            topic = names.night_topic(night, programme)
+            assert may(grants("origin", policy(programs=[names.EXPORTER])), names.EXPORTER, "read", topic) is (programme == 1)
+            assert not may(grants("public", policy(programs=[names.EXPORTER])), names.EXPORTER, "read", topic)
+    for topic in (names.LEDGER_TOPIC, names.REJECTED_TOPIC, names.filter_topic("young"), names.owner_topic("alice")):
+        for site in SITES:
+            assert not may(grants(site, policy(programs=[names.EXPORTER])), names.EXPORTER, "read", topic)

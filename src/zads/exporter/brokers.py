@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,11 +69,11 @@ def describe(
 
 @dataclass
 class Brokers:
-    """Looks at a site. ``conf``: a client that may describe it; ``expected``: the inventory's brokers."""
+    """Looks at a site. ``conf``: a client that may describe it; ``expected``: says the inventory's brokers."""
 
     site: Site
     conf: Mapping[str, str]
-    expected: Mapping[int, str]
+    expected: Callable[[], Mapping[int, str]]
     _minimum: dict[str, int] = field(default_factory=dict)
     _asked: float = float("-inf")
 
@@ -87,7 +87,9 @@ class Brokers:
             for one in topic.partitions.values()
         ]
         self._remember(cluster, metadata.topics)
-        found = describe(self.site, self.expected, metadata.brokers, metadata.controller_id, partitions, self._minimum)
+        found = describe(
+            self.site, self.expected(), metadata.brokers, metadata.controller_id, partitions, self._minimum
+        )
         return found | self._nights(cluster, metadata)
 
     def lost(self) -> Found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from zads.exporter import figures
@@ -14,16 +14,15 @@ from zads.site.policy import Site
 
 @dataclass(frozen=True)
 class Disks:
-    """Looks at a site. ``hosts``: the inventory's brokers by number; ``free_percent``: of a disk that is not full."""
+    """Looks at a site. ``read`` gives the inventory's brokers, and the percent of a disk that must be free."""
 
     site: Site
     conf: Mapping[str, str]
-    hosts: Mapping[int, str]
-    free_percent: int
+    read: Callable[[], tuple[Mapping[int, str], int]]
 
     def look(self) -> Found:
         """The figures now. Raises confluent_kafka.KafkaException if no broker answers."""
-        return describe(self.site, disks.look(self.conf, self.hosts, self.free_percent))
+        return describe(self.site, disks.look(self.conf, *self.read()))
 
 
 def describe(site: Site, usage: Usage) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,11 @@ _EXPIRED = 10  # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED
 
 @dataclass(frozen=True)
 class Expiry:
-    """Looks at a site. ``conf``: a client on an encrypted listener; ``hosts``: the inventory's brokers by number."""
+    """Looks at a site. ``conf``: a client on an encrypted listener; ``hosts`` says the inventory's brokers."""
 
     site: Site
     conf: Mapping[str, str]
-    hosts: Mapping[int, str]
+    hosts: Callable[[], Mapping[int, str]]
 
     def look(self) -> Found:
         """The figures now. Raises OSError, or confluent_kafka.KafkaException if the site does not answer."""
@@ -36,9 +36,10 @@ class Expiry:
         for authority in context.get_ca_certs():
             key = (figures.AUTHORITY_DAYS, (self.site,))
             found[key] = min(found.get(key, float("inf")), _days(authority))
+        hosts = self.hosts()
         for number, broker in Cluster(self.conf).metadata().brokers.items():
             days = served(context, broker.host, broker.port)
-            host = self.hosts.get(number, "not in the inventory")
+            host = hosts.get(number, "not in the inventory")
             found[figures.CERTIFICATE_DAYS, (self.site, str(number), host)] = days
         return found
 

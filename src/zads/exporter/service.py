@@ -89,15 +89,7 @@ class Exporter:
 
         self._parts = [_Part("mirror", MIRROR_EVERY, Mirror(clients, policy, group).look)]
         for site in SITES:
-            conf, brokers = clients[site], settings.brokers[site]
-            looks = Brokers(site, conf, brokers)
-            disks = Disks(site, conf, brokers, settings.free_percent)
-            self._parts += [
-                _Part(site, SITE_EVERY, looks.look, looks.lost),
-                _Part(f"{site} disks", DISKS_EVERY, disks.look),
-                _Part(f"{site} groups", GROUPS_EVERY, Groups(site, conf, policy).look),
-                _Part(f"{site} certificates", CERTIFICATES_EVERY, Expiry(site, conf, brokers).look),
-            ]
+            self._parts += _of_site(site, clients[site], read_settings)
         topic = canary_topic(settings.policy)
         self._canaries = Canaries(clients, topic) if topic else None
 
@@ -156,3 +148,17 @@ class Exporter:
 
         with contextlib.suppress(StopRequested):
             canaries.run(rest)
+
+
+def _of_site(site: Site, conf: Mapping[str, str], read: Callable[[], Settings]) -> list[_Part]:
+    def brokers() -> Mapping[int, str]:
+        return read().brokers[site]
+
+    looks = Brokers(site, conf, brokers)
+    disks = Disks(site, conf, lambda: (read().brokers[site], read().free_percent))
+    return [
+        _Part(site, SITE_EVERY, looks.look, looks.lost),
+        _Part(f"{site} disks", DISKS_EVERY, disks.look),
+        _Part(f"{site} groups", GROUPS_EVERY, Groups(site, conf, lambda: read().policy).look),
+        _Part(f"{site} certificates", CERTIFICATES_EVERY, Expiry(site, conf, brokers).look),
+    ]

@@ -17,10 +17,12 @@ from zads.site.topics import canary_topic
 # MirrorMaker's topics for the flow origin -> public; the first name is a prefix, followed by a hash of its settings.
 _CONNECT_CONFIGS = "mm2-configs.origin."
 _CONNECT_TOPICS = (names.MIRROR_PLACES_TOPIC, "mm2-status.origin.internal")
+# Kafka's name of all topics, or of all groups, in a literal grant.
+_EVERY = "*"
 # Kafka's name of a cluster as a resource.
 _CLUSTER = "kafka-cluster"
 # Programs that not every deployment has, with an account at both sites.
-_OPTIONAL = (names.ARCHIVE, names.AUDITOR)
+_OPTIONAL = (names.ARCHIVE, names.AUDITOR, names.EXPORTER)
 
 
 def accounts(policy: Policy, site: Site) -> list[str]:
@@ -92,6 +94,8 @@ def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]])
         _grant_archive(grants, policy, site)
     if policy.has(names.AUDITOR):
         _grant_auditor(grants, site)
+    if policy.has(names.EXPORTER):
+        _grant_exporter(grants, policy, site)
     if site == "origin":
         _grant_producer(grants)
         _grant_mirror_at_origin(grants, policy)
@@ -238,6 +242,25 @@ def _grant_auditor(grants: _Grants, site: Site) -> None:
     else:
         grants.allow(auditor, "read", "topic", names.FILTER_PREFIX, prefix=True)
         grants.allow(auditor, "read", "topic", names.FILTER_COUNTS_TOPIC)
+
+
+def _grant_exporter(grants: _Grants, policy: Policy, site: Site) -> None:
+    """Grants to see what there is, and to change nothing.
+
+    To describe the cluster is to see the sizes on disks, all groups, and who has which grants. To describe a topic is
+    to see its offsets. Alerts are read at origin alone, of those programmes that are public anyway: so the exporter
+    knows whether the mirror has one left to copy. At the public site it reads the mirror's places.
+    """
+    exporter = names.EXPORTER
+    grants.allow(exporter, "describe", "cluster", _CLUSTER)
+    grants.allow(exporter, "describe describe_configs", "topic", _EVERY)
+    grants.allow(exporter, "describe", "group", _EVERY)
+    if site == "origin":
+        grants.nights(exporter, "read", policy.allowed("public"))
+    else:
+        grants.allow(exporter, "read", "topic", names.MIRROR_PLACES_TOPIC)
+    if (canaries := canary_topic(policy)) is not None:
+        grants.allow(exporter, "read write" if site == "origin" else "read", "topic", canaries)
 
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:
