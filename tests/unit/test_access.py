@@ -372,7 +372,9 @@ def test_the_exporter_reads_no_alert_that_is_not_public() -> None:
     for night in NIGHTS:
         for programme in names.PROGRAMMES:
             topic = names.night_topic(night, programme)
-            assert may(grants("origin", policy(programs=[names.EXPORTER])), names.EXPORTER, "read", topic) is (programme == 1)
+            assert may(grants("origin", policy(programs=[names.EXPORTER])), names.EXPORTER, "read", topic) is (
+                programme == 1
+            )
             assert not may(grants("public", policy(programs=[names.EXPORTER])), names.EXPORTER, "read", topic)
     for topic in (names.LEDGER_TOPIC, names.REJECTED_TOPIC, names.filter_topic("young"), names.owner_topic("alice")):
         for site in SITES:

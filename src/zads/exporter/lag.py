@@ -2,7 +2,8 @@
 
 Neither takes a right to read. An end also counts the marker of the last transaction, which nobody reads, so one offset
 in a partition is no lag. After an aborted transaction a lag can be too large until the next record comes, which is
-soon: the producer repeats it.
+soon: the producer repeats it. A partition in which a group has committed nothing does not count: only its reader knows
+whether they begin with the oldest record or with the newest.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ RUNBOOK = "docs/runbooks/mirror-is-silent.md"
 #: Until a partition's next record has come, or its end. Twice as long as a broker may take to move a leader.
 READ_SECONDS = 10.0
 _AT_ONCE = 2000
-#: The first of several batches is enough. It is sent whole, however small the limit.
-_SMALL = {"fetch.max.bytes": 100_000, "max.partition.fetch.bytes": 50_000, "queued.max.messages.kbytes": 4096}
+#: The first of several batches is enough. A broker sends it whole, however small the limit of a partition.
+_SMALL = {"max.partition.fetch.bytes": 50_000, "queued.max.messages.kbytes": 4096}
 
 _log = structlog.get_logger("zads.exporter")
 
