@@ -1,8 +1,8 @@
 """`make docs`: writes what the documentation takes from the sources.
 
 docs/reference.md is made from the Makefile's targets, the commands and the roles' variables. docs/architecture.md has
-pictures, docs/plan.md the plans of known surveys, docs/metrics.md the metrics of our programs. `--check` writes nothing
-and exits 1 if a page differs from the sources; a unit test runs it.
+pictures, docs/plan.md the plans of known surveys, docs/metrics.md the metrics of our programs, docs/alarms.md the
+alarms. `--check` writes nothing and exits 1 if a page differs from the sources; a unit test runs it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from zads import metrics
+from zads.alarms.catalogue import ALARMS
 from zads.cli import COMMANDS, load
+from zads.exporter.figures import FAMILIES
 from zads.plan import figures, needs, verdict
 from zads.plan.load import EXAMPLES
 
@@ -27,6 +29,7 @@ REFERENCE = ROOT / "docs" / "reference.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PLAN = ROOT / "docs" / "plan.md"
 METRICS = ROOT / "docs" / "metrics.md"
+ALARMS_PAGE = ROOT / "docs" / "alarms.md"
 
 
 def makefile() -> list[str]:
@@ -139,15 +142,43 @@ def told() -> str:
         "<!-- metrics -->", "", "| metric | kind | labels | says |", "| --- | --- | --- | --- |", *rows,
         "", "| label | bounded by |", "| --- | --- |", *bounds, "", "",
     ]  # fmt: skip
-    place = re.compile(r"<!-- metrics -->\n.*?(?=^<!-- end -->)", re.MULTILINE | re.DOTALL)
-    text, count = place.subn("\n".join(block).replace("\\", r"\\"), METRICS.read_text())
+    text = _between("metrics", block[1:], METRICS.read_text(), "docs/metrics.md")
+    rows = [
+        f"| `{one.name}` | {', '.join(f'`{label}`' for label in one.labels)} | {_text(one.says)} |" for one in FAMILIES
+    ]
+    block = ["", "| metric | labels | says |", "| --- | --- | --- |", *rows, "", ""]
+    return _between("exporter", block, text, "docs/metrics.md")
+
+
+def alarms() -> str:
+    """The page of alarms with a new table for each group, between two comments."""
+    lines: list[str] = []
+    for title, group in ALARMS.items():
+        lines += ["", f"### {title}", "", "| alarm | who | rings when | page |", "| --- | --- | --- | --- |"]
+        for one in group:
+            lasting = "" if one.after == "0s" else f", for {one.after}"
+            page = f"[{one.runbook}](runbooks/{one.runbook}.md)"
+            lines.append(f"| `{one.name}` | {one.severity} | `{_text(one.expr)}`{lasting} | {page} |")
+    return _between("alarms", [*lines, "", ""], ALARMS_PAGE.read_text(), "docs/alarms.md")
+
+
+def _between(name: str, block: list[str], text: str, page: str) -> str:
+    """A page with a new block between the comment that names it and the next comment `end`."""
+    place = re.compile(rf"<!-- {name} -->\n.*?(?=^<!-- end -->)", re.MULTILINE | re.DOTALL)
+    text, count = place.subn("\n".join([f"<!-- {name} -->", *block]).replace("\\", r"\\"), text)
     if count != 1:
-        sys.exit(f"docs/metrics.md has {count} places for the metrics; it needs one")
+        sys.exit(f"{page} has {count} places for {name}; it needs one")
     return text
 
 
 if __name__ == "__main__":
-    pages = {REFERENCE: reference(), ARCHITECTURE: architecture(), PLAN: plans(), METRICS: told()}
+    pages = {
+        REFERENCE: reference(),
+        ARCHITECTURE: architecture(),
+        PLAN: plans(),
+        METRICS: told(),
+        ALARMS_PAGE: alarms(),
+    }
     older = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
     if sys.argv[1:] == ["--check"] and older:
         sys.exit(f"{' and '.join(str(page.relative_to(ROOT)) for page in older)} differ from their sources: make docs")

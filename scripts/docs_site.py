@@ -30,6 +30,7 @@ CONTENTS = {
         "docs/nights.md",
         "docs/audit.md",
         "docs/metrics.md",
+        "docs/alarms.md",
         "docs/runbooks/README.md",
     ],
     "How it works": ["docs/architecture.md", "docs/decisions.md", "CONTRIBUTING.md"],

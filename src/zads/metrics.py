@@ -24,6 +24,7 @@ LABELS = {
     "site": "origin and public",
     "place": "origin, public and mirror",
     "status": "whole, differs, unread and late",
+    "hop": "origin, mirror and whole",
 }
 #: Upper bounds of histograms in seconds. The service level is 10 s.
 HOP_SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160)
