@@ -96,8 +96,8 @@ class Policy:
     """The data, checked. Read them with :meth:`read`.
 
     ``users`` are those whose accounts have not ended; ``expired`` are the others, who have nothing at any site.
-    ``users_limits`` are the limits of users who have none of their own. ``programs``: those that not every deployment has
-    and this one has; only these have accounts.
+    ``users_limits`` are the limits of users who have none of their own. ``programs``: those that not every deployment
+    has and this one has; only these have accounts.
     """
 
     topics_night: NightTopics
