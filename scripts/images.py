@@ -1,7 +1,8 @@
 """Build images and the Kafka distribution: images.py [NAME ...]; without a name, everything that inventories need.
 
-NAME is kafka, host (both Debian releases), producer, mirrormaker or filter-worker (all of them: an inventory that adds
-packages for its filters has its own). `images.py --remove` removes all images.
+NAME is host (both Debian releases), producer, mirrormaker, filter-worker (all of them: an inventory that adds packages
+for its filters has its own), kafka (that of new sites, and those that inventories name) or kafka-VERSION.
+`images.py --remove` removes all images.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from zads.build import distribution
 from zads.build.images import DEPLOYED, HOST_PACKAGES, Builder, own_packages
 from zads.errors import ZadsError
 
@@ -21,7 +23,10 @@ def main(names: list[str]) -> None:
         return
     for name in names or ("kafka", "host", *DEPLOYED):
         if name == "kafka":
-            builder.kafka()
+            for version in ("", *distribution.wanted(builder.root)):
+                builder.kafka(version)
+        elif name.startswith("kafka-"):
+            builder.kafka(name.removeprefix("kafka-"))
         elif name == "host":
             for suite in HOST_PACKAGES:
                 builder.host(suite)

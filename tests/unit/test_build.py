@@ -61,6 +61,33 @@ def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path, spoil: str)
         distribution.check_jars(tmp_path, pins)
 
 
+def test_a_version_whose_jars_are_not_pinned_is_refused() -> None:
+    with pytest.raises(ZadsError, match=r"no jars of Kafka 2\.0\.0 are pinned") as refused:
+        distribution.kafka(ROOT, print, "2.0.0")
+    assert "3.9.1" in str(refused.value.hint)
+
+
+def test_every_version_that_an_inventory_names_is_built(tmp_path: Path) -> None:
+    (tmp_path / "images/kafka/jars").mkdir(parents=True)
+    for version in ("3.8.1", "3.9.1", "3.9.2"):
+        (tmp_path / f"images/kafka/jars/{version}.sha256").touch()
+    for name, text in {
+        "a/group_vars/public.yml": 'kafka_version: "3.8.1"  # until the season ends',
+        "b/hosts.yml": "all: {hosts: {one: {node_id: 1, kafka_version: 3.9.2}}}",
+        "c/group_vars/all/main.yml": "kafka_version: 3.7.0\nkafka_archive: /srv/kafka.tgz",  # its own archive
+    }.items():
+        path = tmp_path / "inventories" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert distribution.wanted(tmp_path) == ["3.8.1", "3.9.2"]
+
+
+def test_a_new_site_has_a_version_whose_jars_are_pinned() -> None:
+    pom = (ROOT / "images/kafka/pom.xml").read_text()
+    assert distribution._pom_version(ROOT / "images/kafka/pom.xml") in distribution.pinned(ROOT)
+    assert f"<version>{distribution._pom_version(ROOT / 'images/kafka/pom.xml')}</version>\n  <packaging>" in pom
+
+
 def test_an_archive_depends_on_its_contents_alone(tmp_path: Path) -> None:
     top = tmp_path / "kafka"
     (top / "bin").mkdir(parents=True)
@@ -96,7 +123,7 @@ def builder(monkeypatch: pytest.MonkeyPatch) -> tuple[images.Builder, list[Image
     monkeypatch.setattr(engine.docker, "from_env", lambda **_: None)
     monkeypatch.setattr(engine.Engine, "build", build)
     monkeypatch.setattr(debian, "root", lambda engine, suite, say: f"debian:{suite}")
-    monkeypatch.setattr(distribution, "kafka", lambda root, say: Archive("kafka", "3", "kafka.tgz", "0" * 64))
+    monkeypatch.setattr(distribution, "kafka", lambda root, say, version: Archive("kafka", "3", "kafka.tgz", "0" * 64))
     return images.Builder(ROOT, lambda line: None), asked
 
 

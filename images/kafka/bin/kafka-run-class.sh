@@ -15,7 +15,10 @@ case $(basename "$0") in
     kafka-acls.sh) class=kafka.admin.AclCommand ;;
     kafka-consumer-groups.sh) class=org.apache.kafka.tools.consumer.group.ConsumerGroupCommand ;;
     kafka-console-consumer.sh) class=org.apache.kafka.tools.consumer.ConsoleConsumer ;;
-    kafka-console-producer.sh) class=org.apache.kafka.tools.ConsoleProducer ;;
+    kafka-console-producer.sh)
+        class=org.apache.kafka.tools.ConsoleProducer
+        # It had another name before 3.9.
+        for jar in "$home"/libs/kafka_2.13-3.[0-8].*.jar; do [ ! -e "$jar" ] || class=kafka.tools.ConsoleProducer; done ;;
     kafka-leader-election.sh) class=org.apache.kafka.tools.LeaderElectionCommand ;;
     kafka-reassign-partitions.sh) class=org.apache.kafka.tools.reassign.ReassignPartitionsCommand ;;
     kafka-broker-api-versions.sh) class=kafka.admin.BrokerApiVersionsCommand ;;

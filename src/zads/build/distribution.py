@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import tarfile
 import tempfile
@@ -22,17 +23,46 @@ KAFKA_SCRIPTS = (
     "kafka-leader-election.sh kafka-reassign-partitions.sh kafka-broker-api-versions.sh kafka-transactions.sh "
     "kafka-get-offsets.sh kafka-dump-log.sh kafka-log-dirs.sh"
 ).split()
+#: A version that an inventory names for a site or a host.
+_NAMED = re.compile(r"\bkafka_version:\s*[\"']?(\d+(?:\.\d+)+)")
 
 
-def kafka(root: Path, say: step.Say) -> Archive:
-    """The distribution as a tarball, built if it is missing; its record is ``.zads/cache/kafka/current.json``.
+def kafka(root: Path, say: step.Say, version: str = "") -> Archive:
+    """The distribution as a tarball, built if it is missing; its record is ``.zads/cache/kafka/VERSION.json``.
 
-    ``root`` is the repository; the archive's tag is Kafka's version. Raises ZadsError if Maven fails, or naming the jar
-    that is missing, unexpected or differs from ``images/kafka/jars.sha256``.
+    ``root`` is the repository; without a version it is that of a new site (``images/kafka/pom.xml``), whose record is
+    also ``current.json``. The archive's tag is Kafka's version. Raises ZadsError if no jars of this version are
+    pinned, if Maven fails, or naming the jar that is missing, unexpected or differs from ``jars/VERSION.sha256``.
     """
     sources, cache = root / "images" / "kafka", root / ".zads" / "cache" / "kafka"
-    version = _pom_version(sources / "pom.xml")
-    record, archive = cache / "current.json", cache / f"kafka-{version}-{inputs_hash([sources])}.tgz"
+    newest = _pom_version(sources / "pom.xml")
+    version = version or newest
+    if version not in pinned(root):
+        known = ", ".join(pinned(root))
+        raise ZadsError(f"no jars of Kafka {version} are pinned", hint=f"images/kafka/jars has lists of {known}")
+    result = _built(sources, cache, version, say)
+    found = json.dumps({"version": version, "archive": result.archive, "sha256": result.sha256}, indent=1) + "\n"
+    for name in (version, "current") if version == newest else (version,):
+        wholefile.write(cache / f"{name}.json", found)
+    return result
+
+
+def pinned(root: Path) -> list[str]:
+    """The versions whose jars are pinned."""
+    return sorted(path.stem for path in (root / "images" / "kafka" / "jars").glob("*.sha256"))
+
+
+def wanted(root: Path) -> list[str]:
+    """The versions that inventories name and that are built here, besides that of a new site."""
+    text = "\n".join(path.read_text() for path in sorted(root.glob("inventories/*/**/*.yml")))
+    return sorted(set(_NAMED.findall(text)) & set(pinned(root)))
+
+
+def _built(sources: Path, cache: Path, version: str, say: step.Say) -> Archive:
+    """The tarball of one version, made unless it is there."""
+    pins = sources / "jars" / f"{version}.sha256"
+    made_of = [sources / "pom.xml", sources / "bin", sources / "config", pins]
+    record, archive = cache / f"{version}.json", cache / f"kafka-{version}-{inputs_hash(made_of)}.tgz"
     if archive.exists() and record.exists():
         known = json.loads(record.read_text())
         if known["archive"] == str(archive):
@@ -41,39 +71,36 @@ def kafka(root: Path, say: step.Say) -> Archive:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="zads-kafka-") as temporary:
         top = Path(temporary) / f"kafka_2.13-{version}"
-        _lay_out(sources, top)
+        _lay_out(sources, version, top)
         partial = archive.with_suffix(".partial")
         pack(top, partial)
         partial.rename(archive)
-    result = Archive("kafka", version, str(archive), file_sha256(archive))
-    found = {"version": version, "archive": result.archive, "sha256": result.sha256}
-    wholefile.write(record, json.dumps(found, indent=1) + "\n")
-    return result
+    return Archive("kafka", version, str(archive), file_sha256(archive))
 
 
-def _lay_out(sources: Path, top: Path) -> None:
+def _lay_out(sources: Path, version: str, top: Path) -> None:
     """Make the distribution's directories from ``images/kafka``."""
-    _fetch_jars(sources / "pom.xml", top / "libs")
-    check_jars(top / "libs", sources / "jars.sha256")
+    _fetch_jars(sources / "pom.xml", version, top / "libs")
+    check_jars(top / "libs", sources / "jars" / f"{version}.sha256")
     shutil.copytree(sources / "bin", top / "bin")
     shutil.copytree(sources / "config", top / "config")
     for script in KAFKA_SCRIPTS:
         (top / "bin" / script).symlink_to("kafka-run-class.sh")
 
 
-def _fetch_jars(pom: Path, target: Path) -> None:
-    command = ["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={target}"]
+def _fetch_jars(pom: Path, version: str, target: Path) -> None:
+    command = ["mvn", "-B", "-q", "-f", str(pom), f"-Dkafka.version={version}", "dependency:copy-dependencies"]
     hint = "is a Maven repository reachable (~/.m2/settings.xml)? or set kafka_archive in the inventory"
-    step.run(command, "Maven could not resolve the Kafka distribution", hint=hint)
+    step.run([*command, f"-DoutputDirectory={target}"], "Maven could not resolve the Kafka distribution", hint=hint)
 
 
 def check_jars(directory: Path, pins: Path) -> None:
     """Compare a directory's jars with a list of ``sha256sum``. Raises ZadsError naming the first that differs."""
-    wanted = {name: digest for digest, name in (line.split() for line in pins.read_text().splitlines())}
+    listed = {name: digest for digest, name in (line.split() for line in pins.read_text().splitlines())}
     found = {path.name: file_sha256(path) for path in directory.glob("*.jar")}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            state = "is missing" if name not in found else "is not listed" if name not in wanted else "differs"
+    for name in sorted(listed.keys() | found.keys()):
+        if listed.get(name) != found.get(name):
+            state = "is missing" if name not in found else "is not listed" if name not in listed else "differs"
             raise ZadsError(f"jar {name} {state}", hint=f"{pins.name} lists what the distribution may hold")
 
 

@@ -58,9 +58,9 @@ class Builder:
         tag = self.program(program, env)
         return archive.save(image_name(program, env), tag, self.root / ".zads" / "cache" / "images", self.say)
 
-    def kafka(self) -> Archive:
-        """The Kafka distribution."""
-        return distribution.kafka(self.root, self.say)
+    def kafka(self, version: str = "") -> Archive:
+        """The Kafka distribution: of a new site, or of another pinned version."""
+        return distribution.kafka(self.root, self.say, version)
 
     def remove(self) -> int:
         """Remove every image of this project from the engine; returns how many."""
