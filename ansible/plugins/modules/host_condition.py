@@ -17,7 +17,6 @@ description:
   - Checks that the clock is synchronised, if the host has a clock of its own.
 options:
   units: {description: Units that must run, type: list, elements: str, default: []}
-  distribution: {description: Directory that Java's daemons must run from, type: path}
   disks: {description: Directories whose disks must have room, type: list, elements: path, default: []}
   free_percent: {description: Least free space of each disk in percent, type: int, default: 10}
   free_days: {description: Days for which the space must suffice at the last day's rate, type: float, default: 1}
@@ -50,7 +49,7 @@ from ansible.module_utils.basic import AnsibleModule
 RUN = Path("/run")
 WANTED = Path("/etc/systemd/system/multi-user.target.wants")
 OURS = re.compile(r"(zads-.+|kafka|zookeeper)\.service")
-SHOWN = "Id,ActiveState,SubState,MainPID,FragmentPath,NRestarts,ActiveEnterTimestampMonotonic"
+SHOWN = "Id,ActiveState,SubState,FragmentPath,NRestarts,ActiveEnterTimestampMonotonic"
 DAY = 86_400
 YOUNG = 10  # seconds: a unit that systemd restarted more recently may end again
 PAUSE = 1
@@ -167,7 +166,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "units": {"type": "list", "elements": "str", "default": []},
-            "distribution": {"type": "path"},
             "disks": {"type": "list", "elements": "path", "default": []},
             "free_percent": {"type": "int", "default": 10},
             "free_days": {"type": "float", "default": 1},
@@ -188,10 +186,6 @@ def main() -> None:
         found = unit_problems(unit, about, RUN / name)
         if not found and name.startswith("zads-"):
             found = container_problems(unit, container(module, name), unit_text(about))
-        if not found and params["distribution"] and not name.startswith("zads-"):
-            line = Path("/proc", about.get("MainPID", "0"), "cmdline")
-            if line.exists() and f"{params['distribution']}/" not in line.read_bytes().decode(errors="replace"):
-                found = [f"{unit} runs from another directory than {params['distribution']}: make deploy"]
         problems += found
     for path in params["disks"]:
         usage = shutil.disk_usage(path)
