@@ -12,7 +12,7 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate unlock night audit warm users retry rehearse demo test lint \
+.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate upgrade protocol versions unlock night audit warm users retry rehearse demo test lint \
         unit streams system runbook bench drill docs down clean
 
 help: ## This list
@@ -78,6 +78,17 @@ whats = certificates authority passwords
 
 rotate: images ## Change secrets without a pause: WHAT=certificates, authority (the next of 3 steps) or passwords [SITE= USER= BACK=1 YES=1]
 	@$(machines) rotate_$(or $(filter $(whats),$(WHAT)),$(error WHAT= is one of $(whats))) $(if $(YES),--yes) $(rotated) $(ARGS)
+
+upgrade: venv ## Bring brokers and ensemble to another version of Kafka, or back: KAFKA=3.9.1 [SITE=public LIMIT=HOSTS YES=1]
+	@scripts/with-engine $(PY) scripts/images.py kafka $(if $(wildcard images/kafka/jars/$(KAFKA).sha256),kafka-$(KAFKA))
+	@$(machines) upgrade $(if $(YES),--yes) -e site_name=$(or $(SITE),origin$(,)public) $(if $(LIMIT),-e upgrade_hosts='$(LIMIT)') \
+	    -e upgrade_kafka=$(or $(KAFKA),$(error KAFKA= says which version, such as 3.9.1)) $(ARGS)
+
+protocol: venv ## End an upgrade: brokers speak the newest protocol of their version; no way back [SITE=public YES=1]
+	@$(machines) protocol $(if $(YES),--yes) -e site_name=$(or $(SITE),origin$(,)public) $(ARGS)
+
+versions: venv ## Which versions of Kafka, Java and the programs run where, and what differs
+	@$(ANSIBLE) $(ENV) versions $(ARGS)
 
 unlock: venv ## Break the locks of the sites on purpose: make unlock ENV=prod REASON='the control machine is gone'
 	@$(ANSIBLE) $(ENV) unlock $(if $(REASON),,$(error REASON= says why)) $(ARGS)

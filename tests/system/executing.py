@@ -29,6 +29,7 @@ LONG = [
     "replace-a-machine",
     "sample-data",
     "stop-and-start-a-site",
+    "upgrade-kafka",
 ]
 
 

@@ -60,7 +60,7 @@ def test_without_a_terminal_nobody_can_agree(capsys: pytest.CaptureFixture[str])
 ROTATE = ("rotate_certificates", "rotate_authority", "rotate_passwords")
 
 
-@pytest.mark.parametrize("name", ["rebalance", "replace", "remove", *ROTATE])
+@pytest.mark.parametrize("name", ["rebalance", "replace", "remove", "plan_versions", *ROTATE])
 def test_every_play_that_changes_something_is_left_out_of_the_plan(name: str) -> None:
     """The plan runs the plays with the tag `plan`, and those that always run."""
     plays = yaml.safe_load((ROOT / f"ansible/playbooks/{name}.yml").read_text())
@@ -106,3 +106,10 @@ def made(*given: str) -> str:
     environment = {**os.environ, "USER": "operator"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["upgrade", "protocol"])
+def test_the_plan_of_an_upgrade_is_a_part_of_its_own(name: str) -> None:
+    plays = yaml.safe_load((ROOT / f"ansible/playbooks/{name}.yml").read_text())
+    assert plays[0]["ansible.builtin.import_playbook"] == "plan_versions.yml"
+    assert not [play["name"] for play in plays if "tags" in play]
