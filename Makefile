@@ -12,7 +12,7 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate upgrade protocol versions unlock night audit warm users retry rehearse demo test lint \
+.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate upgrade protocol rollback versions unlock night audit warm users retry rehearse demo test lint \
         unit streams system runbook bench drill docs down clean
 
 help: ## This list
@@ -86,6 +86,9 @@ upgrade: venv ## Bring brokers and ensemble to another version of Kafka, or back
 
 protocol: venv ## End an upgrade: brokers speak the newest protocol of their version; no way back [SITE=public YES=1]
 	@$(machines) protocol $(if $(YES),--yes) -e site_name=$(or $(SITE),origin$(,)public) $(ARGS)
+
+rollback: venv ## Put a program back to its image before: PROGRAM=producer, mirrormaker, night-keeper, filter-worker [YES=1]
+	@$(machines) rollback $(if $(YES),--yes) -e rollback_program=$(or $(PROGRAM),$(error PROGRAM= says which, such as producer)) $(ARGS)
 
 versions: venv ## Which versions of Kafka, Java and the programs run where, and what differs
 	@$(ANSIBLE) $(ENV) versions $(ARGS)

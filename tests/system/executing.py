@@ -27,6 +27,7 @@ LONG = [
     "rename-a-host",
     "renew-certificates",
     "replace-a-machine",
+    "roll-back-a-program",
     "sample-data",
     "stop-and-start-a-site",
     "upgrade-kafka",
