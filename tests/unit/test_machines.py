@@ -100,9 +100,23 @@ def test_a_rotation_of_nothing_known_is_refused() -> None:
         assert "WHAT= is one of certificates authority passwords" in made(*given)
 
 
-def made(*given: str) -> str:
-    """What `make rotate` would run, or says."""
-    command = ["make", "--dry-run", "--no-print-directory", "rotate", *given]
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        (["KAFKA=3.8.1"], ["upgrade_kafka=3.8.1", "site_name=origin,public", "images.py kafka kafka-3.8.1"]),
+        (["KAFKA=3.8.1", "SITE=public", "LIMIT=a,b"], ["site_name=public", "upgrade_hosts='a,b'"]),
+        (["KAFKA=9.9.9"], ["upgrade_kafka=9.9.9", "images.py kafka \n"]),  # nothing is pinned, so nothing is built
+        ([], ["KAFKA= says which version"]),
+    ],
+)
+def test_an_upgrade_is_of_all_sites_unless_one_is_named(given: list[str], options: list[str]) -> None:
+    shown = made(*given, target="upgrade")
+    assert all(option in shown for option in options), shown
+
+
+def made(*given: str, target: str = "rotate") -> str:
+    """What `make` would run, or says."""
+    command = ["make", "--dry-run", "--no-print-directory", target, *given]
     environment = {**os.environ, "USER": "operator"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
