@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,17 @@ def test_nothing_is_issued_by_an_authority_that_somebody_does_not_trust_yet() ->
     kit = File("the kit of reader", "clients/reader", frozenset({OLD}))
     assert len(plan(kept(1), there=(ready,), users=(kit,)).problems) == 1
     assert len(plan(kept(2), there=(host(NEW),), back=True).problems) == 1, "nor by the old one, if that is gone"
-    assert plan(kept(1), there=(host("another site's"),)).problems == []
+    assert plan(kept(1), there=(ready, host("another site's"))).problems == []
+
+
+def test_no_step_is_taken_blindly() -> None:
+    """If no host was seen that knows the authority, nobody can say that all are ready."""
+    strangers = (host("leaf"),)
+    assert plan(kept(0), there=strangers).problems == ["no host knows such an authority: make deploy"]
+    for step in (1, 2):
+        assert plan(kept(step), there=strangers).problems == ["no host knows public/kafka-ca: make deploy"]
+    unused = Kept("mirrors/ca", 0, False, ("a single mirror needs none",))
+    assert plan(kept(0), unused, there=(host(OLD),)).names == ["public/kafka-ca"]
 
 
 @pytest.mark.parametrize(("step", "back"), [(2, False), (1, True)])
@@ -69,15 +80,20 @@ def test_no_authority_ends_while_somebody_shows_a_certificate_of_it(step: int, b
 
 
 def test_authorities_that_are_being_changed_go_on_together_and_the_others_wait() -> None:
+    there = (host(OLD, NEW),)
     rest, begun, first, second = kept(0, "a/ca"), kept(0, "b/ca", begun=True), kept(1, "c/ca"), kept(2, "d/ca")
-    assert plan(rest, kept(0, "e/ca")).names == ["a/ca", "e/ca"], "at rest: all begin"
-    assert plan(rest, first).names == ["c/ca"]
-    assert plan(rest, first).lines[-1] == "left as they are: a/ca"
-    assert plan(begun, first, second).names == ["b/ca"], "an interrupted step is finished first"
-    assert plan(first, second).names == ["c/ca"]
-    assert plan(first, second, back=True).names == ["d/ca"]
-    assert plan(rest, back=True).problems == ["no authority is being changed"]
-    assert plan().problems == ["there is no such authority yet: make deploy makes it"]
+
+    def found(*authorities: Kept, back: bool = False) -> Any:
+        return plan(*authorities, there=there, back=back)
+
+    assert found(rest, kept(0, "e/ca")).names == ["a/ca", "e/ca"], "at rest: all begin"
+    assert found(rest, first).names == ["c/ca"]
+    assert found(rest, first).lines[-1] == "left as they are: a/ca"
+    assert found(begun, first, second).names == ["b/ca"], "an interrupted step is finished first"
+    assert found(first, second).names == ["c/ca"]
+    assert found(first, second, back=True).names == ["d/ca"]
+    assert found(rest, back=True).problems == ["no authority is being changed"]
+    assert found().problems == ["no host knows such an authority: make deploy"]
 
 
 def test_only_files_of_programs_that_a_host_runs_count() -> None:
@@ -112,7 +128,10 @@ def module(plugin: Plugin) -> ModuleType:
 def asked(secrets: Path, **more: Any) -> dict[str, Any]:
     """The module's options: one broker, with the files that this machine has now."""
     own = {path.stem: path.read_text() for path in (secrets / "public").rglob("*.crt")}
-    there = {CA: prints(own["kafka-ca"]), "/etc/kafka/tls/keystore.pem": prints(own["kafka"])}
+    there = {
+        CA: prints(own["kafka-ca"]), "/etc/kafka/tls/zookeeper-ca.pem": prints(own["zookeeper-ca"]),
+        "/etc/kafka/tls/keystore.pem": prints(own["kafka"]),
+    }  # fmt: skip
     return {
         "directory": str(secrets), "clients": str(secrets.parent / "clients"), "sites": ["public"], "back": False,
         "hosts": [{"name": "one", "site": "public", "authorities": there}],
@@ -132,7 +151,7 @@ def test_the_module_takes_the_steps_of_one_site_and_waits_for_its_hosts(module: 
     wanted = module.plan(before)
     assert (wanted.names, wanted.problems) == (names, [])
     assert module.carry_out(secrets, names, back=False) == 1
-    assert len(module.plan({**before}).problems) == 2, "the host and the kit have the old files"
+    assert len(module.plan(before).problems) == 3, "the host's two files and the kit are the old ones"
     shutil.copy(secrets / "public/kafka-ca.crt", kit)
     assert module.plan(asked(secrets)).problems == []
     ill = {"one": [], "two": ["kafka.service runs with older files"]}
@@ -171,10 +190,10 @@ def test_whose_password_changes_is_told_with_what_follows(plugin: Plugin) -> Non
         "programmes": {1: {"sites": ["origin", "public"]}},
         "users": [{"name": "alice", "site": "public", "programmes": [1]}],
     }
-    assert lines(["alice", "zads.mirror", "nobody"], policy, "prod") == [
+    assert lines(["alice", "zads.mirror", "nobody"], json.dumps(policy), "prod") == [
         "alice at public: cannot connect without the new kit, .zads/prod/clients/alice",
         "zads.mirror at origin and public: restarts with the new one",
         "nobody at no site: cannot connect without the new kit, .zads/prod/clients/nobody",
     ]
     with pytest.raises(ZadsError):
-        lines(["alice"], {}, "prod")
+        lines(["alice"], "{}", "prod")

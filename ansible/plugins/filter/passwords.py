@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from zads import names
 from zads.site.access import accounts
 from zads.site.policy import SITES, Policy
@@ -11,12 +13,12 @@ name: password_lines
 short_description: A line for each account whose password changes
 options:
   _input: {description: Names of the accounts, type: list, elements: str, required: true}
-  policy: {description: The inventory's data that zads.site.policy reads, type: dict, required: true}
+  policy: {description: "The inventory's data that zads.site.policy reads, as JSON", type: str, required: true}
   env: {description: The environment, type: str, required: true}
 """
 
 EXAMPLES = """
-lines: "{{ ['alice', 'zads.mirror'] | password_lines(site_policy, 'prod') }}"
+lines: "{{ ['alice', 'zads.mirror'] | password_lines(site_policy | to_json, 'prod') }}"
 """
 
 RETURN = """
@@ -26,7 +28,7 @@ _value: {description: Where each account is and what follows, type: list, elemen
 
 def password_lines(changed, policy, env):
     """Where each account is, and what follows for it. Raises ZadsError if the policy cannot be used."""
-    policy = Policy.read(policy)
+    policy = Policy.read(json.loads(policy))
     sites = {site: set(accounts(policy, site)) for site in SITES}
     lines = []
     for name in changed:

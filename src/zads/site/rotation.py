@@ -108,16 +108,19 @@ def plan(
     an interrupted run has left, the least advanced goes first.
     """
     under_way = [one for one in authorities if one.started]
+    ready = under_way or [one for one in authorities if _known_by_any(there, one)]
     if back and not under_way:
         return Plan([], problems=["no authority is being changed"])
-    if not authorities:
-        return Plan([], problems=["there is no such authority yet: make deploy makes it"])
-    at = (max if back else min)(one.step for one in under_way or authorities)
-    chosen = [one for one in under_way or authorities if one.step == at]
+    if not ready:
+        return Plan([], problems=["no host knows such an authority: make deploy"])
+    at = (max if back else min)(one.step for one in ready)
+    chosen = [one for one in ready if one.step == at]
     result = Plan([one.name for one in chosen], at)
     everybody = [*there, *users]
     after = at - 1 if back else (at + 1) % 3
     for one in chosen:
+        if not _known_by_any(there, one):
+            result.problems.append(f"no host knows {one.name}: make deploy")
         if (at, after) in ((1, 2), (2, 1)):
             result.problems += _distrust(one, everybody, issuer=one.trusted[1])
     if after == 0 and at > 0:
@@ -132,6 +135,10 @@ def plan(
 
 def _rest(authorities: Sequence[Kept], chosen: Sequence[Kept]) -> list[str]:
     return [one.name for one in authorities if one not in chosen]
+
+
+def _known_by_any(there: Iterable[File], authority: Kept) -> bool:
+    return any(_knows(one, authority) for one in there)
 
 
 def _knows(one: File, authority: Kept) -> bool:
