@@ -158,6 +158,9 @@ def test_the_module_takes_the_steps_of_one_site_and_waits_for_its_hosts(module: 
     assert module.plan(asked(secrets, ill=ill)).problems == ["two: kafka.service runs with older files"]
     assert module.carry_out(secrets, names, back=False) == 2
     stale = asked(secrets)
+    assert module.plan(stale).problems, (
+        "an interrupted run has made no new certificate: the host has that of this machine"
+    )
     issuer = Authority.load(secrets / "public/kafka-ca")
     assert issuer is not None
     Pair.make(secrets / "public/one/kafka", "one", issuer=issuer.issuer).save()

@@ -17,7 +17,6 @@ Each step is one replacement of ``NAME.crt``, so an interrupted step has happene
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.x509.oid import NameOID
 
 from zads import wholefile
-from zads.site.certificates import Pair, beside, read_key
+from zads.site.certificates import Pair, beside, issued, read_key
 
 #: The second authority of a title has the number 2 behind it, and so on: ZooKeeper tells them apart by name alone.
 _NUMBERED = re.compile(r"(?P<title>.*?)(?: (?P<number>[0-9]{1,9}))?")
@@ -70,11 +69,7 @@ class Authority:
 
     def issuer_of(self, certificate: x509.Certificate) -> Pair:
         """The trusted certificate that issued another one; the present issuer if none did."""
-        for pair in self.pairs:
-            with contextlib.suppress(Exception):  # what refuses depends on the keys' kinds
-                certificate.verify_directly_issued_by(pair.certificate)
-                return pair
-        return self.issuer
+        return next((pair for pair in self.pairs if issued(certificate, pair.certificate)), self.issuer)
 
     @property
     def pairs(self) -> list[Pair]:

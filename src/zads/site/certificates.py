@@ -105,9 +105,7 @@ class Pair:
 
     def wrong(self, issuer: Pair, name: str, names: Iterable[str], renew_days: int, *, given: bool = False) -> str:
         """Why this certificate cannot stay; empty when it can. A ``given`` one may have more in its name and names."""
-        try:
-            self.certificate.verify_directly_issued_by(issuer.certificate)
-        except Exception:
+        if not issued(self.certificate, issuer.certificate):
             return "issued by another authority"
         if self.signer.public_key() != self.certificate.public_key():
             return "its key is another's"
@@ -138,6 +136,15 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
+
+
+def issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+    """Whether an authority has issued a certificate."""
+    try:
+        certificate.verify_directly_issued_by(by)
+    except Exception:  # which one depends on the keys' kinds
+        return False
+    return True
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from zads.errors import some
 from zads.site import certificates
 from zads.site.authority import Authority
-from zads.site.certificates import fingerprint, is_authority
+from zads.site.certificates import fingerprint, is_authority, issued
 
 #: Group of hosts -> where its programs keep certificates. Files of a program that a host no longer runs do not count.
 PLACES = {
@@ -65,21 +65,32 @@ class Plan:
 
 
 def kept(directory: Path, patterns: Iterable[str]) -> tuple[list[Kept], set[str]]:
-    """The authorities below a directory whose first part of the name is wanted, and SHA-256 of everything known there.
+    """The authorities below a directory whose first part of the name is wanted, and SHA-256 of what hosts may have.
 
-    ``patterns``: ``origin``, ``public``, ``mirrors``; none for all. Raises ValueError for a file that cannot be used.
+    ``patterns``: ``origin``, ``public``, ``mirrors``; none for all. Hosts may have every authority that is trusted, and
+    every certificate of one that issues: no other is worth anything after the next step.
+    Raises ValueError for a file that cannot be used.
     """
-    wanted, known, chosen = set(patterns), set(), []
+    wanted = set(patterns)
+    authorities, leaves = [], []
     for name, there in certificates.found(directory).items():
-        known |= {fingerprint(one) for one in there}
-        if not there or not is_authority(there[0]) or name.endswith("-second"):
+        if not there or name.endswith("-second"):
+            continue
+        if not is_authority(there[0]):
+            leaves.append(there[0])
             continue
         authority = Authority.load(directory / name)
         if authority is None:
             raise ValueError(f"{directory / name}.key is missing: restore it from the backup")
-        if not wanted or name.partition("/")[0] in wanted:
-            trusted = tuple(fingerprint(one) for one in authority.trusted)
-            chosen.append(Kept(name, authority.step, authority.begun, trusted))
+        authorities.append((name, authority))
+    issuers = [authority.trusted[0] for _, authority in authorities]
+    known = {fingerprint(one) for one in leaves if any(issued(one, by) for by in issuers)}
+    known |= {fingerprint(one) for _, authority in authorities for one in authority.trusted}
+    chosen = [
+        Kept(name, one.step, one.begun, tuple(map(fingerprint, one.trusted)))
+        for name, one in authorities
+        if not wanted or name.partition("/")[0] in wanted
+    ]
     return chosen, known
 
 
