@@ -32,15 +32,19 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 def run(broker: Any, tmp_path: Path) -> Run:
-    """Runs a module on the control machine, as a playbook would. Returns its result, a failed one too."""
+    """Runs a module on the control machine, as a playbook would. Returns its result, a failed one too.
+
+    A module that does not ask as the administrator is given ``client=None``.
+    """
     client = tmp_path / "admin.properties"
     client.write_text("".join(f"{name}={value}\n" for name, value in broker.conf.items()))
 
-    def run_module(name: str, *options: str, **arguments: Any) -> dict[str, Any]:
+    def run_module(name: str, *options: str, **more: Any) -> dict[str, Any]:
+        arguments = {option: value for option, value in {"client": str(client), **more}.items() if value is not None}
         result = subprocess.run(
             [
                 str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line", "--module-name", name,
-                "--args", json.dumps({"client": str(client), **arguments}), *options,
+                "--args", json.dumps(arguments), *options,
                 "--extra-vars", json.dumps({"ansible_become": False, "ansible_python_interpreter": sys.executable}),
             ],
             env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_CACHE_PLUGIN": "memory"},
