@@ -6,33 +6,24 @@ Each takes minutes on two cores, so `make drill` runs them and `make test` does 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import docker
 import pytest
 import yaml
 
-from local_system import ROOT, STATE, System, await_that, client, read_topic, run, streaming
-from observing import SITES, Observer, observed
+from local_system import ROOT, STATE, System, await_that, client, playbook, read_topic, run
+from observing import observed_night
 from zads import kafka, names
 from zads.site import look
 
 pytestmark = pytest.mark.timeout(3600)
 HOSTS = ROOT / "inventories" / "local" / "hosts.yml"
-VISITS, SPEED = 90, 8  # a visit every five seconds
 NEW = 4  # the number of the broker that joins and leaves
 MEMBER = "echo srvr | openssl s_client -quiet -connect {0}:2182 -CAfile /etc/zookeeper/tls/ca.pem -cert "
 MEMBER += "/etc/zookeeper/tls/keystore.pem -key /etc/zookeeper/tls/keystore.pem 2>/dev/null | grep Mode"
-
-
-@contextmanager
-def observed_night(night: str, directory: Path, visits: int = VISITS) -> Iterator[dict[str, Observer]]:
-    """Stream a night and look at every partition during the body; then account for every alert."""
-    with streaming(night, directory, visits=visits, alerts=20, seconds=1200, speed=SPEED), observed() as observers:
-        yield observers
-    sites = [option for site in SITES for option in (f"--{site}", str(STATE / "clients" / f"admin-{site}.properties"))]
-    run(".venv/bin/zads", "audit", *sites, "--night", night)
 
 
 @contextmanager
@@ -58,6 +49,44 @@ def fourth_broker(system: System) -> Iterator[None]:
             if container.name.endswith("-public-4"):
                 container.remove(force=True, v=True)
         run("scripts/with-engine", ".venv/bin/zads", "lab", "up", "local")
+
+
+@contextmanager
+def addresses(system: System, host: str) -> Iterator[Callable[[str], None]]:
+    """Gives a stopped host another address, on its network and in the inventory. Afterwards it has its own again."""
+    lab, own = STATE / "lab" / "hosts.yml", system.inventory.address(host)
+    before, container = lab.read_text(), system.lab.container(host)
+    network = docker.from_env().networks.get(system.lab.network_name)
+
+    def move(address: str) -> None:
+        network.disconnect(container, force=True)
+        network.connect(container, ipv4_address=address, aliases=[host])
+        known = yaml.safe_load(lab.read_text())
+        known["all"]["hosts"][host]["ansible_host"] = address
+        lab.write_text(yaml.safe_dump(known, sort_keys=False))
+
+    try:
+        yield move
+    finally:
+        if lab.read_text() != before:
+            move(own)
+            lab.write_text(before)
+
+
+@contextmanager
+def extra_names(host: str) -> Iterator[Callable[[str], None]]:
+    """Writes more names of a host into the inventory. Afterwards the inventory is as it was."""
+    before = HOSTS.read_text()
+
+    def write(*names: str) -> None:
+        inventory = yaml.safe_load(before)
+        inventory["all"]["hosts"][host]["certificates_extra_names"] = list(names)
+        HOSTS.write_text(yaml.safe_dump(inventory, sort_keys=False))
+
+    try:
+        yield write
+    finally:
+        HOSTS.write_text(before)
 
 
 def replicas() -> Counter[int]:
@@ -159,3 +188,28 @@ def test_a_broker_joins_and_leaves_while_a_night_streams(system: System, tmp_pat
     assert observers["public"].least >= 2
     assert len(read_topic("admin-public", topic)) == before
     run("make", "verify")
+
+
+def test_a_host_gets_another_address_and_its_own_again_while_a_night_streams(system: System, tmp_path: Path) -> None:
+    """By the runbook rename-a-host, both ways."""
+    host, own = "public-2", system.inventory.address("public-2")
+    other = f"{own.rpartition('.')[0]}.42"
+    with (
+        observed_night("20300307", tmp_path, 200, 10, real=True) as observers,
+        extra_names(host) as named, addresses(system, host) as move,
+    ):  # fmt: skip
+        for address, former in ((other, own), (own, other)):
+            named(address, former)
+            run("make", "deploy", timeout=1200)
+            system.on(host, "systemctl stop kafka zookeeper")
+            move(address)
+            run("make", "deploy", timeout=1200)
+            await_that("the broker is back in sync", lambda: in_sync(2), 240)
+            serves = MEMBER.format(address)
+            assert "Mode: " in system.on(host, serves), "the ensemble's member serves at its new address"
+            run("make", "verify")
+    run("make", "deploy", timeout=1200)
+    assert observers["public"].least == 2, "the change was not seen"
+    run("make", "verify")
+    counts = playbook("deploy")
+    assert {name: count["changed"] for name, count in counts.items() if count["changed"]} == {}

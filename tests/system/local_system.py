@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+import redating
 from zads import kafka, progress, replication
 from zads.inventory import Inventory
 from zads.lab.hosts import Lab
@@ -154,11 +155,13 @@ def drop(system: System, name: str, files: dict[str, bytes]) -> None:
 
 @contextmanager
 def streaming(
-    night: str, directory: Path, *, visits: int, alerts: int, seconds: float, speed: int = 40
+    night: str, directory: Path, *, visits: int, alerts: int, seconds: float, speed: int = 40, real: bool = False
 ) -> Iterator[None]:
-    """Stream a simulated night. The body begins at its third visit; afterwards every alert is accounted for.
+    """Stream a night. The body begins at its third visit; afterwards every alert is accounted for.
 
     `seconds` bounds the rest of the night after the body. The demo's log and report are written into the directory.
+    With `real` the packets are the survey's, with other dates, if ``ZADS_ALERTS`` names a directory of them; else the
+    night is simulated.
     """
     log, report = directory / "demo.log", directory / "report.json"
 
@@ -166,10 +169,14 @@ def streaming(
         """The newest visit in the demo's log, which does not show each."""
         return max(map(int, re.findall(r"visit (\d+) of", log.read_text())), default=0)
 
+    packets = ["--night", night, "--visits", str(visits), "--alerts-per-visit", str(alerts)]
+    if real and (given := os.environ.get("ZADS_ALERTS")):
+        written = redating.write(Path(given) / NIGHT, night, directory / f"packets-{night}", visits, alerts)
+        packets = ["--alerts", str(written)]
     with log.open("w") as output:
         demo = subprocess.Popen(
-            [".venv/bin/zads", "demo", "--env", "local", "--night", night, "--warm", "0", "--visits", str(visits),
-             "--alerts-per-visit", str(alerts), "--speed", str(speed), "--report", str(report.with_suffix(""))],
+            [".venv/bin/zads", "demo", "--env", "local", *packets, "--warm", "0", "--speed", str(speed),
+             "--report", str(report.with_suffix(""))],
             cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from local_system import client
+from local_system import STATE, client, run, streaming
 from zads import kafka
 from zads.site import look
 
@@ -18,6 +19,7 @@ SITES = ("origin", "public")
 PAUSE = 0.5  # seconds between two looks: a broker that restarts is away for several
 #: Seconds without an answer that are no gap. A client that asks a machine that is switched off waits for its timeout.
 BLIND = 45
+VISITS, SPEED = 90, 8  # a visit every five seconds
 # Its own client, which soon asks another broker if one does not answer.
 CLIENT = {"client.id": "observer", "log_level": "0", "socket.timeout.ms": "5000"}
 
@@ -78,3 +80,17 @@ def observed() -> Iterator[dict[str, Observer]]:
         assert one.short == set(), f"below the minimum of replicas in sync: {sorted(one.short)[:5]}"
         assert one.looks > 10
         assert one.blind < BLIND, f"nobody saw {one.site} for {one.blind:.0f} s"
+
+
+@contextmanager
+def observed_night(
+    night: str, directory: Path, visits: int = VISITS, alerts: int = 20, *, real: bool = False
+) -> Iterator[dict[str, Observer]]:
+    """Stream a night and look at every partition during the body; then account for every alert."""
+    with (
+        streaming(night, directory, visits=visits, alerts=alerts, seconds=1200, speed=SPEED, real=real),
+        observed() as observers,
+    ):
+        yield observers
+    sites = [option for site in SITES for option in (f"--{site}", str(STATE / "clients" / f"admin-{site}.properties"))]
+    run(".venv/bin/zads", "audit", *sites, "--night", night)
