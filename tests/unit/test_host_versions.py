@@ -43,6 +43,15 @@ def test_a_protocol_that_no_line_names_is_the_newest_of_what_runs(host: ModuleTy
     assert host.protocol("# inter.broker.protocol.version=3.8\n", "3.9.1") == "3.9"
 
 
+def test_a_java_says_its_version_or_has_it_in_its_name(host: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "release").write_text('IMPLEMENTOR="x"\nJAVA_VERSION="21.0.4"\n')
+    starts = "ExecStart={}/bin/java -Xmx1g\n"
+    assert host.java(starts.format(tmp_path)) == "21.0.4"
+    assert host.java(starts.format("/nowhere/java-17-openjdk-amd64")) == "17"
+    assert host.java(starts.format("/opt/another-java")) == "/opt/another-java"
+    assert host.java("ExecStart=/bin/true\n") == ""
+
+
 def test_only_whole_directories_are_kept(host: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "OPT", tmp_path)
     home = distribution(tmp_path, "3.8.1")

@@ -47,7 +47,7 @@ from ansible.module_utils.unit_images import UNITS, programs, text
 
 OPT, PROC = Path("/opt"), Path("/proc")
 HOME = re.compile(r"(\S*/kafka_[^/\s]+)/libs/\*")
-JAVA = re.compile(r"(\S+)/bin/java\b")
+JAVA = re.compile(r"(/[^\s=]+)/bin/java\b")
 PROTOCOL = re.compile(r"^inter\.broker\.protocol\.version=(\d+\.\d+)", re.MULTILINE)
 
 
@@ -67,10 +67,13 @@ def version(home: str, jar: str = "kafka_2.13") -> str:
 
 
 def java(unit: str) -> str:
-    """The version of the Java that a unit starts."""
+    """The version of the Java that a unit starts: as it says itself, as its directory is named, or the directory."""
     found = JAVA.search(unit)
-    said = re.search(r'^JAVA_VERSION="([^"]+)"', text(Path(found[1], "release")), re.MULTILINE) if found else None
-    return said[1] if said else ""
+    if not found:
+        return ""
+    said = re.search(r'^JAVA_VERSION="([^"]+)"', text(Path(found[1], "release")), re.MULTILINE)
+    said = said or re.fullmatch(r".*/java-(\d+)-openjdk-\w+", found[1])
+    return said[1] if said else found[1]
 
 
 def protocol(properties: str, kafka: str) -> str:
