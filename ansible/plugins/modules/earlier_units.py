@@ -19,16 +19,10 @@ options:
     choices: [kept, shown, restored]
     required: true
   files:
-    description: The new files, as the module host_files takes them; those that are no units are left out.
+    description: The new files, as the module M(host_files) takes them; those that are no units are left out.
     type: list
     elements: dict
     default: []
-    suboptions:
-      path: {description: Its path, type: path, required: true}
-      content: {description: Its contents, type: str, required: true}
-      owner: {description: Not used, type: str}
-      group: {description: Not used, type: str}
-      mode: {description: Not used, type: str}
   units:
     description: "Patterns of units that are shown or restored"
     type: list
@@ -114,22 +108,10 @@ def restore(found: list[dict[str, str]], units: Path, before: Path) -> None:
 
 
 def main() -> None:
-    text_option = {"type": "str"}
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["kept", "shown", "restored"], "required": True},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "path": {"type": "path", "required": True},
-                    "content": {"type": "str", "required": True},
-                    "owner": text_option,
-                    "group": text_option,
-                    "mode": text_option,
-                },
-            },
+            "files": {"type": "list", "elements": "dict", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
