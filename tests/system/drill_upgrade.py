@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import ConfigResource, ResourceType
 
-from drill_machines import observed_night
 from local_system import ROOT, System, await_that, client, playbook, run
+from observing import observed_night
 from zads import kafka
 
 pytestmark = pytest.mark.timeout(3600)
@@ -113,7 +113,7 @@ def test_what_kafka_forbids_is_refused_before_anything_stops(older: System) -> N
 
 
 def test_a_site_goes_up_back_and_up_again_while_a_night_streams(older: System, tmp_path: Path) -> None:
-    with observed_night("20300601", tmp_path, visits=VISITS) as observers:
+    with observed_night("20300601", tmp_path, visits=VISITS, real=True) as observers:
         upgrade(NEW, "SITE=public")
         assert (all_versions(older, "public"), protocols("public")) == ({NEW}, {"3.8"})
         assert started(older, "public") == ["zookeeper"] * 3 + ["kafka"] * 3
@@ -128,7 +128,7 @@ def test_a_site_goes_up_back_and_up_again_while_a_night_streams(older: System, t
 
 def test_an_upgrade_whose_control_machine_died_is_continued(older: System, tmp_path: Path) -> None:
     """One host comes first; then the run is killed between two brokers; a deployment in between changes nothing."""
-    with observed_night("20300602", tmp_path, visits=VISITS):
+    with observed_night("20300602", tmp_path, visits=VISITS, real=True):
         upgrade(NEW, "SITE=origin", "LIMIT=origin-2")
         assert versions(older, "origin") == [OLD, NEW, OLD]
         command = ["make", "upgrade", "SITE=origin", f"KAFKA={NEW}", "YES=1"]
@@ -151,7 +151,7 @@ def test_an_upgrade_whose_control_machine_died_is_continued(older: System, tmp_p
 
 
 def test_the_protocol_is_raised_and_then_there_is_no_way_back(older: System, tmp_path: Path) -> None:
-    with observed_night("20300603", tmp_path, visits=VISITS):
+    with observed_night("20300603", tmp_path, visits=VISITS, real=True):
         shown = run("make", "protocol", "ARGS=--check").stdout
         assert "the protocol 3.8 becomes 3.9" in shown
         assert protocols("public") == protocols("origin") == {"3.8"}
@@ -213,7 +213,7 @@ def test_each_program_goes_back_to_its_image_before_while_a_night_streams(older:
         assert images(older, container) == {tags[image]}
     playbook("deploy", "--tags", "programs")
     newer = {name: images(older, container) for name, (_, container) in PROGRAMS.items()}
-    with observed_night("20300604", tmp_path, visits=VISITS):
+    with observed_night("20300604", tmp_path, visits=VISITS, real=True):
         for name, (image, container) in PROGRAMS.items():
             said = run("make", "rollback", f"PROGRAM={name}", "YES=1").stdout
             assert images(older, container) == {tags[image]}
