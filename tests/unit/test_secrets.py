@@ -1,13 +1,15 @@
 """Secrets are made once, renewed in time, never silently when they are given, and never shown."""
 
 import datetime
+import json
 import stat
 
+import bcrypt
 import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 
-from zads.site import ages, certificates
+from zads.site import ages, certificates, hashes
 from zads.site.authority import Authority
 from zads.site.certificates import Pair
 
@@ -25,13 +27,24 @@ def host(name, site="origin", *, kafka=True, names=("192.0.2.1",)):
 @pytest.fixture
 def settle(site_secrets, tmp_path):
     def run(
-        *hosts, users=("reader",), mirrors=(), source="generated", check=False, renew_days=30, anew=(), passwords=()
+        *hosts,
+        users=("reader",),
+        mirrors=(),
+        monitored=(),
+        hashed=None,
+        source="generated",
+        check=False,
+        renew_days=30,
+        anew=(),
+        passwords=(),
     ):
         params = {
             "directory": str(tmp_path / "secrets"),
             "clients": str(tmp_path / "clients"),
             "hosts": list(hosts) or [host("one")],
             "mirrors": list(mirrors),
+            "monitored": list(monitored),
+            "hashed": dict(hashed or {}),
             "passwords": list(users),
             "source": source,
             "renew_days": renew_days,
@@ -172,6 +185,68 @@ def test_several_mirrors_trust_each_other_and_one_alone_needs_nobody(settle, tmp
         pair = Pair.load(tmp_path / "secrets/mirrors" / mirror["name"] / "rest")
         assert pair.wrong(authority, mirror["name"], [mirror["name"], *mirror["names"]], 30) == ""
     assert settle(mirrors=mirrors).result()["changed"] is False
+
+
+def monitored(name, *, monitor=False):
+    return {"name": name, "names": ["192.0.2.9"], "monitor": monitor}
+
+
+def test_metrics_have_an_authority_of_their_own_and_without_a_monitor_none(settle, tmp_path):
+    settle(monitored=[monitored("one")])
+    assert not (tmp_path / "secrets/monitoring").exists()
+    settle(monitored=[monitored("one"), monitored("eye", monitor=True)])
+    authority = Pair.load(tmp_path / "secrets/monitoring/ca")
+    for name, kind, names in [
+        ("one", "front", {"one", "192.0.2.9"}),
+        ("eye", "front", {"eye", "192.0.2.9"}),
+        ("eye", "pages", {"eye", "192.0.2.9", "localhost", "127.0.0.1"}),
+    ]:
+        pair = Pair.load(tmp_path / "secrets/monitoring" / name / kind)
+        assert pair.wrong(authority, name, names, 30) == ""
+    assert not (tmp_path / "secrets/monitoring/one/pages.crt").exists()
+    brokers = Pair.load(tmp_path / "secrets/origin/kafka-ca")
+    assert Pair.load(tmp_path / "secrets/monitoring/one/front").wrong(brokers, "one", [], 30) != ""
+    assert settle(monitored=[monitored("one"), monitored("eye", monitor=True)]).result()["changed"] is False
+
+
+COSTS = {"zads.scrape": hashes.FRONT_COST, "zads.monitor": 5}
+
+
+def hashes_of(tmp_path):
+    return json.loads((tmp_path / "secrets/monitoring/hashes.json").read_text())
+
+
+def test_a_hash_is_made_once_for_each_password_and_again_when_it_changes(settle, tmp_path):
+    settle(users=COSTS, hashed=COSTS)
+    path = tmp_path / "secrets/passwords.yml"
+    passwords, before = yaml.safe_load(path.read_text()), hashes_of(tmp_path)
+    assert set(before) == set(COSTS)
+    for user, cost in COSTS.items():
+        assert before[user].startswith(f"$2b${cost:02d}$")
+        assert bcrypt.checkpw(passwords[user].encode(), before[user].encode())
+    assert settle(users=COSTS, hashed=COSTS).result()["changed"] is False
+    path.write_text(yaml.safe_dump({**passwords, "zads.monitor": "another"}))
+    assert settle(users=COSTS, hashed=COSTS, check=True).result()["changed"]
+    assert hashes_of(tmp_path) == before
+    settle(users=COSTS, hashed=COSTS)
+    assert hashes_of(tmp_path)["zads.scrape"] == before["zads.scrape"]
+    assert bcrypt.checkpw(b"another", hashes_of(tmp_path)["zads.monitor"].encode())
+
+
+def test_check_mode_before_the_first_deployment_makes_no_hash(settle, tmp_path):
+    assert settle(users=COSTS, hashed=COSTS, check=True).changes.problems == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("password", "says"), [("guess me", "fewer than 20"), ("x" * 73, "73 bytes")])
+def test_a_given_password_that_is_easily_guessed_or_cut_off_is_refused(settle, tmp_path, password, says):
+    path = tmp_path / "secrets/passwords.yml"
+    settle(users=COSTS, hashed=COSTS)
+    path.write_text(yaml.safe_dump({"zads.scrape": password, "zads.monitor": "another"}))
+    problems = settle(users=COSTS, hashed=COSTS, source="given").changes.problems
+    assert len(problems) == 1
+    assert says in problems[0]
+    assert password not in problems[0]
 
 
 def test_passwords_stay_and_leave_with_their_users(settle, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zads.site import workers
+
 DOCUMENTATION = """
 name: worker_units
 short_description: Units, limits and files of the filter workers
@@ -45,12 +47,9 @@ SANDBOX_MB = 192  # what the container needs without any owner's process
 
 def worker_units(filter_groups, hosts, host):
     """Units of this host, each sandbox before its worker."""
-    place = hosts.index(host)
     return [
         f"zads-{kind}-{group}@{number}.service"
-        for group, settings in filter_groups.items()
-        for number in range(1, (settings or {}).get("workers", 1) + 1)
-        if (number - 1) % len(hosts) == place
+        for group, number in workers.share(filter_groups, hosts, host)
         for kind in ("sandbox", "filters")
     ]
 

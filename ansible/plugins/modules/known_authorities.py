@@ -63,6 +63,7 @@ FILES = {
         "/etc/zads/mirrormaker/public-ca.crt": "public/kafka-ca",
         "/etc/zads/mirrormaker/rest-ca.crt": "mirrors/ca",
     },
+    "monitors": {"/etc/zads/prometheus/ca.crt": "monitoring/ca"},
 }
 SITES = ("origin", "public")
 
@@ -91,6 +92,8 @@ def members(groups: dict[str, list[str]]) -> dict[str, set[str]]:
         needed[f"{site}/zookeeper-ca"] = needed[f"{site}/kafka-ca"] | set(groups.get(f"{site}_zookeeper", []))
     if len(groups.get("mirrors", [])) > 1:
         needed["mirrors/ca"] = set(groups["mirrors"])
+    if groups.get("monitors"):
+        needed["monitoring/ca"] = set(groups["monitors"])
     return needed
 
 

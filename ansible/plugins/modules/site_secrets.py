@@ -35,6 +35,21 @@ options:
     suboptions:
       name: {description: Its inventory name and certificate name, type: str, required: true}
       names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
+  monitored:
+    description: Hosts that tell metrics. They and the monitors share an authority of their own.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Its inventory name and certificate name, type: str, required: true}
+      names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
+      monitor: {description: Whether it collects metrics and shows them, type: bool, default: false}
+  hashed:
+    description:
+      - Users whose passwords web servers ask for, and the cost of each one's bcrypt hash. The hashes are kept in
+        C(monitoring/hashes.json).
+    type: dict
+    default: {}
   passwords: {description: Users and programs that need a password, type: list, elements: str, default: []}
   source: {description: Whether to make secrets, type: str, choices: [generated, given], default: generated}
   renew_days: {description: A certificate with fewer days left is made again, type: int, default: 30}
@@ -82,7 +97,16 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from zads.site.ages import Limits, report
-from zads.site.secrets import PASSWORD, Authorities, Changes, Host, administrator, passwords, replacing
+from zads.site.secrets import (
+    PASSWORD,
+    Authorities,
+    Changes,
+    Host,
+    administrator,
+    passwords,
+    replacing,
+    web_hashes,
+)
 
 
 class Secrets:
@@ -91,6 +115,7 @@ class Secrets:
     def __init__(self, params: dict, *, check: bool):
         self.directory, self.clients = Path(params["directory"]), Path(params["clients"])
         self.hosts, self.mirrors, self.users = params["hosts"], params["mirrors"], params["passwords"]
+        self.monitored, self.hashed = params["monitored"], params["hashed"]
         self.given, self.check = params["source"] == "given", check
         self.changes = Changes()
         self.authorities = Authorities(
@@ -107,10 +132,13 @@ class Secrets:
         for site in dict.fromkeys(host["site"] for host in self.hosts):
             self._site(site, [host for host in self.hosts if host["site"] == site])
         self.authorities.mirrors([Host(one["name"], one["names"]) for one in self.mirrors])
+        told = [(Host(one["name"], one["names"]), one["monitor"]) for one in self.monitored]
+        self.authorities.monitoring([host for host, _ in told], [host for host, monitor in told if monitor])
         path = self.directory / "passwords.yml"
         self.ages = passwords(
             path, self.users, self.changes, given=self.given, check=self.check, anew=self.anew_passwords
         )
+        web_hashes(self.directory, self.hashed, self.changes, check=self.check)
 
     def _site(self, site: str, hosts: list[dict]) -> None:
         self.authorities.site(site, [Host(one["name"], one["names"], site, one["kafka"]) for one in hosts])
@@ -150,12 +178,15 @@ def main() -> None:
         "bootstrap": {"type": "str", "default": ""},
     }
     mirror = {"name": {"type": "str", "required": True}, "names": {"type": "list", "elements": "str", "default": []}}
+    monitored = {**mirror, "monitor": {"type": "bool", "default": False}}
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "clients": {"type": "path", "required": True},
             "hosts": {"type": "list", "elements": "dict", "required": True, "options": host},
             "mirrors": {"type": "list", "elements": "dict", "default": [], "options": mirror},
+            "monitored": {"type": "list", "elements": "dict", "default": [], "options": monitored},
+            "hashed": {"type": "dict", "default": {}},
             "passwords": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "source": {"type": "str", "choices": ["generated", "given"], "default": "generated"},
             "renew_days": {"type": "int", "default": 30},

@@ -1,7 +1,8 @@
 """A deployment's certificates and passwords: what is there, what is wanted, and the difference.
 
 Secrets are either made or given. If they are given, every missing or wrong one is a problem, and nothing is made. Each
-site has one authority for its brokers and one for its ensemble, so that only these can speak to ZooKeeper.
+site has one authority for its brokers and one for its ensemble, so that only these can speak to ZooKeeper. Monitoring
+has an authority of its own: who can read metrics can do nothing else.
 
 A secret that is good can be wanted *anew* all the same, by a pattern of its name. A password that is replaced stays in
 ``passwords-before.yml`` until somebody has logged in with the new one.
@@ -20,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from zads import kafka, wholefile
-from zads.site import certificates
+from zads.site import certificates, hashes
 from zads.site.ages import Expiry
 from zads.site.authority import Authority
 from zads.site.certificates import Pair, beside
@@ -80,6 +81,17 @@ class Authorities:
             authority = self._authority("mirrors/ca", "ZADS mirrors")
             for host in hosts:
                 self._certificate(f"mirrors/{host.name}/rest", host.name, [host.name, *host.names], authority)
+
+    def monitoring(self, hosts: Sequence[Host], monitors: Sequence[Host]) -> None:
+        """The certificates with which hosts tell metrics, and monitors show them. Without monitors none is needed."""
+        if not monitors:
+            return
+        authority = self._authority("monitoring/ca", "ZADS monitoring")
+        for host in hosts:
+            self._certificate(f"monitoring/{host.name}/front", host.name, [host.name, *host.names], authority)
+        for host in monitors:
+            names = [host.name, *host.names, "localhost", "127.0.0.1"]
+            self._certificate(f"monitoring/{host.name}/pages", host.name, names, authority)
 
     def _load(self, name: str) -> Pair | None:
         try:
@@ -202,6 +214,16 @@ def _replaced(path: Path, there: Mapping[str, str], anew: Sequence[str], *, chec
             wholefile.write_private(before(path), yaml.safe_dump(old).encode())
     # One that is no longer the present password has been replaced by an earlier, interrupted run.
     return {user for user, password in old.items() if there.get(user) == password}
+
+
+def web_hashes(directory: Path, costs: Mapping[str, int], changes: Changes, *, check: bool) -> None:
+    """Keep the hashes of the passwords that web servers ask for: ``costs`` has their users, and how slow each is."""
+    path = directory / "passwords.yml"
+    there = {user: str(password) for user, password in _read(path).items()}  # YAML reads one of digits as a number
+    changes.problems += [f"{path}: {problem}" for problem in hashes.problems(there, costs)]
+    if costs and not changes.problems:
+        made = hashes.keep(directory / "monitoring" / "hashes.json", there, costs, check=check)
+        changes.written += [f"hash of the password of {user}" for user in made]
 
 
 def _ages(path: Path, users: Mapping[str, str], new: Sequence[str], changes: Changes, *, check: bool) -> dict[str, int]:
