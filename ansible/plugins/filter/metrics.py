@@ -14,6 +14,7 @@ description:
     its port as well.
   - C(worker_ports) gives the ports of a host's workers of one group, by their numbers.
   - C(scrape_configs) gives the C(scrape_configs) of Prometheus for all hosts.
+  - C(silent_targets) gives a line for each target that has not answered, from what Prometheus says of its targets.
   - C(metrics_hosts) gives each host in the form that the module M(site_secrets) expects.
 options:
   _input: {description: "The variables of a host, or of all hosts", type: raw, required: true}
@@ -78,6 +79,15 @@ def metrics_hosts(hosts, monitors):
     ]
 
 
+def silent_targets(answer):
+    """A line for each thing that has not answered Prometheus, from the answer of its ``/api/v1/targets``."""
+    silent = [one for one in answer["data"]["activeTargets"] if one["health"] != "up"]
+    return [
+        "{instance}: {job} tells no metrics ".format(**one["labels"]) + f"({one.get('lastError') or one['health']})"
+        for one in silent
+    ]
+
+
 def _address(host):
     return host.get("ansible_host") or host["inventory_hostname"]
 
@@ -94,5 +104,6 @@ class FilterModule:
             "metrics_hosts": metrics_hosts,
             "metrics_sources": metrics_sources,
             "scrape_configs": scrape_configs,
+            "silent_targets": silent_targets,
             "worker_ports": worker_ports,
         }

@@ -63,7 +63,7 @@ FILES = {
         "/etc/zads/mirrormaker/public-ca.crt": "public/kafka-ca",
         "/etc/zads/mirrormaker/rest-ca.crt": "mirrors/ca",
     },
-    "monitors": {"/etc/zads/prometheus/ca.crt": "monitoring/ca"},
+    "monitors": {"/etc/zads/prometheus/load/ca.crt": "monitoring/ca"},
 }
 SITES = ("origin", "public")
 

@@ -18,24 +18,28 @@ BODY_BYTES, LABELS, LABEL_CHARACTERS = 8_000_000, 20, 300
 
 @dataclass(frozen=True)
 class Program:
-    """A kind of program: the group of its hosts (empty for all hosts), the series that one may tell at most, and a
-    pattern of the metrics that are kept."""
+    """A kind of program: the group of its hosts (empty for all hosts), the series that one may tell at most, a pattern
+    of the metrics that are kept (empty for all), and whether its series have the label of its host's site. Programs
+    that tell of both sites have that label of their own."""
 
     group: str
     series: int
-    keep: str = ".+"
+    keep: str = ""
+    of_site: bool = False
 
 
 _JVM = "jvm_(memory_(used|max)_bytes|gc_collection_seconds_(count|sum)|threads_current)|process_.+"
 #: By job. Only the mirror's series grow with the nights: six a partition that it copies.
 PROGRAMS = {
-    "node": Program("", 2_000),
-    "kafka": Program("kafka", 1_000, f"kafka_.+|{_JVM}"),
-    "zookeeper": Program("zookeeper", 500, f"zookeeper_.+|{_JVM}"),
+    "node": Program("", 2_000, of_site=True),
+    "kafka": Program("kafka", 1_000, f"kafka_.+|{_JVM}", of_site=True),
+    "zookeeper": Program("zookeeper", 500, f"zookeeper_.+|{_JVM}", of_site=True),
     "mirrormaker": Program("mirrors", 50_000, f"mirrormaker_.+|{_JVM}"),
     "producer": Program("producers", 500),
     "night_keeper": Program("night_keepers", 500),
     "filter_worker": Program("workers", 5_000),
+    "site_exporter": Program("exporters", 20_000),
+    "auditor": Program("auditors", 500),
 }
 WORKER = "filter_worker"
 
@@ -92,14 +96,17 @@ def scrape_configs(hosts: Sequence[Host], connection: Mapping[str, Any]) -> list
                     "label_limit": LABELS,
                     "label_value_length_limit": LABEL_CHARACTERS,
                     "static_configs": [_target(host, source) for host, source in targets],
-                    "metric_relabel_configs": [
-                        {"source_labels": ["__name__"], "regex": program.keep, "action": "keep"},
-                    ],
+                    "metric_relabel_configs": _kept(program),
                 }
             )
     return found
 
 
+def _kept(program: Program) -> list[dict[str, Any]]:
+    return [{"source_labels": ["__name__"], "regex": program.keep, "action": "keep"}] if program.keep else []
+
+
 def _target(host: Host, source: Source) -> dict[str, Any]:
     labels = {"instance": host.name, "__metrics_path__": source.path, **source.labels}
-    return {"targets": [host.front], "labels": labels | ({"site": host.site} if host.site else {})}
+    site = {"site": host.site} if host.site and PROGRAMS[source.job].of_site else {}
+    return {"targets": [host.front], "labels": labels | site}
