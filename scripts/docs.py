@@ -2,7 +2,8 @@
 
 docs/reference.md is made from the Makefile's targets, the commands and the roles' variables. docs/architecture.md has
 pictures, docs/plan.md the plans of known surveys, docs/metrics.md the metrics of our programs, docs/alarms.md the
-alarms. `--check` writes nothing and exits 1 if a page differs from the sources; a unit test runs it.
+alarms. The dashboards for Grafana are made in the same way. `--check` writes nothing and exits 1 if a page differs from
+the sources; a unit test runs it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from zads import metrics
 from zads.alarms.catalogue import ALARMS
 from zads.cli import COMMANDS, load
+from zads.dashboards import DASHBOARDS
 from zads.exporter.figures import FAMILIES
 from zads.plan import figures, needs, verdict
 from zads.plan.load import EXAMPLES
@@ -30,6 +32,8 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PLAN = ROOT / "docs" / "plan.md"
 METRICS = ROOT / "docs" / "metrics.md"
 ALARMS_PAGE = ROOT / "docs" / "alarms.md"
+#: Dashboards for Grafana, which the role copies and anybody can import.
+BOARDS = ROOT / "roles" / "grafana_dashboards" / "files"
 
 
 def makefile() -> list[str]:
@@ -179,6 +183,7 @@ if __name__ == "__main__":
         METRICS: told(),
         ALARMS_PAGE: alarms(),
     }
+    pages |= {BOARDS / f"{board.uid}.json": board.json() for board in DASHBOARDS}
     older = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
     if sys.argv[1:] == ["--check"] and older:
         sys.exit(f"{' and '.join(str(page.relative_to(ROOT)) for page in older)} differ from their sources: make docs")

@@ -48,7 +48,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
         ("manifest", "audit", "progress", "subscriber", "canary", "warmup", "groups"),
     ),
     ("Nights that come, go and are audited by themselves", ("night_keeper", "auditor")),
-    ("What is watched all night, and its alarms", ("exporter", "alarms")),
+    ("What is watched all night, and its alarms", ("exporter", "alarms", "dashboards")),
     ("Builds of images and archives, and the hosts of a lab", ("build", "lab")),
     ("What people see", ("report", "liveview", "demo")),
     ("The command line", ("commands", "cli")),

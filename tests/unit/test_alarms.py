@@ -145,7 +145,7 @@ def told() -> set[str]:
 def metrics_of(expression: str) -> set[str]:
     """The metrics that an expression names; recorded ones, with a colon, are left out."""
     plain = re.sub(r'"[^"]*"|by \([^)]*\)|\[[^]]*\]', "", expression)
-    return set(re.findall(r"(?<![\w:])(?:zads|up|node|kafka|mirrormaker)(?:_\w+)?(?![\w:(])", plain))
+    return set(re.findall(r"(?<![\w:])(?:zads|up|node|kafka|jvm|mirrormaker)(?:_\w+)?(?![\w:(])", plain))
 
 
 def test_every_metric_that_an_alarm_looks_at_is_told_by_somebody() -> None:

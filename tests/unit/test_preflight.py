@@ -142,6 +142,21 @@ def test_all_problems_are_reported_at_once(problems, inventory):
     assert len(problems(inventory)) == 4
 
 
+# Who hears of alarms
+
+
+def test_a_receiver_of_alarms_that_cannot_be_reached_is_named_with_its_file(problems, inventory):
+    inventory["alarms"] = {
+        "alarms_to": [{"name": "night", "mail": "nobody"}],
+        "alarms_mail": None,
+        "alarms_secrets": {},
+    }
+    assert problems(inventory) == [
+        f"{MAIN}alarms_to.night.mail: 'nobody' is no address: write one, such as night@example.org",
+        f"{MAIN}alarms_mail: is missing, and night gets mail: write {{relay: HOST:PORT, sender: ADDRESS}}",
+    ]
+
+
 # The load of the survey
 
 LOAD = {"alerts_night": 60_000, "alerts_second": 20, "packet_kb": 66, "programmes": {1: 0.4, 2: 0.4, 3: 0.2}}

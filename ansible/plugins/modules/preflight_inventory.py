@@ -21,6 +21,10 @@ options:
   load: {description: The variable C(survey_load); empty if the inventory states none, type: dict, default: {}}
   refuse_load: {description: "false: a load that cannot be held is a warning", type: bool, default: true}
   new_schemas: {description: The producer's answer to new schemas, type: str, default: refuse}
+  alarms:
+    description: The variables C(alarms_to), C(alarms_mail) and C(alarms_secrets), the last without its secrets
+    type: dict
+    default: {}
   secrets_source: {description: generated or given, type: str, default: generated}
   secrets: {description: Where secrets are kept, type: path, required: true}
 """
@@ -48,6 +52,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from zads.alarms.routing import routing
 from zads.filters import modules
 from zads.plan import load, needs, verdict
 from zads.site.entry import named
@@ -64,6 +69,7 @@ def problems(data: dict) -> list[str]:
     found = [
         *(f"hosts.yml: {problem}" for problem in _hosts(data)),
         *_policy(data["policy"]),
+        *_alarms(data.get("alarms") or {}),
         *(f"{MAIN}: {problem}" for problem in [*_replicas(data), *_choices(data)]),
         *(f"{FILTERS}: {problem}" for problem in _filters(data)),
     ]
@@ -106,6 +112,13 @@ def _load(data: dict) -> verdict.Verdict:
 def _policy(variables: dict):
     try:
         Policy.read(variables)
+    except PolicyError as error:
+        yield from map(str, error.problems)
+
+
+def _alarms(variables: dict):
+    try:
+        routing(variables, "")
     except PolicyError as error:
         yield from map(str, error.problems)
 
@@ -198,6 +211,7 @@ def main() -> None:
             "load": {"type": "dict", "default": {}},
             "refuse_load": {"type": "bool", "default": True},
             "new_schemas": {"type": "str", "default": "refuse"},
+            "alarms": {"type": "dict", "default": {}},
             "secrets_source": {"type": "str", "default": "generated", "no_log": False},
             "secrets": {"type": "path", "required": True, "no_log": False},
         },
