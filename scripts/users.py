@@ -11,14 +11,7 @@ from __future__ import annotations
 import sys
 
 from check import play
-
-
-def agreed(env: str) -> bool:
-    """Whether the operator wants the changes. Without a terminal nobody can say so."""
-    if not sys.stdin.isatty():
-        print(f"users: nothing is changed: there is no terminal to ask at. make users ENV={env} YES=1 does not ask")
-        return False
-    return input(f"users: apply these changes to {env}? [y/N] ").strip().lower() in ("y", "yes")
+from machines import agreed
 
 
 def main(env: str, options: list[str]) -> int:
@@ -34,7 +27,7 @@ def main(env: str, options: list[str]) -> int:
     if only_plan:
         print(f"users: nothing is changed. make users ENV={env} applies the plan above")
         return 0
-    if "--yes" not in options and not agreed(env):
+    if "--yes" not in options and not agreed(env, "users"):
         return 1
     return play(env, "users", *rest)[0]
 
