@@ -91,7 +91,7 @@ def broker(changing: Changing) -> Iterator[Broker]:
         "listener.name.brokers.ssl.client.auth": "required",
         "listener.name.clients.sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "listener.name.clients.scram-sha-512.sasl.jaas.config": LOGIN,
-        "ssl.keystore.type": "PEM", "ssl.truststore.type": "PEM",
+        "ssl.keystore.type": "PEM", "ssl.truststore.type": "PEM", "password.encoder.secret": "of this test",
         **changing.settings("listener.name.brokers."), **changing.settings("listener.name.clients."),
     }  # fmt: skip
     with running(settings=settings) as started:
