@@ -72,6 +72,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     variables = {
         "zads_env": "local", "zads_root": str(root), "zads_state": str(state), "rendered": str(out),
         "ansible_python_interpreter": sys.executable,
+        "monitoring_alertmanager_secrets": {"night.secret": "a token"},
         "monitoring_rules": {"one": {"groups": [{"name": "g", "rules": [{"alert": "A", "expr": "up == 0"}]}]}},
     }  # fmt: skip
     result = subprocess.run(
@@ -112,6 +113,7 @@ def test_prometheus_takes_its_files(rendered: Rendered, tmp_path: Path) -> None:
 
 def test_alertmanager_takes_its_files(rendered: Rendered, tmp_path: Path) -> None:
     laid_out(rendered.files("apps-1", "zads-alertmanager"), tmp_path)
+    assert (tmp_path / "etc/zads/alertmanager/load/night.secret").read_text() == "a token"
     judged("amtool", ["check-config", "etc/zads/alertmanager/load/alertmanager.yml"], tmp_path)
 
 
