@@ -18,7 +18,7 @@ import yaml
 
 from zads import journals, output
 from zads.errors import ZadsError
-from zads.journals import Secrets
+from zads.secrecy import Secrets
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 5000  # lines of output

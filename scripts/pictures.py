@@ -20,7 +20,10 @@ SOURCES = ROOT / "src"
 #: From the bottom up: each layer's title, and its modules and packages in ``zads``. A module imports only from its own
 #: layer and from those below it. A module that is listed itself does not belong to the layer of its package.
 LAYERS: list[tuple[str, tuple[str, ...]]] = [
-    ("Words: names, dates and errors", ("errors", "environment", "wholefile", "julian", "names", "output")),
+    (
+        "Words: names, dates and errors",
+        ("errors", "environment", "wholefile", "julian", "names", "output", "secrecy", "logs"),
+    ),
     ("What an alert is", ("avro", "schemas", "header", "strangers", "packet", "cutouts", "inflate")),
     (
         "Kafka clients",

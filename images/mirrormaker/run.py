@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import secrets
 import signal
@@ -42,8 +44,10 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def say(text: str) -> None:
-    """Print a line for the journal."""
-    print(f"mirrormaker: {text}", flush=True)  # noqa: T201
+    """Print a line for the journal, in the form of all our programs (src/zads/logs.py)."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    event = {"level": "error", "event": text, "timestamp": now}
+    print(f"<3>{json.dumps(event)}", flush=True)  # noqa: T201
 
 
 def rest_settings(directory: Path) -> str:

@@ -18,7 +18,7 @@ import typer
 import typer.core
 import typer.main
 
-from zads import output
+from zads import logs, output
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -179,7 +179,11 @@ def _of_system(error: OSError) -> ZadsError:
 def _fail(error: ZadsError, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    sys.stderr.write(f"zads: {output.plain(' '.join(str(error).split()))}\n")
+    text = " ".join(str(error).split())
+    if logs.for_journal():
+        logs.line("critical", text)
+    else:
+        sys.stderr.write(f"zads: {output.plain(text)}\n")
     return 1
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from zads import wholefile
+from zads import logs, wholefile
 from zads.errors import ZadsError
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def read_properties(path: str | Path) -> dict[str, str]:
     for name in _FILES & properties.keys():
         if properties[name] != "probe":  # librdkafka's word for the system's authorities
             properties[name] = str(path.absolute().parent / properties[name])
+    if password := properties.get("sasl.password"):
+        logs.hide(password, f"<the password of {properties.get('sasl.username', 'this client')}>")
     if "bootstrap.servers" not in properties:
         raise ZadsError(f"{path} names no brokers", hint="add a line bootstrap.servers=HOST:PORT,HOST:PORT")
     return properties
@@ -210,6 +212,7 @@ def admin(conf: Mapping[str, Any]) -> AdminClient:
     key = _key(wanted)
     if key not in _admins:
         _admins[key] = _client(AdminClient, wanted)
+    _admins[key].poll(0)  # for what it has to log
     return _admins[key]
 
 
@@ -240,7 +243,8 @@ def committed(
     """
     key = (group, _key(conf))
     if key not in _members:
-        _members[key] = consumer({"log_level": 4, **conf}, group)
+        # It is never polled, so what it logged would be kept for ever.
+        _members[key] = consumer({**conf, "log_level": 2}, group)
     wanted = list(partitions)
 
     def ask() -> dict[tuple[str, int], int]:
@@ -312,8 +316,10 @@ def _without(conf: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in conf.items() if name not in names}
 
 
-def _client(kind: Callable[[dict[str, Any]], _Client], conf: dict[str, Any]) -> _Client:
+def _client(kind: Callable[..., _Client], conf: dict[str, Any]) -> _Client:
+    # A client hands its lines to a logger whenever it is polled. Without one it writes them to standard error.
+    logger = logs.client_logger()
     try:
-        return kind(conf)
+        return kind(conf) if logger is None else kind(conf, logger=logger)
     except (TypeError, ValueError, KafkaException) as error:
         raise ZadsError(f"the Kafka client refuses its configuration: {error}") from error

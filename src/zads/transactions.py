@@ -129,6 +129,7 @@ class Transactions:
         """
         self._began = time.monotonic()
         self._cause, self._topic = None, ""
+        self._client.poll(0)  # for what it has to log
         try:
             # Step 1.
             self._resume(self._client.begin_transaction)

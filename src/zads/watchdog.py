@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
-import sys
+import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from zads import metrics
+from zads import logs, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,13 @@ class Watchdog:
 
 
 def _end(why: str) -> None:
-    faulthandler.dump_traceback(sys.stderr)
-    sys.stderr.write(f"zads: {why}; ending to be started again\n")
-    sys.stderr.flush()
+    logs.line("critical", f"{why}; ending to be started again", threads=_threads())
     os._exit(1)
+
+
+def _threads() -> str:
+    """Where each thread is. Python writes it to a file only."""
+    with tempfile.TemporaryFile() as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        return file.read().decode(errors="replace")

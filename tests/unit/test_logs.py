@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from zads import journals
 from zads.errors import ZadsError
-from zads.journals import Entry, Secrets
+from zads.journals import Entry
+from zads.secrecy import Secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_800_000_000.0

@@ -27,7 +27,9 @@ def run(
 
     Example: zads worker --config /etc/zads/filters/moving/group.json --kafka kafka.properties --name 1
     """
+    from zads.commands import log_to_stderr
     from zads.filters import worker
 
+    log_to_stderr()
     name = name or f"{socket.gethostname()}-1"
     worker.main(config, kafka, name, heartbeat=heartbeat, port=metrics_port, nursery=sandbox)

@@ -23,6 +23,7 @@ import sys
 import time
 from pathlib import Path
 
+from zads import logs
 from zads.errors import ZadsError
 from zads.filters import child, fence
 from zads.filters.launcher import MAX_MESSAGE
@@ -76,7 +77,7 @@ class Nursery:
         connection, _ = self._listening.accept()
         _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if user != self._user:
-            sys.stderr.write(f"nursery: refused a connection of user {user}\n")
+            logs.line("warning", "refused a connection", user=user)
             connection.close()
             return
         connection.settimeout(1.0)
@@ -206,4 +207,5 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]), int(sys.argv[2]))
     except ZadsError as problem:
-        sys.exit(f"nursery: {problem}")
+        logs.line("critical", str(problem))
+        sys.exit(1)

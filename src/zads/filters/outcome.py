@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import structlog
+
 from zads.filters import measuring, news, records
 from zads.filters.counts import Counts
 from zads.filters.records import AlertRecord
@@ -22,6 +24,8 @@ from zads.transactions import Record
 
 REJECTIONS_A_VISIT = 20  # failed alerts of one filter that go to the topic of refused input
 _REMEMBERED = 10_000  # visits and filters whose rejections are counted
+
+_log = structlog.get_logger("zads.worker")
 
 
 class Outcomes:
@@ -48,7 +52,9 @@ class Outcomes:
             eligible = filters.eligible(alerts)
             verdicts, undecodable = filters.sandbox.run([alert.data for alert in alerts], eligible)
             measuring.ran(verdicts)
-            outputs += [records.of_failed(alerts[index], "", reason) for index, reason in sorted(undecodable.items())]
+            for index, reason in sorted(undecodable.items()):
+                outputs.append(records.of_failed(alerts[index], "", reason))
+                _log.warning("cannot be decoded", **_named(alerts[index]), reason=reason)
             for name, verdict in verdicts.items():
                 _count(counts[name], night, eligible[name], verdict, undecodable)
                 outputs += self._passed(filters, name, alerts, verdict, counts[name])
@@ -70,16 +76,25 @@ class Outcomes:
         self, filters: RunningFilters, name: str, alerts: Sequence[AlertRecord], verdict: Verdicts
     ) -> Iterable[Record]:
         for index, reason in sorted(verdict.failed.items()):
-            if self._may_reject(name, alerts[index].visit):
+            number = self._count_rejection(name, alerts[index].visit)
+            if number == 1:  # its owner has the others on a topic of their own
+                _log.warning(
+                    "filter failed", filter=name, **_named(alerts[index]), reason=reason.strip().splitlines()[-1:]
+                )
+            if number <= REJECTIONS_A_VISIT:
                 failure = records.of_failed(alerts[index], name, reason)
                 yield failure
                 yield news.of_failure(failure, filters.entries[name].owner)
 
-    def _may_reject(self, name: str, visit: str) -> bool:
+    def _count_rejection(self, name: str, visit: str) -> int:
         number = self._rejections[name, visit] = self._rejections.get((name, visit), 0) + 1
         while len(self._rejections) > _REMEMBERED:
             del self._rejections[next(iter(self._rejections))]
-        return number <= REJECTIONS_A_VISIT
+        return number
+
+
+def _named(alert: AlertRecord) -> dict[str, str]:
+    return {"candid": alert.candid, "visit": alert.visit}
 
 
 def _count(

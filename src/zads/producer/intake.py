@@ -72,8 +72,8 @@ class Intake:
     `indexed`: the exposure has rows in the ledger. `whole` is called at the end and returns whether the exposure is
     unchanged. `unfinished` returns whether a file may still be written. `keep_refused` keeps a copy of a file.
     `entry` is what the ledger will say. `refusals` lists the file, reason and field of each refused file.
-    `versions` counts the alerts that were published before with other bytes, `postponed` the files that may still be
-    written, and `sent` the records that were committed.
+    `visits` are those of its alerts. `versions` counts the alerts that were published before with other bytes,
+    `postponed` the files that may still be written, and `sent` the records that were committed.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Intake:
         self._candids: set[int] = set()
         self.entry = LedgerEntry(digest=self._digest.hex, indexed=indexed)
         self.refusals: list[dict[str, str]] = []
+        self.visits: set[str] = set()
         self.versions = self.postponed = self.sent = 0
 
     def skip(self, items: Iterator[Item], known: LedgerEntry) -> bool:
@@ -165,12 +166,13 @@ class Intake:
         if self._publisher.index.precedent(row).own:
             return None
         self._keep_refused(item)
-        _log.warning("refused", source=source, reason=error.reason, field=error.field)
+        _log.warning("refused", source=source, **_named(item.data), reason=error.reason, field=error.field)
         key, data = ledger.key_bytes(self.name), item.data[:REJECTED_BYTES]
         return rejection(key, data, source=source, reason=error.reason, field=error.field), row
 
     def _alert(self, item: Item, source: str, packet: Packet) -> tuple[Record, Row] | None:
         topic, published, digest = packet.topic, self.entry.published, self._add(item)
+        self.visits.add(packet.visit)
         row = Row.of_alert(self.name, packet.night, packet.candid, digest)
         before = self._publisher.index.precedent(row)
         if before.same and not before.own:
@@ -198,3 +200,11 @@ class Intake:
         mark = new.schema.mark
         self.entry.new_schemas[mark] = self.entry.new_schemas.get(mark, 0) + 1
         self._pulse.warn_once(f"new schema accepted: {mark}", source=source, differs=str(new))
+
+
+def _named(data: bytes) -> dict[str, str]:
+    """The alert in a file that is refused, as far as it can be told."""
+    with contextlib.suppress(PacketError):
+        packet = Packet.trusted(data)
+        return {"candid": str(packet.candid), "visit": packet.visit}
+    return {}

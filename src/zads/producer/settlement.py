@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # A night later than this is a wrong date, if it has no topics: those of the coming nights are made days ahead.
 _FUTURE = datetime.timedelta(days=366)
 
+_VISITS = 3  # of an exposure that are named in the log; there is one, unless nights were put together
+
 _log = structlog.get_logger("zads.producer")
 
 
@@ -194,6 +196,7 @@ class Settlement:
         _log.info(
             "exposure",
             name=exposure.name,
+            visit=", ".join(sorted(intake.visits)[:_VISITS]),
             result=result,
             read=entry.read,
             published=sum(entry.published.values()),
