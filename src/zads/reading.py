@@ -30,8 +30,16 @@ LOG_SECONDS = 15.0  # between two lines in the log that say what the reader wait
 _POLL_SECONDS = 0.1
 _BATCH = 200
 _ARRIVED = 500  # records at a time of those that have arrived already
-# A consumer that reads to the end waits for no further records: brokers answer at once.
-_TO_END = {"enable.partition.eof": True, "fetch.wait.max.ms": 20}
+# A consumer that reads to the end waits for no further records: brokers answer at once. Small records take far more
+# memory than their bytes, and a compressed answer holds many: by default two million of them would wait in the client.
+_TO_END = {
+    "enable.partition.eof": True,
+    "fetch.wait.max.ms": 20,
+    "queued.min.messages": 1_000,
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.max.bytes": kafka.MESSAGE_MAX_BYTES,
+    "max.partition.fetch.bytes": kafka.MESSAGE_MAX_BYTES // 4,
+}
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 _REFUSALS = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION}
 
