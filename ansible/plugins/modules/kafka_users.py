@@ -48,6 +48,7 @@ from confluent_kafka.admin import (
 )
 
 from zads.errors import ZadsError
+from zads.site import accounts
 
 MECHANISM = "SCRAM-SHA-512"
 ITERATIONS = (4096, 16384)  # the bounds that Kafka sets
@@ -100,19 +101,6 @@ def changes(wanted: dict[str, str], present: dict[str, dict[str, int]], memory: 
     return to_set, to_delete
 
 
-def accounts(site) -> dict[str, dict[str, int]]:
-    """User -> mechanism -> iterations of every account of the cluster."""
-    described = site.client.describe_user_scram_credentials(request_timeout=ANSWER).result()
-    return {
-        user: {mechanism_name(info.mechanism): info.iterations for info in description.scram_credential_infos}
-        for user, description in described.items()
-    }
-
-
-def mechanism_name(mechanism: ScramMechanism) -> str:
-    return mechanism.name.replace("_", "-")
-
-
 def alter(site, wanted: dict[str, str], to_set: list[str], to_delete: list[tuple[str, str]], iterations: int) -> None:
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, iterations)
     alterations = [UserScramCredentialUpsertion(user, info, wanted[user].encode()) for user in to_set]
@@ -137,7 +125,7 @@ def main() -> None:
         if not ITERATIONS[0] <= iterations <= ITERATIONS[1]:
             raise ZadsError(f"iterations must lie between {ITERATIONS[0]} and {ITERATIONS[1]}")
         memory = Memory(Path(module.params["remembered"]), site.metadata().cluster_id)
-        present = accounts(site)
+        present = accounts.present(site.client)
         to_set, to_delete = changes(wanted, present, memory, iterations)
         if not module.check_mode and (to_set or to_delete):
             alter(site, wanted, to_set, to_delete, iterations)
