@@ -30,6 +30,7 @@ PACKAGES = {
     "kcat": "kcat",
     "ssh": "openssh-client",
     "zstd": "zstd",
+    "age": "age",  # encrypts backups
 }
 #: Seconds within which an engine that was started must answer.
 START_SECONDS = 60
