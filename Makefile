@@ -13,7 +13,7 @@ export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
 .PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate upgrade protocol rollback versions unlock night audit warm users retry rehearse demo test lint \
-        unit streams system runbook bench drill docs down clean
+        unit streams system runbook bench drill docs down clean backup restore
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,14 @@ warm: venv ## Send canaries until fresh processes are quick [SECONDS=n]; make ni
 
 retry: venv ## Deliver again, once, what the origin refused for a schema that it knows now
 	@$(ZADS) schema retry --env $(ENV) --deliver $(ARGS)
+
+backup: venv ## Write all that a deployment needs to come back, encrypted for backup_recipients [TO=DIR KEEP=30 RECIPIENTS=FILE]
+	@$(ANSIBLE) $(ENV) backup $(if $(TO),-e backup_to='$(abspath $(TO))') $(if $(KEEP),-e backup_keep=$(KEEP)) \
+	    $(if $(RECIPIENTS),-e backup_recipients_file='$(abspath $(RECIPIENTS))') $(ARGS)
+
+restore: images ## Bring lost secrets and new, empty sites back: FROM=BACKUP KEY=PRIVATE_KEY [SITE=origin YES=1]
+	@scripts/with-engine $(PY) scripts/restore.py $(ENV) $(if $(YES),--yes) --from '$(or $(FROM),$(error FROM= is a backup))' \
+	    --key '$(or $(KEY),$(error KEY= is a file with the private key of a recipient))' $(if $(SITE),--site $(SITE)) $(ARGS)
 
 rehearse: images ## Realise ENV in containers, deploy, stream, verify, deploy again, take down
 	@scripts/with-engine $(PY) scripts/rehearse.py $(ENV)

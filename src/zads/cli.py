@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("zads.commands.topics", "List a cluster's nights and filters, and how they are replicated."),
     "nights": ("zads.commands.nights", "Make and remove the nights' topics and grants, ahead of time."),
     "exporter": ("zads.commands.exporter", "Tell Prometheus about both sites, and send canaries all night."),
+    "backup": ("zads.commands.backup", "Make, list, verify and compare backups; put one back."),
     "audit": ("zads.commands.audit", "Prove that both sites hold the same night, alert for alert."),
     "auditor": ("zads.commands.auditor", "Audit each night after its end, by itself: every hop, every filter."),
     "canary": ("zads.commands.canary", "Send a marked record through the mirror and time it."),

@@ -262,6 +262,17 @@ def rows_record(exposure: str, rows: Iterable[Row]) -> tuple[str, _Rows, bytes]:
     return f"{exposure}{_ROWS}{hashlib.sha256(value).hexdigest()[:24]}", packed, value
 
 
+def exposure_of(key: str) -> tuple[str, bool]:
+    """The exposure that a key of the ledger belongs to, and whether its record has rows; else it is the entry."""
+    exposure, separator, _ = key.rpartition(_ROWS)
+    return (exposure, True) if separator else (key, False)
+
+
+def rows_of(value: bytes) -> list[Row]:
+    """The rows in a record's value. Raises ValueError if they cannot be read."""
+    return [Row(*row) for row in np.frombuffer(value, _RECORD).tolist()]
+
+
 class Ledger:
     """The entries and rows that have been read from the topic: `add` each of its records, then `finish`."""
 
