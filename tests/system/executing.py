@@ -20,6 +20,8 @@ LONG = [
     "disk-is-filling",
     "late-nights",
     "locked-site",
+    "lost-origin",
+    "lost-public-site",
     "move-a-site",
     "new-deployment",
     "new-schema",
