@@ -94,17 +94,7 @@ def main() -> None:
         if changes.refused:
             raise ZadsError("; ".join(changes.refused))
         if not module.check_mode:
-            if changes.create:
-                site.create_topics(changes.create)
-            if changes.grow:
-                site.grow_topics({name: new for name, (_, new) in changes.grow.items()})
-            if changes.configure:
-                site.set_topics(
-                    {
-                        name: {key: new for key, (_, new) in settings.items()}
-                        for name, settings in changes.configure.items()
-                    }
-                )
+            site.change_topics(changes)
         return {
             "changed": bool(changes),
             "created": [topic.name for topic in changes.create],

@@ -110,9 +110,9 @@ def settle(before: Collection[LedgerRecord], there: Held, *, retention: float, n
     changed: set[str] = set()
     entries: list[tuple[str, LedgerRecord]] = []
     for record in before:
-        exposure, has_rows = ledger.exposure_of(record.key.decode("utf-8", "surrogateescape"))
+        exposure = _exposure(record)
         expired = record.written / 1000 < now - retention
-        if not has_rows:
+        if not has_rows(record):
             entries.append((exposure, record))
             continue
         rows = _rows(record)
@@ -137,6 +137,15 @@ def settle(before: Collection[LedgerRecord], there: Held, *, retention: float, n
         found.records.append(_record(RESTORED, part, int(now * 1000)))
     found.kept += len(others)
     return found
+
+
+def has_rows(record: LedgerRecord) -> bool:
+    """Whether a record has rows; else it is an exposure's entry."""
+    return ledger.exposure_of(record.key.decode("utf-8", "surrogateescape"))[1]
+
+
+def _exposure(record: LedgerRecord) -> str:
+    return ledger.exposure_of(record.key.decode("utf-8", "surrogateescape"))[0]
 
 
 def _rows(record: LedgerRecord) -> list[Row]:
@@ -167,12 +176,12 @@ def missing(before: Collection[LedgerRecord], now: Collection[LedgerRecord]) -> 
     """Alerts (no refusals) that the ledger of a backup has, and the ledger now has not."""
     known = Held()
     for record in now:
-        if ledger.exposure_of(record.key.decode("utf-8", "surrogateescape"))[1]:
+        if has_rows(record):
             known.add(_rows(record))
     return [
         row
         for record in before
-        if ledger.exposure_of(record.key.decode("utf-8", "surrogateescape"))[1]
+        if has_rows(record)
         for row in _rows(record)
         if row.night != ledger.REFUSALS and row not in known
     ]

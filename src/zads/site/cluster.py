@@ -30,7 +30,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 from zads import kafka
 from zads.errors import ZadsError
 from zads.site.access import Acl
-from zads.site.topics import Topic
+from zads.site.topics import Topic, TopicChanges
 
 ANSWER = 30  # seconds that a request may take
 SPREAD = 60  # seconds until every broker knows of a new topic
@@ -142,6 +142,17 @@ class Cluster:
             for name, values in settings.items()
         ]
         self.settle(self.client.incremental_alter_configs(resources, request_timeout=ANSWER))
+
+    def change_topics(self, changes: TopicChanges) -> None:
+        """Create, grow and configure topics."""
+        if changes.create:
+            self.create_topics(changes.create)
+        if changes.grow:
+            self.grow_topics({name: new for name, (_, new) in changes.grow.items()})
+        if changes.configure:
+            self.set_topics(
+                {name: {key: new for key, (_, new) in keys.items()} for name, keys in changes.configure.items()}
+            )
 
     def delete_topics(self, names: Collection[str]) -> None:
         """Delete topics with all that they hold; one that is gone already is no failure."""
