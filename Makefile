@@ -115,9 +115,10 @@ backup: venv ## Write all that a deployment needs to come back, encrypted for ba
 	@$(ANSIBLE) $(ENV) backup $(if $(TO),-e backup_to='$(abspath $(TO))') $(if $(KEEP),-e backup_keep=$(KEEP)) \
 	    $(if $(RECIPIENTS),-e backup_recipients_file='$(abspath $(RECIPIENTS))') $(ARGS)
 
-restore: images ## Bring lost secrets and new, empty sites back: FROM=BACKUP KEY=PRIVATE_KEY [SITE=origin YES=1]
+restore: images ## Bring lost secrets and new, empty sites back: FROM=BACKUP KEY=PRIVATE_KEY [SITE= ENSEMBLE= YES=1]
 	@scripts/with-engine $(PY) scripts/restore.py $(ENV) $(if $(YES),--yes) --from '$(or $(FROM),$(error FROM= is a backup))' \
-	    --key '$(or $(KEY),$(error KEY= is a file with the private key of a recipient))' $(if $(SITE),--site $(SITE)) $(ARGS)
+	    --key '$(or $(KEY),$(error KEY= is a file with the private key of a recipient))' $(if $(SITE),--site $(SITE)) \
+	    $(if $(ENSEMBLE),--ensemble $(ENSEMBLE)) $(ARGS)
 
 rehearse: images ## Realise ENV in containers, deploy, stream, verify, deploy again, take down
 	@scripts/with-engine $(PY) scripts/rehearse.py $(ENV)

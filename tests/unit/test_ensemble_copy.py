@@ -74,6 +74,63 @@ def test_a_file_that_zookeeper_removes_meanwhile_is_looked_for_again(
     assert module.archive(tmp_path, 1000)[1] == ["snapshot.0", "log.1"]
 
 
+# the way back
+
+
+@pytest.fixture
+def back(plugin: Callable[[str], ModuleType]) -> ModuleType:
+    return plugin("modules/ensemble_data.py")
+
+
+def copied(module: ModuleType, directory: Path) -> bytes:
+    directory.mkdir()
+    data: bytes = module.archive(member(directory, snapshot_0=WHOLE, log_1=b"x", currentEpoch=b"1"), 1000)[0]
+    return data
+
+
+def test_a_member_without_data_gets_those_of_the_copy(module: ModuleType, back: ModuleType, tmp_path: Path) -> None:
+    found = back.files(copied(module, tmp_path / "old"))
+    (tmp_path / ".version-2.part").mkdir()  # an interrupted run
+    (tmp_path / "version-2").mkdir()
+    assert not back.present(tmp_path / "version-2")
+    assert back.put(tmp_path, found, 5.0) == ""
+    there = {path.name: path.read_bytes() for path in (tmp_path / "version-2").iterdir()}
+    assert there == {"snapshot.0": WHOLE, "log.1": b"x", "currentEpoch": b"1"}
+    assert back.present(tmp_path / "version-2")
+    assert not (tmp_path / ".version-2.part").exists()
+
+
+def test_data_that_were_there_are_kept_beside(module: ModuleType, back: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "version-2").mkdir()
+    member(tmp_path / "version-2", log_7=b"newer")
+    kept = back.put(tmp_path, back.files(copied(module, tmp_path / "old")), 5.0)
+    assert kept == str(tmp_path / "version-2.before-5")
+    assert (tmp_path / "version-2.before-5/log.7").read_bytes() == b"newer"
+    assert not (tmp_path / "version-2/log.7").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["version-2/../../x", "/etc/passwd", "version-2/myid", "snapshot.0", "version-2/log.xyz"]
+)
+def test_another_file_in_a_copy_is_refused(back: ModuleType, name: str) -> None:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    with pytest.raises(ValueError, match="no file of an ensemble's data"):
+        back.files(output.getvalue())
+
+
+def test_a_copy_without_a_snapshot_is_refused(back: ModuleType) -> None:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("version-2/log.1"), io.BytesIO())
+    with pytest.raises(ValueError, match="no snapshot"):
+        back.files(output.getvalue())
+
+
+# into a backup
+
+
 def test_one_member_of_each_site_is_taken(plugin: Callable[[str], ModuleType]) -> None:
     filters = plugin("filter/backups.py")
     groups = {"origin_zookeeper": ["o1", "o2"], "public_zookeeper": ["p1"]}

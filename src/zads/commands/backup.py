@@ -21,7 +21,7 @@ from zads.commands.groups import shown as shown_time
 from zads.commands.sites import Env, OneSite, deployed
 from zads.errors import ZadsError
 from zads.inventory import Inventory, repository, state
-from zads.site.policy import Policy
+from zads.site.policy import Policy, Site
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -172,6 +172,25 @@ def sites(file: File, key: Key, env: Env = "local", site: OneSite = None) -> Non
         typer.echo(output.plain(line))
     if done.lost:
         _lost(inventory, done.lost)
+
+
+@app.command()
+def ensemble(
+    file: File,
+    key: Key,
+    site: Annotated[Site, typer.Option(help="The site: origin or public.", show_default=False)],
+    env: Env = "local",
+) -> None:
+    """Print the data of a site's ensemble, as a tar.gz in base64: a step of `make restore ENSEMBLE=`. They are secret.
+
+    Example: zads backup ensemble zads-prod-20300101T000000Z.tar.gz.age --key backup.key --env prod --site origin
+    """
+    backup, _ = _of(env, file, key)
+    try:
+        data = backup.members[f"{site}/ensemble.tar.gz"]
+    except KeyError:
+        raise ZadsError(f"{file} has no data of the ensemble of {site}", hint="make backup writes them") from None
+    typer.echo(base64.b64encode(data).decode())
 
 
 def _lost(inventory: Inventory, lost: dict[str, int]) -> None:
