@@ -5,11 +5,16 @@ The mirror is played by a copy of its own kind: records of programme 1 with thei
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
+import json
+import os
 import shutil
 import subprocess
+import sys
 import tarfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,9 +24,9 @@ from typing import Any
 
 import pytest
 
-from bench.broker import Broker, await_true, running
+from bench.broker import ROOT, Broker, await_true, running
 from zads import kafka, names, quotas
-from zads.backup import contents, making, restoring
+from zads.backup import contents, making, restoring, shelf
 from zads.backup.contents import Backup
 from zads.commands.simulate import drop
 from zads.errors import ZadsError
@@ -193,7 +198,7 @@ def test_an_origin_that_has_published_is_not_restored_again(story: Story) -> Non
 
 def copied(data: Path) -> bytes:
     """What the module `ensemble_copy` takes of a member's data."""
-    path = Path(__file__).resolve().parents[2] / "ansible/plugins/modules/ensemble_copy.py"
+    path = ROOT / "ansible/plugins/modules/ensemble_copy.py"
     spec = importlib.util.spec_from_file_location("ensemble_copy", path)
     assert spec is not None
     assert spec.loader is not None
@@ -224,3 +229,120 @@ def test_the_copy_of_an_ensemble_starts_with_all_its_data(story: Story, tmp_path
         return str(container.exec_run(["sh", "-c", command]).output.decode())
 
     await_true(lambda: '"partitions"' in told(), "the copied ensemble to know the night's topic", 90, told)
+
+
+# the playbook, on directories in place of hosts
+
+SNAPSHOT = b"ZKSN" + bytes(40) + b"\x00\x00\x00\x01/"
+MEMBERS = {"origin": ("o1", "o2", "o3"), "public": ("p1",)}
+DEAD = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+
+
+class Control:
+    """A control machine with a checkout of its own, from which the playbook runs."""
+
+    def __init__(self, story: Story, root: Path) -> None:
+        self.root, self.state, self.to = root, root / ".zads/test", root / "backups"
+        self.recipients = root / "recipients"
+        self.recipients.write_text(
+            subprocess.run(["age-keygen", "-y", str(story.key)], check=True, capture_output=True, text=True).stdout
+        )
+        for name in (".venv", "ansible", "roles", "pyproject.toml"):
+            (root / name).symlink_to(ROOT / name)
+        (self.state / "clients").mkdir(parents=True)
+        shutil.copytree(story.state / "secrets", self.state / "secrets")
+        for site, broker in (("origin", story.origin), ("public", story.public)):
+            lines = "".join(f"{key}={value}\n" for key, value in broker.conf.items())
+            (self.state / f"clients/admin-{site}.properties").write_text(lines)
+        for host in (host for hosts in MEMBERS.values() for host in hosts):
+            (root / host / "version-2").mkdir(parents=True)
+            (root / host / "version-2/snapshot.0").write_bytes(SNAPSHOT + host.encode() + SNAPSHOT)
+        self.inventory()
+
+    def inventory(self, dead: tuple[str, ...] = ()) -> None:
+        """Write the inventory; the machines of some hosts may be dead."""
+        hosts = {
+            host: {"node_id": number, "site": site, **(DEAD if host in dead else {})}
+            for site, names_ in MEMBERS.items()
+            for number, host in enumerate(names_, 1)
+        }
+        groups = {
+            f"{site}_{kind}": {"hosts": dict.fromkeys(names_)}
+            for site, names_ in MEMBERS.items()
+            for kind in ("kafka", "zookeeper")
+        }
+        both = {"zookeeper": {"children": {f"{site}_zookeeper": {} for site in MEMBERS}}}
+        variables = {
+            "ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable,
+            "zookeeper_data": f"{self.root}/{{{{ inventory_hostname }}}}",
+        }  # fmt: skip
+        whole = {"all": {"hosts": hosts, "vars": variables, "children": {**groups, **both}}}
+        (self.root / "inventories/test").mkdir(parents=True, exist_ok=True)
+        (self.root / "inventories/test/hosts.yml").write_text(json.dumps(whole))
+
+    def run(self, **variables: object) -> subprocess.CompletedProcess[str]:
+        operation = {"token": "t", "owner": "a@b", "operation": "backup", "marker": str(self.root / "marker")}
+        known = {
+            "zads_env": "test", "zads_root": str(self.root), "zads_state": str(self.state), "zads_operation": operation,
+            "backup_to": str(self.to), "backup_recipients_file": str(self.recipients),
+            "site_lock_file": f"{self.root}/{{{{ item | default('o1') }}}}/lock", **variables,
+        }  # fmt: skip
+        return subprocess.run(
+            [str(self.root / ".venv/bin/ansible-playbook"), "-vvv", "-i", str(self.root / "inventories/test/hosts.yml"),
+             "-e", json.dumps(known), str(self.root / "ansible/playbooks/backup.yml")],
+            env={**os.environ, "ANSIBLE_CONFIG": f"{self.root}/ansible/ansible.cfg", "ANSIBLE_CACHE_PLUGIN": "memory"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False,
+        )  # fmt: skip
+
+    def made(self) -> list[Path]:
+        return sorted(self.to.glob("zads-test-*.age")) if self.to.exists() else []
+
+
+@pytest.fixture
+def control(story: Story, tmp_path: Path) -> Control:
+    return Control(story, tmp_path)
+
+
+def test_the_playbook_writes_one_file_and_shows_nothing_secret(story: Story, control: Control) -> None:
+    """One member of the origin's ensemble is dead: the other one has the same data."""
+    control.inventory(dead=("o1",))
+    done = control.run(backup_keep=3)
+    assert done.returncode == 0, done.stdout[-4000:]
+    (file,) = control.made()
+    assert f"SHA-256 {shelf.digest(file)}" in done.stdout
+    found = contents.read(file, story.key)
+    with tarfile.open(fileobj=io.BytesIO(found.members["origin/ensemble.tar.gz"])) as tar:
+        snapshot = tar.extractfile("version-2/snapshot.0")
+        assert snapshot is not None
+        assert snapshot.read() == SNAPSHOT + b"o2" + SNAPSHOT
+    assert "public/ensemble.tar.gz" in found.members
+    shown = done.stdout + done.stderr
+    for member in ("origin/ensemble.tar.gz", "public/ensemble.tar.gz", "secrets/passwords.yml"):
+        assert base64.b64encode(found.members[member]).decode()[:40] not in shown
+    assert "reader: secret" not in shown
+    last = shelf.last(control.state)
+    assert last is not None
+    assert last["file"] == str(file)
+    assert not list(control.root.glob("*/lock")), "the locks were given back"
+
+
+def test_the_playbook_refuses_to_work_beside_another_operation(control: Control) -> None:
+    taken = {"token": "x", "owner": "bob@control", "operation": "deploy", "reason": "", "taken": time.time()}
+    (control.root / "p1/lock").write_text(json.dumps(taken))
+    done = control.run()
+    assert done.returncode != 0
+    assert "bob@control" in done.stdout
+    assert control.made() == []
+
+
+def test_the_playbook_says_why_there_is_no_backup(control: Control) -> None:
+    control.recipients.write_text("nonsense\n")
+    done = control.run()
+    assert done.returncode != 0
+    assert "neither a public key of age" in done.stdout
+    assert control.made() == []
+    control.inventory(dead=("p1",))
+    done = control.run(site_lock_sites="origin")
+    assert done.returncode != 0
+    assert "no member of the ensemble of public has given its data: p1: " in done.stdout
+    assert control.made() == []
