@@ -20,6 +20,7 @@ LONG = [
     "disk-is-filling",
     "late-nights",
     "locked-site",
+    "lost-ensemble",
     "lost-origin",
     "lost-public-site",
     "move-a-site",
