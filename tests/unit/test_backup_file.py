@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,9 @@ def test_a_bomb_is_refused(keys: Path, tmp_path: Path, monkeypatch: pytest.Monke
         contents.read(path, keys / "mine")
 
 
+FAR = replace(MANIFEST, made=1e300).text()
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
@@ -159,6 +163,10 @@ def test_a_bomb_is_refused(keys: Path, tmp_path: Path, monkeypatch: pytest.Monke
             "format 99",
         ),
         ([("a", b"x"), ("a", b"x")], "twice"),
+        (
+            [("manifest.json", FAR), ("SHA256SUMS", sums(**{"manifest.json": FAR}))],
+            "manifest cannot be read",
+        ),
     ],
 )
 def test_an_archive_that_is_no_backup_is_refused(
@@ -224,7 +232,7 @@ def test_the_oldest_go_and_other_files_stay(tmp_path: Path) -> None:
     ours = [shelf.file_name("prod", 1.9e9 + 60 * number) for number in range(5)]
     others = [shelf.file_name("prod-2", 1.0e9), "zads-prod-notes.tar.gz.age", "key", shelf.file_name("local", 1.0e9)]
     put(tmp_path, *ours, *others)
-    assert [path.name for path in shelf.prune(tmp_path, "prod", 2)] == ours[:3]
+    assert [path.name for path in shelf.prune(tmp_path, "prod", 2, tmp_path / ours[-1])] == ours[:3]
     assert [path.name for path in shelf.backups(tmp_path, "prod")] == ours[3:]
     assert {path.name for path in tmp_path.iterdir()} == {*ours[3:], *others}
 
@@ -232,8 +240,16 @@ def test_the_oldest_go_and_other_files_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [0, -3])
 def test_the_newest_is_never_removed(tmp_path: Path, keep: int) -> None:
     put(tmp_path, *(shelf.file_name("prod", 1.9e9 + number) for number in range(2)))
-    shelf.prune(tmp_path, "prod", keep)
+    shelf.prune(tmp_path, "prod", keep, tmp_path / shelf.file_name("prod", 1.9e9 + 1))
     assert len(shelf.backups(tmp_path, "prod")) == 1
+
+
+def test_a_clock_that_was_set_back_does_not_cost_the_new_backup(tmp_path: Path) -> None:
+    put(tmp_path, *(shelf.file_name("prod", 1.9e9 + number) for number in range(3)))
+    made = tmp_path / shelf.file_name("prod", 1.8e9)
+    put(tmp_path, made.name)
+    shelf.prune(tmp_path, "prod", 2, made)
+    assert made in shelf.backups(tmp_path, "prod")
 
 
 def test_what_an_interrupted_run_left_goes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ number of bytes.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import io
 import itertools
@@ -67,8 +68,8 @@ class Manifest:
             # Somebody else may have written it.
             if not isinstance(found.environment, str) or not isinstance(found.clusters, dict):
                 raise TypeError
-            float(found.made)
-        except (ValueError, KeyError, TypeError) as error:
+            datetime.datetime.fromtimestamp(float(found.made), datetime.UTC)
+        except (ValueError, KeyError, TypeError, OverflowError, OSError) as error:
             raise ZadsError("the backup's manifest cannot be read") from error
         return found
 

@@ -68,7 +68,7 @@ def make(
     path = to / shelf.file_name(env, made)
     contents.write(path, keys, manifest, members())
     shelf.note(state, path, made)
-    return Made(path, shelf.digest(path), path.stat().st_size, shelf.prune(to, env, keep))
+    return Made(path, shelf.digest(path), path.stat().st_size, shelf.prune(to, env, keep, path))
 
 
 def secrets(directory: Path) -> dict[str, bytes]:

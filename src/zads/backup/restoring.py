@@ -1,8 +1,9 @@
 """Puts a backup back: the secrets on the control machine, then what a new site lacks.
 
-A site is new if its cluster is another one than that of the backup. Only new sites are changed, and only while nobody
-has published there. The inventory says what accounts, grants, limits and other topics a site has, and a deployment
-makes them. A backup does not: it must not let somebody in who was revoked since. What remains for the backup:
+A site is new if its cluster is another one than that of the backup. So is an origin whose nights hold no alert while
+the backup's ledger has some: its brokers have lost all data, and its ensemble has not. Only new sites are changed, and
+only while nobody has published there. The inventory says what accounts, grants, limits and other topics a site has, and
+a deployment makes them. A backup does not: it must not let somebody in who was revoked since. What remains for it:
 
 1. The nights' topics, with the settings that they had. The nights that the other site has are made as well: the mirror
    may create no topics.
@@ -95,10 +96,22 @@ def put_sites(
     done = Restored()
     present = {name: definitions.look(conf) for name, conf in sites.items()}
     before = {name: site_definitions(backup, name) for name in sites}
-    new = [name for name in sites if present[name].cluster != before[name].cluster and only in (None, name)]
     ledger = records.unpack(backup.below("ledger"))
+    new = [
+        name
+        for name, conf in sites.items()
+        if only in (None, name)
+        and (
+            present[name].cluster != before[name].cluster
+            or (name == "origin" and ledger and not _full_nights(conf, present[name]))
+        )
+    ]
     for name in new:
-        _refuse_alerts(name, sites[name], present[name])
+        if full := _full_nights(sites[name], present[name]):
+            raise ZadsError(
+                f"the site {name} is new and holds alerts already: {', '.join(full[:3])}",
+                hint="it works again: make deploy ends a restore that was interrupted; SITE= restores only the other site",
+            )
     there = Held()
     if "origin" in new:
         for name, conf in sites.items():
@@ -131,18 +144,13 @@ def site_definitions(backup: Backup, site: str) -> Definitions:
         raise ZadsError(f"the backup has no definitions of the site {site}") from None
 
 
-def _refuse_alerts(name: str, conf: Mapping[str, str], present: Definitions) -> None:
-    """Raises ZadsError if a night's topic of a new site holds a record."""
+def _full_nights(conf: Mapping[str, str], present: Definitions) -> list[str]:
+    """The topics of nights at a site that hold a record."""
     nights = definitions.night_topics(present)
     try:
-        full = sorted(nights.keys() - Cluster(conf).empty_topics(nights.keys())) if nights else []
+        return sorted(nights.keys() - Cluster(conf).empty_topics(nights.keys())) if nights else []
     except KafkaException as error:
         raise kafka.failure(conf, error.args[0]) from error
-    if full:
-        raise ZadsError(
-            f"the site {name} is new and holds alerts already: {', '.join(full[:3])}",
-            hint="it works again: make deploy ends a restore that was interrupted; SITE= restores only the other site",
-        )
 
 
 def _refuse_ledger(conf: Mapping[str, str], wanted: Settled) -> None:

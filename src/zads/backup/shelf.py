@@ -39,9 +39,12 @@ def tidy(directory: Path, env: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def prune(directory: Path, env: str, keep: int) -> list[Path]:
-    """Remove all but the `keep` newest backups of an environment. Returns those that were removed."""
-    old = backups(directory, env)[: -max(keep, 1)]
+def prune(directory: Path, env: str, keep: int, made: Path) -> list[Path]:
+    """Remove all but the `keep` newest backups of an environment, never the one that was `made`.
+
+    Returns those that were removed. If the clock was set back, the one that was made may be the oldest by its name.
+    """
+    old = [path for path in backups(directory, env)[: -max(keep, 1)] if path != made]
     for path in old:
         path.unlink(missing_ok=True)
     return old
