@@ -31,7 +31,8 @@ from zads.backup import definitions, records, settled
 from zads.backup.contents import Backup
 from zads.backup.definitions import Definitions
 from zads.backup.making import SECRETS
-from zads.backup.settled import Held, Settled
+from zads.backup.records import LedgerRecord
+from zads.backup.settled import Settled
 from zads.errors import ZadsError
 from zads.site.cluster import Cluster
 from zads.site.nights import night_of
@@ -97,43 +98,49 @@ def put_sites(
     present = {name: definitions.look(conf) for name, conf in sites.items()}
     before = {name: site_definitions(backup, name) for name in sites}
     ledger = records.unpack(backup.below("ledger"))
-    new = [
-        name
-        for name, conf in sites.items()
-        if only in (None, name)
-        and (
-            present[name].cluster != before[name].cluster
-            or (name == "origin" and ledger and not _full_nights(conf, present[name]))
-        )
-    ]
-    for name in new:
-        if full := _full_nights(sites[name], present[name]):
-            raise ZadsError(
-                f"the site {name} is new and holds alerts already: {', '.join(full[:3])}",
-                hint="it works again: make deploy ends a restore that was interrupted; SITE= restores only the other site",
-            )
-    there = Held()
+    new = _new({name: conf for name, conf in sites.items() if only in (None, name)}, before, present, ledger)
+    settled_ledger = Settled()
     if "origin" in new:
-        for name, conf in sites.items():
-            settled.held(conf, sorted(definitions.night_topics(present[name])), there)
+        there = settled.held_at(sites, {name: definitions.night_topics(one) for name, one in present.items()})
+        retention = policy.topics_night.retention_days * DAY
+        settled_ledger = settled.settle(ledger, there, retention=retention, now=time.time())
+        _refuse_ledger(sites["origin"], settled_ledger)
     for name in sites:
-        if name not in new:
+        if name in new:
+            # Step 1.
+            nights = wanted_nights(policy, name, before[name], present.values())
+            done.lines += [f"{name}: {line}" for line in _put_nights(sites[name], nights, present[name])]
+        else:
             done.lines.append(f"{name}: this site is not new, and is left alone")
-            continue
-        # Step 1.
-        nights = wanted_nights(policy, name, before[name], present.values())
-        done.lines += [f"{name}: {line}" for line in _put_nights(sites[name], nights, present[name])]
     if "origin" in new:
         # Step 2.
-        found = settled.settle(ledger, there, retention=policy.topics_night.retention_days * DAY, now=time.time())
-        _refuse_ledger(sites["origin"], found)
-        records.write(sites["origin"], found.records)
-        done.lost = found.lost
-        done.lines.append(f"origin: a ledger of {found.kept} alerts, of which the sites hold {len(there)}")
+        records.write(sites["origin"], settled_ledger.records)
+        done.lost = settled_ledger.lost
+        done.lines.append(f"origin: a ledger of {settled_ledger.kept} alerts, of which the sites hold {len(there)}")
         # Step 3.
         if "public" not in new and "public" in sites and _forget_mirror(sites["public"]):
             done.lines.append("public: the mirror's places in the lost origin are forgotten")
     return done
+
+
+def _new(
+    sites: Mapping[Site, Mapping[str, str]],
+    before: Mapping[Site, Definitions],
+    present: Mapping[Site, Definitions],
+    ledger: list[LedgerRecord],
+) -> list[Site]:
+    """The sites that are new. Raises ZadsError if the cluster of one is new and holds alerts already."""
+    found = []
+    for name, conf in sites.items():
+        other, full = present[name].cluster != before[name].cluster, _full_nights(conf, present[name])
+        if other and full:
+            raise ZadsError(
+                f"the site {name} is new and holds alerts already: {', '.join(full[:3])}",
+                hint="it works again: make deploy ends an interrupted restore; SITE= restores the other site alone",
+            )
+        if other or (name == "origin" and ledger and not full):
+            found.append(name)
+    return found
 
 
 def site_definitions(backup: Backup, site: str) -> Definitions:
@@ -220,9 +227,7 @@ def compare(backup: Backup, sites: Mapping[str, Mapping[str, str]]) -> tuple[lis
             remarks.append(f"{name}: {found.came} topics of nights have come since, {found.went} are gone")
     lacking = settled.missing(records.unpack(backup.below("ledger")), records.read(sites["origin"]))
     if lacking:
-        there = Held()
-        for name, conf in sites.items():
-            settled.held(conf, sorted(definitions.night_topics(present[name])), there)
+        there = settled.held_at(sites, {name: definitions.night_topics(one) for name, one in present.items()})
         doubled = [row for row in lacking if row in there]
         if doubled:
             lines.append(

@@ -64,6 +64,14 @@ class Held:
         return len(self._rows)
 
 
+def held_at(sites: Mapping[Any, Mapping[str, str]], topics: Mapping[Any, Collection[str]]) -> Held:
+    """The alerts on the topics of sites (each by its client's properties). Raises ZadsError."""
+    found = Held()
+    for name, conf in sites.items():
+        held(conf, sorted(topics[name]), found)
+    return found
+
+
 def held(conf: Mapping[str, str], topics: Collection[str], into: Held) -> None:
     """Add the alerts on a site's topics of nights. Reads every record, since only its bytes say which alert it is.
 
