@@ -200,6 +200,8 @@ ARCHIVE = program("archive")
 AUDITOR = program("auditor")
 #: It tells what the sites, the mirror and the groups are like, and sends canaries.
 EXPORTER = program("exporter")
+#: The Night Board, which reads.
+BOARD = program("board")
 #: The operators' principal: the certificate of the name ``admin``.
 ADMIN = program("admin")
 

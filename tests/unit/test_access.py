@@ -131,6 +131,27 @@ def test_a_deployment_without_an_archive_has_no_account_for_one() -> None:
         assert not [acl for acl in grants(site) if acl.principal == f"User:{names.ARCHIVE}"]
 
 
+def test_the_board_reads_the_public_site_and_at_the_origin_only_sees_what_is_mirrored() -> None:
+    with_board = policy(programs=[names.BOARD])
+    theirs = {
+        site: [one for one in grants(site, with_board) if one.principal == f"User:{names.BOARD}"] for site in SITES
+    }
+    mirrored = {names.night_topic(night, 1) for night in NIGHTS}
+    assert {(one.operation, one.resource, one.name) for one in theirs["origin"]} == {
+        ("describe", "topic", name) for name in mirrored
+    }
+    read = {one.name for one in theirs["public"] if one.operation == "read"}
+    assert read == mirrored | {"ztf_filter_young", "ztf_filter_fast", names.FILTER_COUNTS_TOPIC}
+    described = {(one.resource, one.name) for one in theirs["public"] if one.operation == "describe"}
+    assert described == {("group", names.BOARD), ("group", "zads.filter.transients")}
+    assert {one.operation for site in SITES for one in theirs[site]} == {"read", "describe"}
+    assert {one.pattern for site in SITES for one in theirs[site]} == {"literal"}
+    for site in SITES:
+        assert names.BOARD in access.accounts(with_board, site)
+        assert names.BOARD not in access.accounts(policy(), site)
+        assert not [one for one in grants(site) if one.principal == f"User:{names.BOARD}"]
+
+
 def test_a_night_that_was_never_made_is_not_open_to_anybody() -> None:
     for site in SITES:
         assert not [acl for acl in grants(site) if "20991231" in acl.name]

@@ -79,6 +79,19 @@ def without(name: str, key: str) -> Callable[[Data], object]:
 
 # What is spoilt, and the one line that says so.
 WRONG: dict[str, tuple[Callable[[Data], object], str]] = {
+    "a filter on the board that is not there": (
+        lambda data: data.update(board={"filters": ["none"]}),
+        f"{MAIN}board.filters: 'none' is not a filter: write the names of filters",
+    ),
+    "a filter on the board that reads more than everybody may": (
+        lambda data: (data["programmes"][2]["sites"].append("public"), data.update(board={"filters": ["young"]})),
+        f"{MAIN}board.filters: young also reads programme 2, which is not for everybody: leave it out, or write "
+        "filters.young.programmes: [1]",
+    ),
+    "a board with a misspelt list": (
+        lambda data: data.update(board={"filter": ["young"]}),
+        f"{MAIN}board.filter: means nothing here: write one of filters",
+    ),
     "no retention": (
         without("topics_night", "retention_days"),
         f"{MAIN}topics_night.retention_days: is missing: write a number of days above 0",

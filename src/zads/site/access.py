@@ -22,7 +22,7 @@ _EVERY = "*"
 # Kafka's name of a cluster as a resource.
 _CLUSTER = "kafka-cluster"
 # Programs that not every deployment has, with an account at both sites.
-_OPTIONAL = (names.ARCHIVE, names.AUDITOR, names.EXPORTER)
+_OPTIONAL = (names.ARCHIVE, names.AUDITOR, names.BOARD, names.EXPORTER)
 
 
 def accounts(policy: Policy, site: Site) -> list[str]:
@@ -96,6 +96,8 @@ def wanted_acls(policy: Policy, site: Site, nights: Collection[tuple[str, int]])
         _grant_auditor(grants, site)
     if policy.has(names.EXPORTER):
         _grant_exporter(grants, policy, site)
+    if policy.has(names.BOARD):
+        _grant_board(grants, policy, site)
     if site == "origin":
         _grant_producer(grants)
         _grant_mirror_at_origin(grants, policy)
@@ -261,6 +263,26 @@ def _grant_exporter(grants: _Grants, policy: Policy, site: Site) -> None:
         grants.allow(exporter, "read", "topic", names.MIRROR_PLACES_TOPIC)
     if (canaries := canary_topic(policy)) is not None:
         grants.allow(exporter, "read write" if site == "origin" else "read", "topic", canaries)
+
+
+def _grant_board(grants: _Grants, policy: Policy, site: Site) -> None:
+    """Grants by which the Night Board reads the public site, and sees how far the origin is. It writes nothing.
+
+    It enforces itself who sees what of it (zads.board.view). At the origin it may see the topics of the programmes that
+    are mirrored, and read no record of them.
+    """
+    mirrored = policy.allowed("public")
+    if site == "origin":
+        grants.nights(names.BOARD, "describe", mirrored)
+        return
+    grants.nights(names.BOARD, "read", mirrored)
+    for entry in policy.filters:
+        if entry.runs:
+            grants.allow(names.BOARD, "read", "topic", names.filter_topic(entry.name))
+    grants.allow(names.BOARD, "read", "topic", names.FILTER_COUNTS_TOPIC)
+    grants.allow(names.BOARD, "describe", "group", names.BOARD)
+    for group in policy.groups():  # how far each is behind
+        grants.allow(names.BOARD, "describe", "group", names.filters_principal(group))
 
 
 def _grant_filters(grants: _Grants, policy: Policy, group: str) -> None:

@@ -25,7 +25,7 @@ from zads.site.entry import SITES, Entry, Problem, Site, checked, named
 from zads.site.people import Limits, User
 from zads.site.samples import Sample
 
-__all__ = ["SITES", "Filter", "FilterGroup", "NightTopics", "Policy", "PolicyError", "Programme", "Site"]
+__all__ = ["SITES", "Board", "Filter", "FilterGroup", "NightTopics", "Policy", "PolicyError", "Programme", "Site"]
 
 _Entry = TypeVar("_Entry", bound=Entry)
 _Key = TypeVar("_Key")
@@ -83,6 +83,15 @@ class FilterGroup(Entry):
     workers: int = Field(default=1, ge=0, description="a number of workers, such as 1")
 
 
+class Board(Entry):
+    """The Night Board: the filters whose counts and alerts it shows to everybody."""
+
+    filters: tuple[str, ...] = Field(default=(), description="a list of filters' names, such as [asteroid]")
+
+
+_NO_BOARD = Board()
+
+
 class PolicyError(ZadsError):
     """Data that cannot be used: ``problems`` has all of them, the message a line for each."""
 
@@ -97,7 +106,7 @@ class Policy:
 
     ``users`` are those whose accounts have not ended; ``expired`` are the others, who have nothing at any site.
     ``users_limits`` are the limits of users who have none of their own. ``programs``: those that not every deployment
-    has and this one has; only these have accounts.
+    has and this one has; only these have accounts. ``board``: what the Night Board shows, if there is one.
     """
 
     topics_night: NightTopics
@@ -109,6 +118,7 @@ class Policy:
     filter_groups: Mapping[str, FilterGroup]
     samples: tuple[Sample, ...] = ()
     programs: frozenset[str] = frozenset()
+    board: Board = _NO_BOARD
 
     @classmethod
     def read(cls, variables: Mapping[str, Any], today: datetime.date | None = None) -> Policy:
@@ -125,18 +135,20 @@ class Policy:
         limits = checked(Limits, "users_limits", variables.get("users_limits"), found)
         filters = named(Filter, "filters", variables.get("filters"), found)
         tests = named(Sample, "samples", variables.get("samples"), found)
+        board = checked(Board, "board", variables.get("board"), found)
         found += _wrong_topics(kept)
         found += _wrong_programmes(programmes)
         found += _wrong_users(users, programmes)
         found += _wrong_filters(filters, dict(users), programmes, groups)
         found += _wrong_samples(_values(tests), dict(users), programmes)
+        found += _wrong_board(board, dict(filters), programmes)
         if found or kept is None or limits is None:
             raise PolicyError(found)
         present = tuple(user for user in _values(users) if not user.expired(day))
         ended = tuple(user for user in _values(users) if user.expired(day))
         return cls(
             kept, _sound(programmes), present, ended, limits, _values(filters), _sound(groups), _values(tests),
-            frozenset(map(str, variables.get("programs") or ())),
+            frozenset(map(str, variables.get("programs") or ())), board or _NO_BOARD,
         )  # fmt: skip
 
     @classmethod
@@ -259,6 +271,24 @@ def _wrong_samples(
         yield from _forbidden(f"samples.{one.name}.programmes", one.programmes, one.site, programmes)
     public = [number for number, one in programmes.items() if one is None or "public" in one.sites]
     yield from samples.wrong(found, users, public)
+
+
+def _wrong_board(
+    board: Board | None, filters: Mapping[str, Filter | None], programmes: Mapping[int, Programme | None]
+) -> Iterator[Problem]:
+    """Find filters that are shown to everybody although they do not exist, or read what not everybody may see."""
+    everybody = frozenset({names.PROGRAMMES[0]})
+    public = frozenset(number for number, one in programmes.items() if one is None or "public" in one.sites)
+    for name in board.filters if board else ():
+        entry = filters.get(name)
+        if name not in filters:
+            yield Problem("board.filters", f"{name!r} is not a filter: write the names of filters")
+        elif entry is not None and (hidden := (public if entry.programmes is None else entry.programmes) - everybody):
+            yield Problem(
+                "board.filters",
+                f"{name} also reads programme {min(hidden)}, which is not for everybody: leave it out, or write "
+                f"filters.{name}.programmes: [{names.PROGRAMMES[0]}]",
+            )
 
 
 def _forbidden(
