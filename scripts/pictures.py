@@ -50,6 +50,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
         "Checks: every alert arrived, once, in time",
         ("manifest", "audit", "progress", "subscriber", "canary", "warmup", "groups"),
     ),
+    ("The Night Board", ("board",)),
     ("Nights that come, go and are audited by themselves", ("night_keeper", "auditor")),
     ("What is watched all night, and its alarms", ("exporter", "alarms", "dashboards")),
     ("What a deployment needs to come back", ("backup",)),

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "disks": ("zads.commands.disks", "Show the brokers' disks: used, free, days left, largest topics."),
     "expiry": ("zads.commands.expiry", "Show when certificates, authorities, accounts and passwords end."),
     "reach": ("zads.commands.reach", "Try to reach the sites step by step; say what fails and what to do."),
+    "board": ("zads.commands.board", "Serve the Night Board: web pages on which people see the night."),
     "groups": ("zads.commands.groups", "Show a site's consumer groups and their lag; move or remove one."),
     "topics": ("zads.commands.topics", "List a cluster's nights and filters, and how they are replicated."),
     "nights": ("zads.commands.nights", "Make and remove the nights' topics and grants, ahead of time."),

@@ -17,7 +17,7 @@ ADDRESS = "127.0.0.1"
 LABELS = {
     "programme": "the survey has three",
     "kind": "six kinds of refused files (src/zads/rejections.py)",
-    "result": "published, duplicate and refused",
+    "result": "published, duplicate and refused; of signing in: right, wrong, too many, no answer",
     "reason": "topic, unfinished and failed",
     "schema": "new schemas that were accepted, as the ledger has them",
     "filter": "the filters of the worker's group since its start",
@@ -142,6 +142,9 @@ CANARY_SECONDS = Histogram(
     ["hop"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 60),
 )
+BOARD_PAGES = Gauge("zads_board_pages", "Open pages of the Night Board that are kept live.")
+BOARD_SIGN_INS = Counter("zads_board_sign_ins", "Attempts to sign in to the Night Board.", ["result"])
+BOARD_UNREADABLE = Counter("zads_board_unreadable", "Records that the Night Board could not read.")
 
 
 def serve(port: int) -> None:
