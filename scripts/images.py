@@ -1,7 +1,7 @@
 """Build images and the Kafka distribution: images.py [NAME ...]; without a name, everything that inventories need.
 
-NAME is host (both Debian releases), producer, mirrormaker, filter-worker (all of them: an inventory that adds packages
-for its filters has its own), kafka (that of new sites, and those that inventories name) or kafka-VERSION.
+NAME is host (both Debian releases), producer, mirrormaker, board, filter-worker (all of them: an inventory that adds
+packages for its filters has its own), kafka (that of new sites, and those that inventories name) or kafka-VERSION.
 `images.py --remove` removes all images.
 """
 

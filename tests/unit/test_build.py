@@ -132,6 +132,7 @@ def builder(monkeypatch: pytest.MonkeyPatch) -> tuple[images.Builder, list[Image
     [
         ("producer", {"images/zads", "src", "schemas", "pyproject.toml"}),
         ("filter-worker", {"images/zads", "src", "schemas", "pyproject.toml"}),
+        ("board", {"images/zads", "src", "schemas", "pyproject.toml"}),
         ("mirrormaker", {"images/mirrormaker"}),
     ],
 )
@@ -145,7 +146,7 @@ def test_a_programs_image_follows_from_its_sources_and_its_base(
     assert {str(path.relative_to(ROOT)) for path in [program.directory, *program.inputs]} == inputs
     assert program.arguments == {"BASE": base.tag}
     assert (program.digest != "") is (name == "mirrormaker")
-    lists = {"producer": "programs", "filter-worker": "filters", "mirrormaker": "runtime"}
+    lists = {"board": "board", "producer": "programs", "filter-worker": "filters", "mirrormaker": "runtime"}
     assert [str(path.relative_to(ROOT)) for path in base.inputs] == [f"requirements/{lists[name]}.txt"]
     assert base.arguments == {"ROOT": "debian:trixie"}
 

@@ -22,7 +22,7 @@ HOST_PACKAGES = {
 #: The release of a host that names none, and of the programs' images; its Python is `packages.PYTHON`.
 SUITE = "trixie"
 #: Images that are deployed to hosts, and the directory below ``images`` that each is made of.
-DEPLOYED = {"producer": "zads", "mirrormaker": "mirrormaker", "filter-worker": "zads"}
+DEPLOYED = {"producer": "zads", "mirrormaker": "mirrormaker", "filter-worker": "zads", "board": "zads"}
 
 
 class Builder:
@@ -44,7 +44,7 @@ class Builder:
         return self._engine.build(Image(f"host-{suite}", self._sources("host"), arguments))
 
     def program(self, name: str, env: str = "") -> str:
-        """The tag of a deployed image: producer, mirrormaker or filter-worker.
+        """The tag of a deployed image: producer, mirrormaker, filter-worker or board.
 
         With `env` it is the filter-worker of an inventory that adds packages.
         """
@@ -90,6 +90,9 @@ class Builder:
     def _programs_runtime(self) -> str:
         return self._base("base-programs", [self.root / "requirements" / "programs.txt"])
 
+    def _board_runtime(self) -> str:
+        return self._base("base-board", [self.root / "requirements" / "board.txt"])
+
     def _filters_runtime(self, env: str) -> str:
         """The base of a filter worker: with the packages of every one, and those that an inventory adds."""
         added = [own_packages(self.root)[env]] if env else []
@@ -104,7 +107,10 @@ class Builder:
             (context / "wheel").mkdir()
             shutil.copy(self._wheel, context / "wheel")
 
-        base = self._filters_runtime(env) if name == "filter-worker" else self._programs_runtime()
+        if name == "filter-worker":
+            base = self._filters_runtime(env)
+        else:
+            base = self._board_runtime() if name == "board" else self._programs_runtime()
         inputs = [self.root / "src", self.root / "schemas", self.root / "pyproject.toml"]
         return self._engine.build(Image(image_name(name, env), directory, {"BASE": base}, inputs=inputs, fill=fill))
 
