@@ -32,6 +32,7 @@ def settle(site_secrets, tmp_path):
         mirrors=(),
         monitored=(),
         hashed=None,
+        boards=(),
         source="generated",
         check=False,
         renew_days=30,
@@ -45,6 +46,7 @@ def settle(site_secrets, tmp_path):
             "mirrors": list(mirrors),
             "monitored": list(monitored),
             "hashed": dict(hashed or {}),
+            "boards": list(boards),
             "passwords": list(users),
             "source": source,
             "renew_days": renew_days,
@@ -247,6 +249,19 @@ def test_a_given_password_that_is_easily_guessed_or_cut_off_is_refused(settle, t
     assert len(problems) == 1
     assert says in problems[0]
     assert password not in problems[0]
+
+
+def test_a_board_has_a_certificate_of_an_authority_that_no_broker_trusts(settle, tmp_path):
+    settle()
+    assert not (tmp_path / "secrets/boards").exists()
+    boards = [{"name": "board", "names": ["192.0.2.9", "board.example.org"]}]
+    settle(boards=boards)
+    pair, authority = (Pair.load(tmp_path / "secrets/boards" / name) for name in ("board/https", "ca"))
+    assert pair.names() == {"board", "192.0.2.9", "board.example.org"}
+    pair.certificate.verify_directly_issued_by(authority.certificate)
+    for broker in ("origin/kafka-ca", "origin/zookeeper-ca"):
+        assert Pair.load(tmp_path / "secrets" / broker).certificate != authority.certificate
+    assert settle(boards=boards).result()["changed"] is False
 
 
 def test_passwords_stay_and_leave_with_their_users(settle, tmp_path):

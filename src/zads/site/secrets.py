@@ -93,6 +93,13 @@ class Authorities:
             names = [host.name, *host.names, "localhost", "127.0.0.1"]
             self._certificate(f"monitoring/{host.name}/pages", host.name, names, authority)
 
+    def boards(self, hosts: Sequence[Host]) -> None:
+        """The certificates with which boards are served to browsers. Their authority is trusted for nothing else."""
+        if hosts:
+            authority = self._authority("boards/ca", "ZADS boards")
+            for host in hosts:
+                self._certificate(f"boards/{host.name}/https", host.name, [host.name, *host.names], authority)
+
     def _load(self, name: str) -> Pair | None:
         try:
             return Pair.load(self._directory / name)
