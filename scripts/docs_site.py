@@ -29,6 +29,7 @@ CONTENTS = {
         "docs/deliver.md",
         "docs/nights.md",
         "docs/audit.md",
+        "docs/board.md",
         "docs/metrics.md",
         "docs/alarms.md",
         "docs/runbooks/README.md",

@@ -23,6 +23,7 @@ PLACES = {
     "mirrors": "/etc/zads/mirrormaker/",
     "night_keepers": "/etc/zads/night_keeper/",
     "workers": "/etc/zads/filters/",
+    "boards": "/etc/zads/board/",
 }
 _NAMED = 4  # users in one line; the others are counted
 
