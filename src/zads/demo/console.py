@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from zads import output
+from zads.board import PORT
 from zads.inventory import Inventory
 
 
@@ -41,10 +42,20 @@ def ending(inventory: Inventory, figures: Mapping[str, Any], page: Path, subscri
     kit = inventory.kit(subscriber).relative_to(inventory.root)
     host = inventory.group("producers")[0]
     return f"""
-The report:   {page}
+The report:   {page}{_board(inventory)}
 Read it:      {kit}/kcat.sh -C -t {topic} -e -q -f '%k %S bytes\\n'
 In Python:    {kit}/README.md and docs/consume.md
 Look around:  .venv/bin/zads lab status {inventory.env}
               .venv/bin/zads lab exec {host} --env {inventory.env} -- docker ps
 Check it:     make verify ENV={inventory.env}
 Take it down: make down ENV={inventory.env}"""
+
+
+def _board(inventory: Inventory) -> str:
+    """A line with the address of the Night Board, if the inventory has one."""
+    hosts = inventory.group("boards")
+    if not hosts:
+        return ""
+    port = inventory.hosts[hosts[0]].get("board_port", PORT)
+    authority = (inventory.state / "secrets/boards/ca.crt").relative_to(inventory.root)
+    return f"\nNight Board:  https://{inventory.address(hosts[0])}:{port}/ (its authority: {authority})"
