@@ -20,6 +20,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -208,10 +210,10 @@ def test_no_two_programs_of_a_host_have_the_same_port() -> None:
 
 
 class Program(http.server.BaseHTTPRequestHandler):
-    """A program behind a front: tells one metric, and which headers it was asked with."""
+    """A program behind a front: tells one metric, with how it was asked."""
 
     def do_GET(self) -> None:
-        body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
+        body = f'kafka_told{{path="{self.path}",password="{"Authorization" in self.headers}"}} 1\n'.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -303,11 +305,7 @@ def front(rendered: Rendered, tmp_path: Path) -> Iterator[Front]:
 
 
 def test_a_front_shows_a_program_to_who_has_the_password(front: Front) -> None:
-    status, body = front.ask("/kafka", front.password)
-    assert status == 200
-    told = json.loads(body)
-    assert told["path"] == "/metrics"
-    assert "Authorization" not in told["headers"]
+    assert front.ask("/kafka", front.password) == (200, b'kafka_told{path="/metrics",password="False"} 1\n')
 
 
 @pytest.mark.parametrize(
@@ -330,7 +328,7 @@ def test_a_front_shows_a_stranger_nothing(
     given = front.password if password == "right" else password
     found, body = front.ask(path, given, method)
     assert found == status
-    assert b"headers" not in body
+    assert b"told" not in body
     assert b"nginx/" not in body  # no version
 
 
@@ -366,6 +364,59 @@ def test_a_host_of_another_network_is_refused_with_the_password(rendered: Render
         pytest.skip("nginx is not installed")
     with contextlib.closing(Front(rendered, tmp_path, "public-1")) as front:
         assert front.ask("/kafka", front.password)[0] == 403
+
+
+def answered(url: str, user: str, password: str, authority: Path) -> Any:
+    """What a page says in JSON; None while it does not answer."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"})
+    try:
+        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=str(authority))) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError:
+        raise
+    except OSError:
+        return None
+
+
+def test_prometheus_reads_a_program_through_its_front(rendered: Rendered, front: Front, tmp_path: Path) -> None:
+    """With the rendered files; only addresses and the pace are others."""
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not installed")
+    port, files = free_port(), rendered.files("apps-1", "zads-prometheus")
+    path = "/etc/zads/prometheus/load/prometheus.yml"
+    config = yaml.safe_load(files[path])
+    (job,) = (one for one in config["scrape_configs"] if one["job_name"] == "kafka")
+    (target,) = (one for one in job["static_configs"] if one["labels"]["instance"] == "origin-1")
+    target["targets"] = [f"127.0.0.1:{front.port}"]
+    job |= {"static_configs": [target], "scrape_interval": "1s", "scrape_timeout": "1s"}
+    job["tls_config"]["server_name"] = "origin-1"
+    laid_out({**files, path: yaml.safe_dump({**config, "scrape_configs": [job], "alerting": {}})}, tmp_path)
+    home = tmp_path / "etc/zads/prometheus"
+    process = subprocess.Popen(
+        ["prometheus", f"--config.file={home}/load/prometheus.yml", f"--web.config.file={home}/web.yml",
+         f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={tmp_path}/data"],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    pages, authority = f"https://127.0.0.1:{port}/api/v1", rendered.state / "secrets/monitoring/ca.crt"
+    try:
+        until, found = time.monotonic() + 3 * PORT_SECONDS, []
+        while not found and time.monotonic() < until:
+            time.sleep(0.2)
+            password = rendered.passwords["zads.monitor"]
+            answer = answered(f"{pages}/query?query=kafka_told", "zads.monitor", password, authority)
+            found = answer["data"]["result"] if answer else []
+        assert [one["metric"] for one in found] == [
+            {
+                "__name__": "kafka_told", "path": "/metrics", "password": "False",
+                "job": "kafka", "instance": "origin-1", "site": "origin",
+            }
+        ]  # fmt: skip
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            answered(f"{pages}/query?query=up", "zads.monitor", "guessed", authority)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def test_without_a_group_of_workers_a_host_tells_of_no_worker() -> None:
