@@ -127,7 +127,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         }
         for number, query in enumerate(panel.queries)
     ]
-    colours = [{"color": "green" if panel.steps else "blue", "value": None}]
+    colours: list[dict[str, Any]] = [{"color": "green" if panel.steps else "blue", "value": None}]
     colours += [{"color": colour, "value": value} for value, colour in panel.steps]
     defaults: dict[str, Any] = {"unit": panel.unit, "thresholds": {"mode": "absolute", "steps": colours}}
     if panel.kind == "timeseries":
