@@ -76,6 +76,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
         "ansible_python_interpreter": sys.executable,
         "monitoring_alertmanager_secrets": {"night.secret": "a token"},
         "monitoring_rules": {"one": {"groups": [{"name": "g", "rules": [{"alert": "A", "expr": "up == 0"}]}]}},
+        "alarms_to": [{"name": "night", "mail": "night@example.org"}],
+        "alarms_mail": {"relay": "mail.example.org:587", "sender": "zads@example.org", "user": "zads"},
+        "alarms_secrets": {"mail": "of-the-relay"},
     }  # fmt: skip
     result = subprocess.run(
         [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(ROOT / "inventories/local"),
@@ -117,6 +120,17 @@ def test_alertmanager_takes_its_files(rendered: Rendered, tmp_path: Path) -> Non
     laid_out(rendered.files("apps-1", "zads-alertmanager"), tmp_path)
     assert (tmp_path / "etc/zads/alertmanager/load/night.secret").read_text() == "a token"
     judged("amtool", ["check-config", "etc/zads/alertmanager/load/alertmanager.yml"], tmp_path)
+
+
+def test_a_secret_of_a_receiver_is_in_a_file_that_alertmanager_alone_reads(rendered: Rendered) -> None:
+    given = rendered.given("apps-1", "zads-alertmanager")
+    path = "/etc/zads/alertmanager/load/mail.secret"
+    assert given["contents"][path] == "of-the-relay"
+    (place,) = [one for one in given["secrets"] if one["path"] == path]
+    assert place["owner"] == "zads-alertmanager"
+    (config,) = [one["content"] for one in given["files"] if one["path"].endswith("alertmanager.yml")]
+    assert yaml.safe_load(config)["global"]["smtp_auth_password_file"] == path
+    assert "of-the-relay" not in json.dumps(given["files"])
 
 
 def scraped(rendered: Rendered) -> list[dict[str, Any]]:
