@@ -178,6 +178,16 @@ def test_a_mirror_that_moves_but_does_not_keep_up_is_behind_and_not_silent(stage
     assert verdict.unread > 1000
 
 
+def test_a_mirror_that_moves_at_every_other_look_is_not_silent_however_old_its_records_are(stage: Stage) -> None:
+    log = stage.logs[FIRST]
+    for number in range(60):
+        log.write(100)
+        log.copied += 20 * (number % 2)
+        verdict = stage.look()
+        assert not verdict.silent
+    assert verdict.age > 100
+
+
 def test_a_stream_that_is_copied_at_once_is_never_read(stage: Stage) -> None:
     for _ in range(200):
         stage.logs[FIRST].write(7)
