@@ -10,6 +10,7 @@ import base64
 import contextlib
 import http.client
 import http.server
+import importlib
 import json
 import os
 import re
@@ -212,15 +213,32 @@ def test_only_the_front_and_the_pages_listen_beyond_their_host(rendered: Rendere
     assert "--cluster.listen-address=\n" in alertmanager  # else it listens on 9094 without TLS
 
 
+def defaults() -> dict[str, Any]:
+    """Every default of every role, with constants of the package in the place of their names."""
+    found: dict[str, Any] = {}
+    for path in sorted((ROOT / "roles").glob("*/defaults/main.yml")):
+        found |= yaml.safe_load(path.read_text()) or {}
+    for name, value in found.items():
+        if constant := re.fullmatch(r"\{\{ '([\w.]+)\.(\w+)' \| constant \}\}", str(value)):
+            found[name] = getattr(importlib.import_module(f"zads.{constant[1]}"), constant[2])
+    return found
+
+
 def test_no_two_programs_of_a_host_have_the_same_port() -> None:
     ports: dict[int, str] = {}
-    for path in sorted((ROOT / "roles").glob("*/defaults/main.yml")):
-        for name, value in (yaml.safe_load(path.read_text()) or {}).items():
-            if name.endswith("_port") or name == "mirrormaker_metrics":
-                port = int(str(value).rpartition(":")[2])
-                assert port not in ports, f"{name} and {ports[port]} are {port}"
-                ports[port] = name
+    for name, value in defaults().items():
+        if name.endswith("_port") or name == "mirrormaker_metrics":
+            port = int(str(value).rpartition(":")[2])
+            assert port not in ports, f"{name} and {ports[port]} are {port}"
+            ports[port] = name
     assert len(ports) > 10
+
+
+def test_every_program_that_serves_metrics_is_asked_for_them() -> None:
+    served = {name.removesuffix("_metrics_port") for name in defaults() if name.endswith("_metrics_port")}
+    assert served - {"host"} | {"node", "mirrormaker"} == set(monitoring.PROGRAMS)  # a host has the front
+    addresses = yaml.safe_load((ROOT / "roles/host_metrics/vars/main.yml").read_text())["_host_metrics_addresses"]
+    assert set(addresses) | {monitoring.WORKER} == set(monitoring.PROGRAMS)
 
 
 class Program(http.server.BaseHTTPRequestHandler):

@@ -40,6 +40,7 @@ PROGRAMS = {
     "filter_worker": Program("workers", 5_000),
     "site_exporter": Program("exporters", 20_000),
     "auditor": Program("auditors", 500),
+    "board": Program("boards", 500),
 }
 WORKER = "filter_worker"
 
