@@ -37,7 +37,7 @@ _TO_END = {
     "fetch.wait.max.ms": 20,
     "queued.min.messages": 1_000,
     "queued.max.messages.kbytes": 16_384,
-    "fetch.max.bytes": kafka.MESSAGE_MAX_BYTES,
+    "fetch.max.bytes": kafka.MESSAGE_MAX_BYTES // 4,
     "max.partition.fetch.bytes": kafka.MESSAGE_MAX_BYTES // 4,
 }
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
