@@ -40,9 +40,9 @@ check: venv ## Show what differs from the inventory, changing nothing; fails if 
 
 # A pattern may hold any character, so no shell sees it. A variable GREP of the environment is not meant for us.
 logs: export ZADS_LOGS_PATTERN = $(if $(filter command,$(origin GREP)),$(value GREP))
-logs: venv ## What our units wrote on all hosts, in order of time, without secrets [HOST= UNIT= SINCE=1h UNTIL= GREP= LINES=200]
+logs: venv ## What our units wrote on all hosts, in order of time, without secrets [HOST= UNIT= SINCE=1h UNTIL= GREP= LINES=200; COLLECTED=1: those that the collector has]
 	@scripts/with-engine $(PY) scripts/logs.py $(ENV) $(if $(HOST),--host '$(HOST)') $(if $(UNIT),--unit '$(UNIT)') \
-	    $(if $(SINCE),--since '$(SINCE)') $(if $(UNTIL),--until '$(UNTIL)') $(if $(LINES),--lines '$(LINES)')
+	    $(if $(SINCE),--since '$(SINCE)') $(if $(UNTIL),--until '$(UNTIL)') $(if $(LINES),--lines '$(LINES)') $(if $(COLLECTED),--collected)
 
 verify: venv ## Ask the running system of ENV whether it keeps its promises
 	@$(ANSIBLE) $(ENV) verify $(ARGS)

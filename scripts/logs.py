@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--unit", action="append", help="kafka, zookeeper, zads-producer, zads-filters-*, ...")
     parser.add_argument("--since", default="1h", help="90s, 10min, 2h, 3d, or a time in UTC (%(default)s)")
     parser.add_argument("--until", help="the end, in the same form (now, if not given)")
+    parser.add_argument(
+        "--collected", action="store_true", help="what the log collector has, of hosts that are gone too"
+    )
     parser.add_argument("--lines", type=int, default=200, help=f"the newest lines: 1 to {MOST} (%(default)s)")
     found = parser.parse_args(words)
     if not 1 <= found.lines <= MOST:
@@ -55,10 +59,11 @@ def read(given: argparse.Namespace, begin: float, end: float | None, units: list
         answers = Path(temporary) / "answers.json"
         asked = {
             "logs_to": str(answers), "logs_units": units, "logs_since": begin, "logs_lines": given.lines,
-            **({} if end is None else {"logs_until": end}),
+            **({} if end is None else {"logs_until": end}), **({"logs_collected": True} if given.collected else {}),
         }  # fmt: skip
         command = [str(ROOT / "scripts/ansible"), given.env, "logs", "-e", json.dumps(asked)]
-        command += ["--limit", given.host] if given.host else []
+        # The host of a collected entry is chosen below: its machine may be gone.
+        command += ["--limit", given.host] if given.host and not given.collected else []
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if not answers.exists():
             sys.stderr.write(output.lines(done.stdout))
@@ -95,6 +100,10 @@ def main(words: list[str]) -> int:
         return status
     hidden = secrets(ROOT / ".zads" / given.env)
     entries = {host: answer.get("entries", []) for host, answer in answers.items()}
+    if given.collected and given.host:
+        entries = {
+            host: [one for one in found if fnmatchcase(one["host"], given.host)] for host, found in entries.items()
+        }
     lines = journals.merged(entries, given.lines)
     for one in lines:
         print(journals.Entry(one.microseconds, one.host, one.unit, hidden.hide(one.text)).line())

@@ -63,11 +63,13 @@ def moment(text: str, now: float) -> float:
 def merged(answers: Mapping[str, Iterable[Mapping[str, object]]], most: int) -> list[Entry]:
     """The newest `most` entries of all hosts, the oldest first. ``answers``: what the module unit_journals returned.
 
-    Lines of one moment stay in the order in which their host wrote them.
+    Entries that a collector has taken name their own host. Lines of one moment stay in the order in which their host
+    wrote them.
     """
     entries = [
-        Entry(int(str(one["at"])), host, str(one["unit"]), str(one["text"]))
+        Entry(int(str(one["at"])), str(one.get("host", host)), str(one["unit"]), str(one["text"]))
         for host, found in answers.items()
         for one in reversed(list(found))  # they come with the newest first
     ]
-    return sorted(entries, key=lambda one: (one.microseconds, one.host))[-most:]
+    ordered = sorted(entries, key=lambda one: (one.microseconds, one.host))
+    return list(dict.fromkeys(ordered))[-most:]  # a sender that begins again repeats its last entry

@@ -282,3 +282,13 @@ def test_wrong_words_are_refused_before_anything_runs(answers: dict[str, Any], w
 def test_a_number_of_lines_without_end_is_refused(answers: dict[str, Any]) -> None:
     with pytest.raises(SystemExit):
         logs.main(["local", "--lines", "0"])
+
+
+def test_entries_that_a_collector_has_taken_name_their_own_host_and_are_shown_once(module: ModuleType) -> None:
+    one = {"at": 5, "unit": "kafka.service", "text": "x", "host": "public-3"}
+    entry = {"__REALTIME_TIMESTAMP": "5", "_HOSTNAME": "public-3", "MESSAGE": "x", "_SYSTEMD_UNIT": "kafka.service"}
+    line = json.dumps(entry)
+    assert module.entry(line.encode(), 100, with_host=True) == one
+    assert "host" not in module.entry(line.encode(), 100)
+    found = journals.merged({"monitor-1": [one, one, {**one, "host": "public-2"}]}, 10)
+    assert [entry.host for entry in found] == ["public-2", "public-3"]

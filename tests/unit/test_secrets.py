@@ -45,6 +45,7 @@ def settle(site_secrets, tmp_path):
             "hosts": list(hosts) or [host("one")],
             "mirrors": list(mirrors),
             "monitored": list(monitored),
+            "logging": [],
             "hashed": dict(hashed or {}),
             "boards": list(boards),
             "passwords": list(users),

@@ -64,6 +64,11 @@ FILES = {
         "/etc/zads/mirrormaker/rest-ca.crt": "mirrors/ca",
     },
     "monitors": {"/etc/zads/prometheus/load/ca.crt": "monitoring/ca"},
+    "auditors": {
+        "/etc/zads/auditor/origin/ca.crt": "origin/kafka-ca",
+        "/etc/zads/auditor/public/ca.crt": "public/kafka-ca",
+    },
+    "log_collectors": {"/etc/zads/journal/ca.crt": "logs/ca"},
 }
 SITES = ("origin", "public")
 
@@ -90,6 +95,8 @@ def members(groups: dict[str, list[str]]) -> dict[str, set[str]]:
     for site in SITES:
         needed[f"{site}/kafka-ca"] = set(groups.get(f"{site}_kafka", []))
         needed[f"{site}/zookeeper-ca"] = needed[f"{site}/kafka-ca"] | set(groups.get(f"{site}_zookeeper", []))
+    if groups.get("log_collectors"):
+        needed["logs/ca"] = set(groups["log_collectors"])
     if len(groups.get("mirrors", [])) > 1:
         needed["mirrors/ca"] = set(groups["mirrors"])
     if groups.get("monitors"):

@@ -35,6 +35,14 @@ options:
     suboptions:
       name: {description: Its inventory name and certificate name, type: str, required: true}
       names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
+  logging:
+    description: Hosts that send their journals or take those of others. They share an authority of their own.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Its inventory name and certificate name, type: str, required: true}
+      names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
   boards:
     description: Hosts that serve a board to browsers. They have an authority of their own.
     type: list
@@ -125,6 +133,7 @@ class Secrets:
         self.hosts, self.mirrors, self.users = params["hosts"], params["mirrors"], params["passwords"]
         self.monitored, self.hashed = params["monitored"], params["hashed"]
         self.boards = params["boards"]
+        self.logging = params["logging"]
         self.given, self.check = params["source"] == "given", check
         self.changes = Changes()
         self.authorities = Authorities(
@@ -144,6 +153,7 @@ class Secrets:
         told = [(Host(one["name"], one["names"]), one["monitor"]) for one in self.monitored]
         self.authorities.monitoring([host for host, _ in told], [host for host, monitor in told if monitor])
         self.authorities.boards([Host(one["name"], one["names"]) for one in self.boards])
+        self.authorities.logs([Host(one["name"], one["names"]) for one in self.logging])
         path = self.directory / "passwords.yml"
         self.ages = passwords(
             path, self.users, self.changes, given=self.given, check=self.check, anew=self.anew_passwords
@@ -198,6 +208,7 @@ def main() -> None:
             "monitored": {"type": "list", "elements": "dict", "default": [], "options": monitored},
             "hashed": {"type": "dict", "default": {}},
             "boards": {"type": "list", "elements": "dict", "default": [], "options": mirror},
+            "logging": {"type": "list", "elements": "dict", "default": [], "options": mirror},
             "passwords": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "source": {"type": "str", "choices": ["generated", "given"], "default": "generated"},
             "renew_days": {"type": "int", "default": 30},

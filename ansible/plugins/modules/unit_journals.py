@@ -14,6 +14,7 @@ options:
   units: {description: "Names or patterns of units, such as zads-*.service", type: list, elements: str, required: true}
   since: {description: Seconds since 1970 of the oldest entry, type: float, required: true}
   until: {description: Seconds since 1970 of the newest entry; without it there is no bound, type: float}
+  directory: {description: "Journals of other hosts, not of this one; entries have a C(host)", type: path}
   pattern: {description: A regular expression that an entry must contain, type: str, default: ""}
   lines: {description: The most entries, type: int, default: 200}
   most_bytes: {description: The most bytes of the journal that are read, type: int, default: 200000000}
@@ -53,7 +54,7 @@ def text_of(message) -> str:
     return str("" if message is None else message)
 
 
-def entry(line: bytes, most_characters: int) -> dict | None:
+def entry(line: bytes, most_characters: int, with_host: bool = False) -> dict | None:
     """An entry from a line of the journal's JSON; None if the line is not an entry."""
     try:
         found = json.loads(line)
@@ -64,10 +65,14 @@ def entry(line: bytes, most_characters: int) -> dict | None:
     if len(text) > most_characters:
         text = f"{text[:most_characters]}... ({len(text)} characters)"
     # A message of systemd about a unit has the unit's name in UNIT.
-    return {"at": at, "unit": str(found.get("UNIT") or found.get("_SYSTEMD_UNIT") or "?"), "text": text}
+    unit = str(found.get("UNIT") or found.get("_SYSTEMD_UNIT") or "?")
+    host = {"host": str(found.get("_HOSTNAME") or "?")} if with_host else {}
+    return {"at": at, "unit": unit, "text": text, **host}
 
 
-def newest(lines, pattern: re.Pattern | None, count: int, most_bytes: int, most_characters: int) -> tuple[list, bool]:
+def newest(
+    lines, pattern: re.Pattern | None, count: int, most_bytes: int, most_characters: int, with_host: bool = False
+) -> tuple[list, bool]:
     """The first `count` entries with the pattern, and whether the reading ended before the lines did."""
     found: list[dict] = []
     size = 0
@@ -75,7 +80,7 @@ def newest(lines, pattern: re.Pattern | None, count: int, most_bytes: int, most_
         size += len(line)
         if len(found) >= count or size > most_bytes:
             return found, True
-        one = entry(line, most_characters)
+        one = entry(line, most_characters, with_host)
         if one is not None and (pattern is None or pattern.search(one["text"])):
             found.append(one)
     return found, False
@@ -87,6 +92,7 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "required": True},
             "since": {"type": "float", "required": True},
             "until": {"type": "float"},
+            "directory": {"type": "path"},
             "pattern": {"type": "str", "default": ""},
             "lines": {"type": "int", "default": 200},
             "most_bytes": {"type": "int", "default": 200_000_000},
@@ -101,15 +107,19 @@ def main() -> None:
         module.fail_json(msg=f"{params['pattern']!r} is no regular expression: {error}")
     command = [
         module.get_bin_path("journalctl", required=True), "--quiet", "--no-pager", "--reverse", "--all",
-        "--output=json", "--output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT", f"--since=@{params['since']:.0f}",
+        "--output=json", "--output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT,_HOSTNAME", f"--since=@{params['since']:.0f}",
         *([] if params["until"] is None else [f"--until=@{params['until']:.0f}"]),
+        *([] if params["directory"] is None else [f"--directory={params['directory']}"]),
         *(f"--unit={one}" for one in params["units"]),
     ]  # fmt: skip
     with subprocess.Popen(
         command, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
-        found, more = newest(process.stdout, pattern, params["lines"], params["most_bytes"], params["most_characters"])
+        found, more = newest(
+            process.stdout, pattern, params["lines"], params["most_bytes"], params["most_characters"],
+            with_host=params["directory"] is not None,
+        )  # fmt: skip
         process.kill()  # it may have more to say
         problem = process.stderr.read(CHUNK).decode("utf-8", "backslashreplace").strip()
     # journalctl says this if no unit on the host has a name that fits a pattern.

@@ -22,6 +22,8 @@ PLACES = {
     "producers": "/etc/zads/producer/",
     "mirrors": "/etc/zads/mirrormaker/",
     "night_keepers": "/etc/zads/night_keeper/",
+    "auditors": "/etc/zads/auditor/",
+    "log_collectors": "/etc/zads/journal/",
     "workers": "/etc/zads/filters/",
     "boards": "/etc/zads/board/",
 }

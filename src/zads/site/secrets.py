@@ -100,6 +100,13 @@ class Authorities:
             for host in hosts:
                 self._certificate(f"boards/{host.name}/https", host.name, [host.name, *host.names], authority)
 
+    def logs(self, hosts: Sequence[Host]) -> None:
+        """The certificates with which hosts send their journals, and take them, if there are any."""
+        if hosts:
+            authority = self._authority("logs/ca", "ZADS logs")
+            for host in hosts:
+                self._certificate(f"logs/{host.name}/journal", host.name, [host.name, *host.names], authority)
+
     def _load(self, name: str) -> Pair | None:
         try:
             return Pair.load(self._directory / name)
