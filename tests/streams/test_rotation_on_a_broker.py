@@ -10,19 +10,19 @@ import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from bench.broker import Broker, running
-from zads import kafka, reach
+from zads import kafka, kit, reach
 from zads.site.authority import Authority
 from zads.site.certificates import Pair
 
 Run = Callable[..., dict[str, Any]]
 LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 BROKERS, CLIENTS = 9093, 9094
-REFUSED = 4  # seconds after which a client gives up that a broker does not let in
+REFUSED = 10  # seconds after which a client gives up that a broker does not let in
 
 
-def line(*paths: Path) -> str:
-    """The contents of PEM files as a value of one line, which Kafka reads as well."""
-    return " ".join(path.read_text() for path in paths).replace("\n", " ")
+def line(text: str) -> str:
+    """One certificate or key as a value of one line. Of two in one line Kafka would read the last alone."""
+    return text.replace("\n", " ")
 
 
 class Changing:
@@ -44,14 +44,14 @@ class Changing:
         for name, names in (("broker", self.names), ("admin", [])):
             Pair.make(self.directory / name, name, names=names, issuer=self.authority.issuer).save()
 
-    def settings(self, listener: str = "") -> dict[str, str]:
-        """What the broker is told of its files."""
+    def settings(self, listener: str) -> dict[str, str]:
+        """The files of the broker, as its settings of a listener."""
         found = {
-            "ssl.keystore.certificate.chain": line(self.directory / "broker.crt"),
-            "ssl.keystore.key": line(self.directory / "broker.key"),
-            "ssl.truststore.certificates": line(self.directory / "kafka-ca.crt"),
+            "ssl.keystore.certificate.chain": "broker.crt",
+            "ssl.keystore.key": "broker.key",
+            "ssl.truststore.certificates": "kafka-ca.crt",
         }
-        return {listener + name: value for name, value in found.items()}
+        return {listener + name: (self.directory / file).read_text() for name, file in found.items()}
 
     def give(self, broker: Broker) -> None:
         """Let the broker use the present files. A deployment restarts it; what it trusts and shows is the same."""
@@ -82,6 +82,7 @@ def changing(tmp_path_factory: pytest.TempPathFactory) -> Changing:
 @pytest.fixture(scope="module")
 def broker(changing: Changing) -> Iterator[Broker]:
     """A broker with the role's two listeners besides its plain one."""
+    files = {**changing.settings("listener.name.brokers."), **changing.settings("listener.name.clients.")}
     settings = {
         "listeners": "PLAINTEXT://0.0.0.0:9092,BROKERS://0.0.0.0:9093,CLIENTS://0.0.0.0:9094",
         "advertised.listeners": "PLAINTEXT://ADDRESS:9092,BROKERS://ADDRESS:9093,CLIENTS://ADDRESS:9094",
@@ -92,7 +93,7 @@ def broker(changing: Changing) -> Iterator[Broker]:
         "listener.name.clients.sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "listener.name.clients.scram-sha-512.sasl.jaas.config": LOGIN,
         "ssl.keystore.type": "PEM", "ssl.truststore.type": "PEM", "password.encoder.secret": "of this test",
-        **changing.settings("listener.name.brokers."), **changing.settings("listener.name.clients."),
+        **{name: line(text) for name, text in files.items()},
     }  # fmt: skip
     with running(settings=settings) as started:
         changing.give(started)
@@ -117,13 +118,16 @@ def lets_in(broker: Broker, side: Path) -> bool:
 
 
 def java_lets_in(broker: Broker, side: Path) -> bool:
-    """The same for one of Kafka's own tools."""
+    """The same for one of Kafka's own tools, whose properties hold the certificates as a kit's do."""
+    files = {
+        "ssl.truststore.certificates": "kafka-ca.crt", "ssl.keystore.key": "admin.key",
+        "ssl.keystore.certificate.chain": "admin.crt",
+    }  # fmt: skip
     settings = {
         "security.protocol": "SSL", "ssl.keystore.type": "PEM", "ssl.truststore.type": "PEM",
-        "ssl.truststore.certificates": line(side / "kafka-ca.crt"), "ssl.keystore.key": line(side / "admin.key"),
-        "ssl.keystore.certificate.chain": line(side / "admin.crt"), "default.api.timeout.ms": "20000",
+        "default.api.timeout.ms": "20000", **{name: (side / file).read_text() for name, file in files.items()},
     }  # fmt: skip
-    text = "".join(f"{name}={value}\n" for name, value in settings.items())
+    text = "".join(f"{name}={kit.java(value)}\n" for name, value in settings.items())
     command = f"cat > /data/client.properties <<'END'\n{text}END\n/opt/kafka/bin/kafka-broker-api-versions.sh "
     command += f"--bootstrap-server {address(broker, BROKERS)} --command-config /data/client.properties"
     status, output = broker.container.get_wrapped_container().exec_run(["sh", "-c", command])
