@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("zads.commands.backup", "Make, list, verify and compare backups; put one back."),
     "audit": ("zads.commands.audit", "Prove that both sites hold the same night, alert for alert."),
     "auditor": ("zads.commands.auditor", "Audit each night after its end, by itself: every hop, every filter."),
+    "archive": ("zads.commands.archive", "Write nights as archives, with checksums and an index."),
     "canary": ("zads.commands.canary", "Send a marked record through the mirror and time it."),
     "warm": ("zads.commands.warm", "Send canaries until fresh processes are quick, before a night."),
     "demo": ("zads.commands.demo", "Play a night through a deployed system and report on it."),

@@ -22,7 +22,7 @@ import numpy as np
 from zads import names, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from zads.sources.files import Item
 
@@ -296,6 +296,42 @@ class Ledger:
         """Index the rows of all records that were added, which is ten times faster than record by record."""
         self.index.add(self._rows.values())
         self._rows.clear()
+
+
+def rows(
+    conf: Mapping[str, Any], group: str, turn: Callable[[], object] = lambda: None
+) -> Iterator[tuple[str, _Rows, float]]:
+    """The ledger's records of rows in their order: key, rows (none: forget the key), when written (Unix seconds)."""
+    for message in reading.read_own(conf, group, names.LEDGER_TOPIC, turn):
+        key = message.key()
+        if isinstance(key, bytes) and _ROWS.encode() in key:
+            packed = np.frombuffer(message.value() or b"", _RECORD)
+            yield key.decode("utf-8", "surrogateescape"), packed, message.timestamp()[1] / 1000
+
+
+def alerts_of_night(
+    conf: Mapping[str, Any], group: str, night: str, turn: Callable[[], object]
+) -> np.ndarray[Any, np.dtype[np.bytes_]]:
+    """The `mark` of each alert that the ledger knows of a night, 14 bytes each. Parameters and errors as of `read`."""
+    found: dict[str, _Rows] = {}
+    for key, packed, _ in rows(conf, group, turn):
+        found.pop(key, None)
+        if (chosen := packed["night"] == int(night)).any():
+            found[key] = packed[chosen]
+    return marks(found.values())
+
+
+def marks(packed: Iterable[_Rows]) -> np.ndarray[Any, np.dtype[np.bytes_]]:
+    """The `mark` of each of the rows."""
+    # NumPy would swap the bytes of records that it joins.
+    joined = np.frombuffer(b"".join(one.tobytes() for one in packed), "u1").reshape(-1, _RECORD.itemsize)
+    # Behind the night: the candid, and of the content the bytes of the digest, without those of the exposure.
+    return joined[:, 4:18].copy().view("S14").reshape(-1)
+
+
+def mark(candid: int, digest: bytes) -> bytes:
+    """What `alerts_of_night` has of an alert: its candid and 48 bits of the SHA-256 of its bytes."""
+    return candid.to_bytes(8, "big") + digest[:6]
 
 
 def read(conf: Mapping[str, Any], turn: Callable[[], object]) -> Ledger:

@@ -146,6 +146,14 @@ BOARD_PAGES = Gauge("zads_board_pages", "Open pages of the Night Board that are 
 BOARD_SIGN_INS = Counter("zads_board_sign_ins", "Attempts to sign in to the Night Board.", ["result"])
 BOARD_UNREADABLE = Counter("zads_board_unreadable", "Records that the Night Board could not read.")
 
+ARCHIVE_MADE = Counter("zads_archive_made", "Archives of nights that were made.")
+ARCHIVE_FAILED = Counter("zads_archive_failures", "Attempts to archive a night that failed.")
+ARCHIVE_LATE = Gauge(
+    "zads_archive_late", "Nights that ended more than a day ago and hold alerts which are in no archive."
+)
+ARCHIVE_LAST = Gauge("zads_archive_last_round_seconds", "Unix time at which a round last ended without a failure.")
+ARCHIVE_BYTES = Gauge("zads_archive_bytes", "Bytes of all archives.")
+
 
 def serve(port: int) -> None:
     """Answer Prometheus on a port of 127.0.0.1, from a thread; 0 serves nothing. Raises ZadsError if it is in use.

@@ -75,3 +75,12 @@ def _part(handle: int, until: float) -> bytes:
         with contextlib.suppress(BlockingIOError):
             return os.read(handle, _PART)
     raise TimeoutError
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a directory's entries, are on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

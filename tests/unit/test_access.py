@@ -105,8 +105,14 @@ def test_the_archive_reads_every_night_and_the_ledger_and_has_no_other_right() -
     for site in SITES:
         acls = [acl for acl in grants(site, with_archive) if acl.principal == f"User:{names.ARCHIVE}"]
         nights = {names.night_topic(night, number) for night in NIGHTS for number in with_archive.allowed(site)}
-        assert {acl.name for acl in acls} == nights | ({names.LEDGER_TOPIC} if site == "origin" else set())
-        assert {(acl.operation, acl.resource, acl.pattern) for acl in acls} == {("read", "topic", "literal")}
+        readable = {(name, "topic", "read") for name in nights}
+        if site == "origin":
+            readable.add((names.LEDGER_TOPIC, "topic", "read"))
+        assert {(acl.name, acl.resource, acl.operation) for acl in acls} == {
+            *readable,
+            (names.ARCHIVE, "group", "describe"),
+        }
+        assert {acl.pattern for acl in acls} == {"literal"}
         assert names.ARCHIVE in access.accounts(with_archive, site)
 
 

@@ -222,8 +222,9 @@ def _grant_night_keeper(grants: _Grants, policy: Policy, site: Site) -> None:
 def _grant_archive(grants: _Grants, policy: Policy, site: Site) -> None:
     """Grants by which nights are archived: to read them at both sites, and at the origin what the ledger says of them.
 
-    It writes nothing and commits no offset, so it has no group.
+    It writes nothing and commits no offset.
     """
+    grants.allow(names.ARCHIVE, "describe", "group", names.ARCHIVE)
     grants.nights(names.ARCHIVE, "read", policy.allowed(site))
     if site == "origin":
         grants.allow(names.ARCHIVE, "read", "topic", names.LEDGER_TOPIC)
