@@ -179,6 +179,11 @@ def owner_topic(user: str) -> str:
     return f"{_OWNER_PREFIX}{user}"
 
 
+def is_owner_topic(topic_name: str) -> bool:
+    """Whether a topic holds the counts and failures of a user's filters."""
+    return topic_name.startswith(_OWNER_PREFIX)
+
+
 def program(*parts: str) -> str:
     """The name of one of our own programs, e.g. ``zads.producer`` or ``zads.filter.transients``."""
     return ".".join(("zads", *parts))
