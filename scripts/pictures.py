@@ -54,7 +54,7 @@ LAYERS: list[tuple[str, tuple[str, ...]]] = [
     ("Nights that come, go and are audited by themselves", ("night_keeper", "auditor")),
     ("What is watched all night, and its alarms", ("exporter", "alarms", "dashboards")),
     ("What a deployment needs to come back", ("backup",)),
-    ("The nights as archives, alerts streamed again", ("archive", "replay")),
+    ("The nights as archives, alerts streamed again, alerts followed", ("archive", "replay", "trace")),
     ("Builds of images and archives, and the hosts of a lab", ("build", "lab")),
     ("What people see", ("report", "liveview", "demo")),
     ("The command line", ("commands", "cli")),

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "auditor": ("zads.commands.auditor", "Audit each night after its end, by itself: every hop, every filter."),
     "archive": ("zads.commands.archive", "Write nights as archives, with checksums and an index."),
     "replay": ("zads.commands.replay", "Stream an archive or a kept night again, into another topic."),
+    "trace": ("zads.commands.trace", "Follow one alert through every hop, from the streams themselves."),
     "canary": ("zads.commands.canary", "Send a marked record through the mirror and time it."),
     "warm": ("zads.commands.warm", "Send canaries until fresh processes are quick, before a night."),
     "demo": ("zads.commands.demo", "Play a night through a deployed system and report on it."),

@@ -89,8 +89,20 @@ def committed_ends(conf: Mapping[str, Any], partitions: Iterable[Partition]) -> 
 
     Raises confluent_kafka.KafkaException or TimeoutError if the cluster does not answer.
     """
-    latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    wanted = {TopicPartition(*where): latest for where in partitions}
+    return _offsets(conf, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+
+def since(conf: Mapping[str, Any], partitions: Iterable[Partition], seconds: float) -> dict[Partition, int]:
+    """The offset of the first record of each partition that is not older than a moment (Unix seconds).
+
+    Partitions without such a record are left out. Raises as `committed_ends` does.
+    """
+    spec = OffsetSpec.for_timestamp(round(1000 * seconds))
+    return {where: offset for where, offset in _offsets(conf, partitions, spec).items() if offset >= 0}
+
+
+def _offsets(conf: Mapping[str, Any], partitions: Iterable[Partition], spec: Any) -> dict[Partition, int]:
+    wanted = {TopicPartition(*where): spec for where in partitions}
     if not wanted:
         return {}
 
