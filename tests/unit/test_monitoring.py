@@ -30,6 +30,7 @@ from typing import Any
 import pytest
 import yaml
 
+from zads.exporter import Settings
 from zads.site import monitoring
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +53,11 @@ class Rendered:
         found: dict[str, Any] = json.loads(path.read_text())
         return found
 
+    def last(self, host: str) -> dict[str, Any]:
+        """The options that the module was given last without a unit."""
+        found: dict[str, Any] = json.loads((self._directory / host / ".json").read_text())
+        return found
+
     def files(self, host: str, unit: str) -> Files:
         """Every file of a unit, secrets too."""
         given = self.given(host, unit)
@@ -68,10 +74,14 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     for name in ("src", "inventories", "roles", "ansible"):
         (root / name).symlink_to(ROOT / name)
     image = {"name": "zads/x", "tag": "zads/x:1", "archive": str(ROOT / "LICENSE"), "sha256": "0" * 64}
-    (images / "filter-worker.json").write_text(json.dumps(image))
+    for name in ("filter-worker", "producer"):
+        (images / f"{name}.json").write_text(json.dumps(image))
     monitors = top / "monitors.json"
+    on_apps = {"hosts": {"apps-1": {}}}
     bounded = {"public-1": {"host_metrics_networks": ["192.0.2.0/24"]}}
-    monitors.write_text(json.dumps({"all": {"children": {"monitors": {"hosts": {"apps-1": {}}}}, "hosts": bounded}}))
+    monitors.write_text(
+        json.dumps({"all": {"children": {"monitors": on_apps, "exporters": on_apps}, "hosts": bounded}})
+    )
     variables = {
         "zads_env": "local", "zads_root": str(root), "zads_state": str(state), "rendered": str(out),
         "ansible_python_interpreter": sys.executable,
@@ -132,6 +142,17 @@ def test_a_secret_of_a_receiver_is_in_a_file_that_alertmanager_alone_reads(rende
     (config,) = [one["content"] for one in given["files"] if one["path"].endswith("alertmanager.yml")]
     assert yaml.safe_load(config)["global"]["smtp_auth_password_file"] == path
     assert "of-the-relay" not in json.dumps(given["files"])
+
+
+def test_the_exporter_reads_what_its_role_writes(rendered: Rendered, tmp_path: Path) -> None:
+    (written,) = rendered.last("apps-1")["files"]
+    (tmp_path / "exporter.json").write_text(written["content"])
+    found = Settings.read(tmp_path / "exporter.json")
+    unit = rendered.files("apps-1", "zads-site-exporter")["/etc/systemd/system/zads-site-exporter.service"]
+    assert f"--settings {written['path']}" in unit
+    assert found.brokers["public"] == {1: "public-1", 2: "public-2", 3: "public-3"}
+    assert found.policy.has("zads.exporter")
+    assert found.free_percent == 5
 
 
 def scraped(rendered: Rendered) -> list[dict[str, Any]]:
