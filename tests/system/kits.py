@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,33 +17,13 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from local_system import NIGHT, ROOT, STATE, await_that, client, read_topic
+from environments import environment as environment
+from local_system import NIGHT, STATE, await_that, client, read_topic
 from zads import names
 
 SEPARATOR = b"--END-OF-ALERT--"
 PARTS = re.compile(r"^## (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def environment(name: str) -> Path:
-    """The virtual environment of ``requirements/NAME.txt``, made on first use and when that file changes."""
-    requirements, directory = ROOT / "requirements" / f"{name}.txt", ROOT / ".zads" / "cache" / f"python-{name}"
-    wanted = f"{sys.version_info[:2]} {hashlib.sha256(requirements.read_bytes()).hexdigest()}"
-    stamp = directory / "made-from"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", directory], check=True)
-        pip = [
-            directory / "bin/python",
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-compile",
-            "--disable-pip-version-check",
-        ]
-        subprocess.run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", requirements], check=True)
-        stamp.write_text(wanted)
-    return directory
 
 
 class CopiedKit:
