@@ -1,4 +1,7 @@
-"""The Night Board on a real broker, by its own account, seen with a real browser."""
+"""The Night Board on a real broker, by its own account, seen with a real browser.
+
+It takes minutes, so `make drill` runs it and `make test` does not.
+"""
 
 from __future__ import annotations
 
