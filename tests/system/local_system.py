@@ -39,6 +39,11 @@ def run(*command: str, check: bool = True, timeout: float = 900, **variables: st
     return result
 
 
+def hosts_of(group: str) -> list[str]:
+    """The hosts of a group of the local inventory, which need not be up."""
+    return Inventory.load("local", ROOT).group(group)
+
+
 def playbook(name: str, *options: str, check: bool = True) -> dict[str, dict[str, int]]:
     """Run a playbook on the local system. Returns Ansible's counts by host."""
     recap = STATE / "lab" / f"recap-{name}.json"

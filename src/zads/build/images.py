@@ -14,10 +14,11 @@ from zads.build.step import Say
 from zads.errors import ZadsError
 from zads.filters import packages
 
-#: Packages of a host of each Debian release: the engine, and the Java that the role `java` installs there.
+_MONITORING = "nginx prometheus prometheus-alertmanager prometheus-node-exporter"
+#: Packages of a host of each Debian release: the engine, the Java that the role `java` installs there, and monitoring.
 HOST_PACKAGES = {
-    "bookworm": "docker.io openjdk-17-jre-headless",
-    "trixie": "docker.io docker-cli openjdk-21-jre-headless",
+    "bookworm": f"docker.io openjdk-17-jre-headless {_MONITORING}",
+    "trixie": f"docker.io docker-cli openjdk-21-jre-headless {_MONITORING}",
 }
 #: The release of a host that names none, and of the programs' images; its Python is `packages.PYTHON`.
 SUITE = "trixie"
