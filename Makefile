@@ -12,7 +12,7 @@ ARGS ?=
 export ZADS_REASON := $(REASON)
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate upgrade protocol rollback versions unlock night audit warm users retry rehearse demo test lint \
+.PHONY: help prepare venv images lab deploy check logs verify stop start restart grow rebalance replace remove rotate upgrade protocol rollback versions unlock night audit archive warm users retry rehearse demo test lint \
         unit streams system runbook bench drill docs down clean backup restore
 
 help: ## This list
@@ -101,6 +101,9 @@ night: venv ## Create a night's topics and grants: make night ENV=prod NIGHT=201
 
 audit: venv ## Audit a night now, or those that are due, and fetch the pages of all audits [NIGHT=20181129]
 	@$(ANSIBLE) $(ENV) audit $(if $(NIGHT),-e night='$(NIGHT)') $(ARGS)
+
+archive: venv ## Archive a night now, which the service does by itself: NIGHT=20181129 [INCOMPLETE=1: although alerts have expired]
+	@$(ANSIBLE) $(ENV) archive -e night=$(or $(NIGHT),$(error NIGHT=YYYYMMDD says which)) $(if $(INCOMPLETE),-e archive_incomplete=true) $(ARGS)
 
 users: venv ## Show what users.yml changes for people and what each loses, ask, then apply it [YES=1 does not ask]
 	@scripts/with-engine $(PY) scripts/users.py $(ENV) $(if $(YES),--yes) $(ARGS)

@@ -21,7 +21,7 @@ SITE = ROOT / ".zads" / "site"
 #: The pages by reader, each a file of the repository. `make docs` fails if a page of docs/ is in none.
 CONTENTS = {
     "Begin": ["docs/tutorial.md"],
-    "Subscribers": ["docs/consume.md"],
+    "Subscribers": ["docs/consume.md", "docs/archive.md"],
     "Filter authors": ["docs/filters.md"],
     "Operators": [
         "docs/inventories.md",

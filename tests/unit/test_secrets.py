@@ -30,6 +30,7 @@ def settle(site_secrets, tmp_path):
         *hosts,
         users=("reader",),
         mirrors=(),
+        archives=(),
         monitored=(),
         hashed=None,
         boards=(),
@@ -44,6 +45,7 @@ def settle(site_secrets, tmp_path):
             "clients": str(tmp_path / "clients"),
             "hosts": list(hosts) or [host("one")],
             "mirrors": list(mirrors),
+            "archives": list(archives),
             "monitored": list(monitored),
             "logging": [],
             "hashed": dict(hashed or {}),
@@ -176,6 +178,18 @@ def test_a_host_of_the_ensemble_alone_gets_no_brokers_certificate(settle, tmp_pa
     settle(host("one", kafka=False))
     assert not (tmp_path / "secrets/origin/one/kafka.key").exists()
     assert (tmp_path / "secrets/origin/one/zookeeper.key").exists()
+
+
+def test_servers_of_archives_have_an_authority_of_their_own(settle, tmp_path):
+    settle()
+    assert not (tmp_path / "secrets/archives").exists(), "without a server none is needed"
+    settle(archives=[{"name": "archive-1", "names": ["192.0.2.7", "archive.example.org"]}])
+    authority = Pair.load(tmp_path / "secrets/archives/ca")
+    pair = Pair.load(tmp_path / "secrets/archives/archive-1/server")
+    pair.certificate.verify_directly_issued_by(authority.certificate)
+    assert pair.names() == {"archive-1", "192.0.2.7", "archive.example.org"}
+    brokers = Pair.load(tmp_path / "secrets/origin/kafka-ca")
+    assert pair.wrong(brokers, "archive-1", [], 30) == "issued by another authority"
 
 
 def test_several_mirrors_trust_each_other_and_one_alone_needs_nobody(settle, tmp_path):

@@ -18,7 +18,8 @@ description:
   - C(host_addresses) gives the address of each host that is not a broker. It is Ansible's address, else the host's
     name.
   - C(certificate_hosts) gives each broker and member of an ensemble in the form that the module M(site_secrets)
-    expects; C(certificate_mirrors) gives each mirror in that form, and C(certificate_boards) each board.
+    expects; C(certificate_mirrors) gives each mirror in that form, and C(certificate_servers) each board and each
+    server of archives.
 options:
   _input: {description: Variables of the hosts, type: list, elements: dict, required: true}
   listener: {description: Which of the brokers' listeners, type: str, choices: [clients, brokers], default: clients}
@@ -90,8 +91,8 @@ def certificate_mirrors(hosts):
     return [{"name": host["inventory_hostname"], "names": [host_address(host)]} for host in hosts]
 
 
-def certificate_boards(hosts):
-    """Each host of a board: its name, and all names for which its certificate must be valid."""
+def certificate_servers(hosts):
+    """Each host that serves browsers: its name, and all names for which its certificate must be valid."""
     return [
         {
             "name": host["inventory_hostname"],
@@ -108,7 +109,7 @@ class FilterModule:
         return {
             "bootstrap": bootstrap,
             "broker_address": broker_address,
-            "certificate_boards": certificate_boards,
+            "certificate_servers": certificate_servers,
             "certificate_hosts": certificate_hosts,
             "certificate_mirrors": certificate_mirrors,
             "host_addresses": host_addresses,

@@ -7,7 +7,9 @@ from zads import names
 DOCUMENTATION = """
 name: program
 short_description: The name of one of the system's own programs or brokers, which no user can have
-description: The filter C(mirrored_topics) turns programmes into the expression of the topics that may leave the origin.
+description:
+  - The filter C(mirrored_topics) turns programmes into the expression of the topics that may leave the origin.
+  - The filter C(public_programmes) turns them into the numbers of those that may be at the public site.
 options:
   _input: {description: "A program, a group of filters or a broker's host", type: str, required: true}
   kind: {description: "filter or broker; omitted for the producer, the mirror and the administrator", type: str}
@@ -29,13 +31,18 @@ def program(name, *kind):
     return names.program(*kind, name)
 
 
+def public_programmes(programmes):
+    """The numbers of the programmes that the data policy (``programmes``) allows at the public site."""
+    return sorted(int(number) for number, one in programmes.items() if "public" in one["sites"])
+
+
 def mirrored_topics(programmes):
     """The expression of the topics that the data policy (``programmes``) allows at the public site."""
-    return names.mirrored_pattern(int(number) for number, one in programmes.items() if "public" in one["sites"])
+    return names.mirrored_pattern(public_programmes(programmes))
 
 
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
-        return {"program": program, "mirrored_topics": mirrored_topics}
+        return {"program": program, "mirrored_topics": mirrored_topics, "public_programmes": public_programmes}

@@ -35,6 +35,14 @@ options:
     suboptions:
       name: {description: Its inventory name and certificate name, type: str, required: true}
       names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
+  archives:
+    description: Hosts that serve archives. They share an authority of their own.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Its inventory name and certificate name, type: str, required: true}
+      names: {description: Names and addresses that reach it, type: list, elements: str, default: []}
   logging:
     description: Hosts that send their journals or take those of others. They share an authority of their own.
     type: list
@@ -132,6 +140,7 @@ class Secrets:
         self.directory, self.clients = Path(params["directory"]), Path(params["clients"])
         self.hosts, self.mirrors, self.users = params["hosts"], params["mirrors"], params["passwords"]
         self.monitored, self.hashed = params["monitored"], params["hashed"]
+        self.archives = params["archives"]
         self.boards = params["boards"]
         self.logging = params["logging"]
         self.given, self.check = params["source"] == "given", check
@@ -150,6 +159,7 @@ class Secrets:
         for site in dict.fromkeys(host["site"] for host in self.hosts):
             self._site(site, [host for host in self.hosts if host["site"] == site])
         self.authorities.mirrors([Host(one["name"], one["names"]) for one in self.mirrors])
+        self.authorities.archives([Host(one["name"], one["names"]) for one in self.archives])
         told = [(Host(one["name"], one["names"]), one["monitor"]) for one in self.monitored]
         self.authorities.monitoring([host for host, _ in told], [host for host, monitor in told if monitor])
         self.authorities.boards([Host(one["name"], one["names"]) for one in self.boards])
@@ -197,18 +207,19 @@ def main() -> None:
         "names": {"type": "list", "elements": "str", "default": []},
         "bootstrap": {"type": "str", "default": ""},
     }
-    mirror = {"name": {"type": "str", "required": True}, "names": {"type": "list", "elements": "str", "default": []}}
-    monitored = {**mirror, "monitor": {"type": "bool", "default": False}}
+    named = {"name": {"type": "str", "required": True}, "names": {"type": "list", "elements": "str", "default": []}}
+    monitored = {**named, "monitor": {"type": "bool", "default": False}}
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "clients": {"type": "path", "required": True},
             "hosts": {"type": "list", "elements": "dict", "required": True, "options": host},
-            "mirrors": {"type": "list", "elements": "dict", "default": [], "options": mirror},
+            "mirrors": {"type": "list", "elements": "dict", "default": [], "options": named},
+            "archives": {"type": "list", "elements": "dict", "default": [], "options": named},
             "monitored": {"type": "list", "elements": "dict", "default": [], "options": monitored},
             "hashed": {"type": "dict", "default": {}},
-            "boards": {"type": "list", "elements": "dict", "default": [], "options": mirror},
-            "logging": {"type": "list", "elements": "dict", "default": [], "options": mirror},
+            "boards": {"type": "list", "elements": "dict", "default": [], "options": named},
+            "logging": {"type": "list", "elements": "dict", "default": [], "options": named},
             "passwords": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "source": {"type": "str", "choices": ["generated", "given"], "default": "generated"},
             "renew_days": {"type": "int", "default": 30},

@@ -22,6 +22,7 @@ PLACES = {
     "producers": "/etc/zads/producer/",
     "mirrors": "/etc/zads/mirrormaker/",
     "night_keepers": "/etc/zads/night_keeper/",
+    "archives": "/etc/zads/archive",  # and of the server, beside it
     "auditors": "/etc/zads/auditor/",
     "log_collectors": "/etc/zads/journal/",
     "workers": "/etc/zads/filters/",

@@ -82,6 +82,14 @@ class Authorities:
             for host in hosts:
                 self._certificate(f"mirrors/{host.name}/rest", host.name, [host.name, *host.names], authority)
 
+    def archives(self, hosts: Iterable[Host]) -> None:
+        """The certificates with which archives are served. Without a server none is needed."""
+        hosts = tuple(hosts)
+        if hosts:
+            authority = self._authority("archives/ca", "ZADS archives")
+            for host in hosts:
+                self._certificate(f"archives/{host.name}/server", host.name, [host.name, *host.names], authority)
+
     def monitoring(self, hosts: Sequence[Host], monitors: Sequence[Host]) -> None:
         """The certificates with which hosts tell metrics, and monitors show them. Without monitors none is needed."""
         if not monitors:
