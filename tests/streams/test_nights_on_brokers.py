@@ -14,7 +14,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import NewTopic
 
+import passwords
 from bench.broker import Broker, running
+from passwords import conf
 from zads import kafka, names, warmup
 from zads.night_keeper import Keeper
 from zads.night_keeper.clocks import Clocks, offset
@@ -41,18 +43,7 @@ ONE_REPLICA = NightTopics.model_construct(partitions=2, replication_factor=1, mi
 POLICY = replace(Policy.read(DATA), topics_night=ONE_REPLICA)
 CANARIES = names.night_topic(names.CANARY_NIGHT, 1)
 USERS = (names.NIGHT_KEEPER, names.PRODUCER, "reader", "partner")
-PASSWORD = "of-all"
-LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required " + " ".join(
-    f'user_{name}="{PASSWORD}"' for name in USERS
-)
-# Beside the listener of the administrator, one with passwords.
-SETTINGS = {
-    "listeners": "PLAINTEXT://0.0.0.0:9092,SASL_PLAINTEXT://0.0.0.0:9093",
-    "advertised.listeners": "PLAINTEXT://ADDRESS:9092,SASL_PLAINTEXT://ADDRESS:9093",
-    "sasl.enabled.mechanisms": "PLAIN",
-    "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{LOGIN};",
-    "log.segment.delete.delay.ms": 100,
-}
+SETTINGS = {**passwords.settings(USERS), "log.segment.delete.delay.ms": 100}
 # Each test has months of its own.
 MONTHS = count(0)
 
@@ -113,17 +104,6 @@ def start(sites: Sites) -> Iterator[float]:
             cluster.delete_topics(there)
         if left := [acl for acl in cluster.acls() if acl.name in there]:
             cluster.delete_acls(left)
-
-
-def conf(broker: Broker, user: str) -> dict[str, str]:
-    """The properties of a user with a password."""
-    return {
-        "bootstrap.servers": broker.conf["bootstrap.servers"].replace(":9092", ":9093"),
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": "PLAIN",
-        "sasl.username": user,
-        "sasl.password": PASSWORD,
-    }
 
 
 class Clock:
