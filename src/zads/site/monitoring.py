@@ -41,6 +41,7 @@ PROGRAMS = {
     "site_exporter": Program("exporters", 20_000),
     "auditor": Program("auditors", 500),
     "board": Program("boards", 500),
+    "archive": Program("archives", 500),
 }
 WORKER = "filter_worker"
 
