@@ -1,4 +1,7 @@
-"""A night is archived by the archive's own account: all of it, byte for byte, or not at all."""
+"""A night is archived by the archive's own account: all of it, byte for byte, or not at all.
+
+It takes minutes, so `make drill` runs it and `make test` does not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The site exporter on two real sites of one broker each, with a real mirror, by its own account and its grants."""
+"""The site exporter on two real sites of one broker each, with a real mirror, by its own account and its grants.
+
+It takes minutes, so `make drill` runs it and `make test` does not.
+"""
 
 from __future__ import annotations
 

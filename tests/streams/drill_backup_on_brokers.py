@@ -1,6 +1,8 @@
 """The origin is lost and comes back from a backup; what is delivered again is on a site once, and all is compared.
 
 The mirror is played by a copy of its own kind: records of programme 1 with their keys and headers.
+
+It takes minutes, so `make drill` runs it and `make test` does not.
 """
 
 from __future__ import annotations

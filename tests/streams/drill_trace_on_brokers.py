@@ -1,4 +1,7 @@
-"""One alert is followed through every hop of two real sites: by operators, and by people who may see less."""
+"""One alert is followed through every hop of two real sites: by operators, and by people who may see less.
+
+It takes minutes, so `make drill` runs it and `make test` does not.
+"""
 
 from __future__ import annotations
 
