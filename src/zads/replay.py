@@ -273,9 +273,21 @@ class _Patience:
 
 
 def held(conf: Mapping[str, Any], topic: str) -> set[bytes]:
-    """The marks of the packets that a topic holds. Raises what `reading.read_topics` raises."""
-    found = set()
-    for message in reading.read_topics(conf, [topic], group=names.program("replay")):
+    """The marks of the packets that a topic holds.
+
+    Waits until what was written before this call is committed: just after a commit, readers may not see it yet. Raises
+    ZadsError if that takes too long, or the topic cannot be read.
+    """
+    found, until = set(), time.monotonic() + PATIENCE
+
+    def turn() -> None:
+        nonlocal until
+        if time.monotonic() > until:
+            raise ZadsError(f"{topic} cannot be read to its end", hint="a transaction of another program is open there")
+
+    group = kafka.own_group(conf, names.program("replay"))
+    for message in reading.read_own(conf, group, topic, turn):
+        until = time.monotonic() + PATIENCE
         data = message.value() or b""
         try:
             found.add(_mark(Packet.trusted(data).candid, data))
