@@ -39,8 +39,9 @@ class Relay:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # else an accept that waits would still take a connection
-        self._listener.close()
+        if self._listener.fileno() >= 0:
+            self._listener.shutdown(socket.SHUT_RDWR)  # else an accept that waits would still take a connection
+            self._listener.close()
 
     def _serve(self) -> None:
         while True:
