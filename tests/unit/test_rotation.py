@@ -97,12 +97,12 @@ def test_authorities_that_are_being_changed_go_on_together_and_the_others_wait()
 
 
 def test_only_files_of_programs_that_a_host_runs_count() -> None:
-    there = {CA: ["a"], "/etc/zads/producer/ca.crt": ["b"], "/etc/zads/archive/ca.crt": ["c"], "/etc/empty.crt": []}
+    there = {CA: ["a"], "/etc/zads/producer/ca.crt": ["b"], "/etc/zads/unknown/ca.crt": ["c"], "/etc/empty.crt": []}
     found = rotation.files([("one", ["kafka"], there), ("two", ["producers"], there), ("three", [], there)])
     assert [(one.where, one.path) for one in found] == [
-        ("one", CA), ("one", "/etc/zads/archive/ca.crt"),
-        ("two", "/etc/zads/archive/ca.crt"), ("two", "/etc/zads/producer/ca.crt"),
-        ("three", "/etc/zads/archive/ca.crt"),
+        ("one", CA), ("one", "/etc/zads/unknown/ca.crt"),
+        ("two", "/etc/zads/producer/ca.crt"), ("two", "/etc/zads/unknown/ca.crt"),
+        ("three", "/etc/zads/unknown/ca.crt"),
     ]  # fmt: skip
 
 
