@@ -1,8 +1,9 @@
-"""The alarms for Prometheus and Alertmanager, from the package and from the inventory."""
+"""The alarms for Prometheus and Alertmanager, from the package and from the inventory.
+
+Ansible loads every filter in each of its workers, so this file imports what is heavy only when it is called.
+"""
 
 from __future__ import annotations
-
-from zads.alarms import routing, rules
 
 DOCUMENTATION = """
 name: alarm_rules
@@ -29,16 +30,22 @@ _value: {description: Rules, a configuration, or secrets by the names of their f
 
 def alarm_rules(runbooks):
     """The content of a file of rules."""
+    from zads.alarms import rules
+
     return rules.rules(runbooks)
 
 
 def alarm_routing(variables, directory):
     """Alertmanager's configuration. Raises zads.site.policy.PolicyError."""
+    from zads.alarms import routing
+
     return routing.routing(variables, directory).config
 
 
 def alarm_secrets(variables):
     """The secret files that the configuration names: their contents by name. Raises zads.site.policy.PolicyError."""
+    from zads.alarms import routing
+
     return routing.routing(variables, "").secrets
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 
-from zads.auditor.results import Result
-
 DOCUMENTATION = """
 name: audits
 short_description: What the last audit of each night found
@@ -25,6 +23,8 @@ _value: {description: "Of each night, the oldest first, its C(line) and whether 
 
 def audits(contents):
     """The line of each result, and whether its night is whole. A file that is no result is not whole."""
+    from zads.auditor.results import Result  # heavy, and Ansible loads this file in each of its workers
+
     found = []
     for content in contents:
         try:

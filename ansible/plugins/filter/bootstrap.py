@@ -6,8 +6,6 @@ from pathlib import Path
 
 import yaml
 
-from zads import kafka
-
 DOCUMENTATION = """
 name: bootstrap
 short_description: Addresses of hosts, as clients, other hosts and certificates use them
@@ -102,6 +100,13 @@ def certificate_servers(hosts):
     ]
 
 
+def with_password(brokers, authority, user, password):
+    """The lines of a properties file (zads.kafka.with_password)."""
+    from zads import kafka  # heavy, and Ansible loads this file in each of its workers
+
+    return kafka.with_password(brokers, authority, user, password)
+
+
 class FilterModule:
     """What Ansible asks for."""
 
@@ -113,5 +118,5 @@ class FilterModule:
             "certificate_hosts": certificate_hosts,
             "certificate_mirrors": certificate_mirrors,
             "host_addresses": host_addresses,
-            "with_password": kafka.with_password,
+            "with_password": with_password,
         }

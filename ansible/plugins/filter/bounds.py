@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 
-from zads.kafka import MESSAGE_MAX_BYTES
 from zads.plan.measured import CONNECTION_HEAP, HEAP_PARTS
 from zads.site.sizes import MIB, size
 
@@ -37,8 +36,11 @@ REQUEST_ROOM = MIB  # beyond the largest message: the other messages of its requ
 BROKERS = 256  # connections of brokers and operators: a site has few
 
 
-def broker_bounds(heap, message=MESSAGE_MAX_BYTES):
-    """The bounds of a broker with this heap, for messages of at most this size in bytes."""
+def broker_bounds(heap, message=None):
+    """The bounds of a broker with this heap, for messages of at most this size in bytes, else of our largest."""
+    if message is None:
+        from zads.kafka import MESSAGE_MAX_BYTES as message  # heavy, and Ansible loads this file in each of its workers
+
     memory, request = size(heap), int(message) + REQUEST_ROOM
     queued = max(memory // 4, 4 * request)
     clients = max(memory // HEAP_PARTS // CONNECTION_HEAP, 64)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 
-from zads import names
-from zads.site.access import accounts
-from zads.site.policy import SITES, Policy
-
 DOCUMENTATION = """
 name: password_lines
 short_description: A line for each account whose password changes
@@ -28,6 +24,11 @@ _value: {description: Where each account is and what follows, type: list, elemen
 
 def password_lines(changed, policy, env):
     """Where each account is, and what follows for it. Raises ZadsError if the policy cannot be used."""
+    # Heavy, and Ansible loads this file in each of its workers.
+    from zads import names
+    from zads.site.access import accounts
+    from zads.site.policy import SITES, Policy
+
     policy = Policy.read(json.loads(policy))
     sites = {site: set(accounts(policy, site)) for site in SITES}
     lines = []
