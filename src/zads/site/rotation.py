@@ -24,9 +24,10 @@ PLACES = {
     "night_keepers": "/etc/zads/night_keeper/",
     "archives": "/etc/zads/archive",  # and of the server, beside it
     "auditors": "/etc/zads/auditor/",
-    "log_collectors": "/etc/zads/journal/",
+    "exporters": "/etc/zads/site_exporter/",
     "workers": "/etc/zads/filters/",
     "boards": "/etc/zads/board/",
+    "monitors": "/etc/zads/prometheus/",
 }
 _NAMED = 4  # users in one line; the others are counted
 
