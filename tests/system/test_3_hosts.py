@@ -97,15 +97,16 @@ def test_nobody_logs_in_by_ssh_with_a_password(system: System) -> None:
             assert setting in settings, name
 
 
+PROGRAMS = ("zads-producer", "zads-mirrormaker", "zads-night-keeper", "zads-auditor", "zads-board", "zads-site-exporter")
 #: The highest exposure (of 10) that `systemd-analyze security` may find. Java executes memory that it writes, and needs
 #: the network. The programs' units are clients of the container engine, and run as root for its socket.
-EXPOSED = {"kafka": 1.5, "zookeeper": 1.5, "zads-producer": 2.0, "zads-mirrormaker": 2.0, "zads-night-keeper": 2.0}
+EXPOSED = {"kafka": 1.5, "zookeeper": 1.5} | dict.fromkeys(PROGRAMS, 2.0)
 
 
 @pytest.mark.parametrize(
     ("name", "unit"),
     [(name, unit) for name in ("origin-1", "public-3") for unit in ("kafka", "zookeeper")]
-    + [("apps-1", unit) for unit in ("zads-producer", "zads-mirrormaker", "zads-night-keeper")],
+    + [("apps-1", unit) for unit in PROGRAMS],
 )
 def test_units_are_hardened(system: System, name: str, unit: str) -> None:
     """The hosts are of both Debian releases."""

@@ -14,7 +14,7 @@ from zads.build.step import Say
 from zads.errors import ZadsError
 from zads.filters import packages
 
-_MONITORING = "nginx prometheus prometheus-alertmanager prometheus-node-exporter"
+_MONITORING = "nginx prometheus prometheus-alertmanager prometheus-node-exporter stunnel4 systemd-journal-remote"
 #: Packages of a host of each Debian release: the engine, the Java that the role `java` installs there, and monitoring.
 HOST_PACKAGES = {
     "bookworm": f"docker.io openjdk-17-jre-headless {_MONITORING}",
