@@ -97,7 +97,14 @@ def test_nobody_logs_in_by_ssh_with_a_password(system: System) -> None:
             assert setting in settings, name
 
 
-PROGRAMS = ("zads-producer", "zads-mirrormaker", "zads-night-keeper", "zads-auditor", "zads-board", "zads-site-exporter")
+PROGRAMS = (
+    "zads-producer",
+    "zads-mirrormaker",
+    "zads-night-keeper",
+    "zads-auditor",
+    "zads-board",
+    "zads-site-exporter",
+)
 #: The highest exposure (of 10) that `systemd-analyze security` may find. Java executes memory that it writes, and needs
 #: the network. The programs' units are clients of the container engine, and run as root for its socket.
 EXPOSED = {"kafka": 1.5, "zookeeper": 1.5} | dict.fromkeys(PROGRAMS, 2.0)

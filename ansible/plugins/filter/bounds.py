@@ -39,8 +39,9 @@ BROKERS = 256  # connections of brokers and operators: a site has few
 def broker_bounds(heap, message=None):
     """The bounds of a broker with this heap, for messages of at most this size in bytes, else of our largest."""
     if message is None:
-        from zads.kafka import MESSAGE_MAX_BYTES as message  # heavy, and Ansible loads this file in each of its workers
+        from zads.kafka import MESSAGE_MAX_BYTES  # heavy, and Ansible loads this file in each of its workers
 
+        message = MESSAGE_MAX_BYTES
     memory, request = size(heap), int(message) + REQUEST_ROOM
     queued = max(memory // 4, 4 * request)
     clients = max(memory // HEAP_PARTS // CONNECTION_HEAP, 64)
