@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from zads import progress
 from zads.progress import Tail
 from zads.site.policy import Policy
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,15 @@ def test_a_unit_that_does_not_run_is_named(condition, tmp_path, state):
 def test_a_container_of_another_image_or_unwell_is_named(condition, told, said):
     found = condition.container_problems("zads-producer.service", told, "ExecStart=docker run zads/p:1 \\\n")
     assert (said in " ".join(found)) if said else not found
+
+
+@pytest.mark.parametrize(("role", "template", "expected"), [
+    ("container_program", "container", True), ("debian_daemon", "debian_daemon", False),
+    ("journal_access", "journal", False), ("archive_server", "zads-archive-server", False),
+])  # fmt: skip
+def test_only_units_that_run_a_container_must_have_one(condition, role, template, expected):
+    text = (ROOT / "roles" / role / "templates" / f"{template}.service.j2").read_text()
+    assert condition.runs_container(text) is expected
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,11 @@ def unsettled(shown: dict[str, dict[str, str]], uptime: float) -> list[str]:
     return found
 
 
+def runs_container(text: str) -> bool:
+    """Whether a unit's file runs a container. Daemons of Debian's packages run without one."""
+    return "\nExecStart=docker run " in text
+
+
 def container_problems(unit: str, told: str, text: str) -> list[str]:
     """The problem of a unit's container. ``told``: image, its id, the id that the image's name has now, health."""
     image, runs, named, health = (told.split("|") + [""] * 4)[:4]
@@ -184,8 +189,8 @@ def main() -> None:
         about = shown.get(unit, {})
         name = unit.removesuffix(".service").replace("@", "-")
         found = unit_problems(unit, about, RUN / name)
-        if not found and name.startswith("zads-"):
-            found = container_problems(unit, container(module, name), unit_text(about))
+        if not found and runs_container(text := unit_text(about)):
+            found = container_problems(unit, container(module, name), text)
         problems += found
     for path in params["disks"]:
         usage = shutil.disk_usage(path)
