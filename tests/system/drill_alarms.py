@@ -26,7 +26,9 @@ NIGHT, QUIET_NIGHT, MISSING_NIGHT = "20300301", "20300302", "20300303"
 NOT_HERE = {
     "AlertsAreOftenLate": "takes six hours",
     "AlertsAreSometimesLate": "takes three days",
+    "ArchiveIsLate": "takes a day",
     "AuditIsLate": "takes six hours",
+    "BackupIsLate": "takes a day",
     "CanaryWasAltered": "nothing here alters bytes",
     "CertificateExpires": "certificates here last for years",
     "CertificateExpiresSoon": "certificates here last for years",

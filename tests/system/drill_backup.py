@@ -28,6 +28,7 @@ from local_system import (
     read_topic,
     run,
 )
+from watching import query
 from zads import names
 from zads.backup import shelf
 from zads.site.access import Acl
@@ -116,6 +117,17 @@ def unlike(directory: Path, name: str, change: Callable[[bytearray], object], fi
     copy = directory / name
     copy.write_bytes(data)
     return copy
+
+
+def test_prometheus_knows_of_a_backup(system: System, vault: Vault) -> None:
+    file = vault.backup()
+
+    def told() -> list[float]:
+        return [float(one["value"][1]) for one in query(system, "zads_backup_bytes")]
+
+    await_that("the backup's size is told", lambda: told() == [file.stat().st_size], 60)
+    (made,) = query(system, "zads_backup_last_seconds")
+    assert abs(float(made["value"][1]) - file.stat().st_mtime) < 60
 
 
 def test_a_damaged_backup_or_another_key_changes_nothing(system: System, vault: Vault) -> None:

@@ -137,6 +137,11 @@ FAULTS: dict[str, Fault] = {
     "NightKeeperFails": Fault({"zads_nights_last_round_seconds": (CLOCK, 0, CLOCK)}, 36 * MINUTE, 30),
     "NightDiffers": Fault({"zads_audit_last_whole": (1, 0, 1)}, 15, 30),
     "AuditIsLate": Fault({"zads_audit_last_round_seconds": (CLOCK, 0, CLOCK)}, 6 * HOUR + 6 * MINUTE, 30),
+    "ArchiveIsLate": Fault({"zads_archive_late": (0, 1, 0)}, 16 * MINUTE, 30),
+    "BackupIsLate": Fault(
+        {"zads_backup_last_seconds": (CLOCK, 0, CLOCK), "zads_backup_wanted_days": (0.2, 0.2, 0.2)},
+        5 * HOUR + 20 * MINUTE, 30,
+    ),
     "ClocksDiffer": Fault({f"zads_nights_clock_offset_seconds{{{ORIGIN}}}": ([0.2, -0.3], -30, 0)}, 11 * MINUTE, 30),
     "TargetIsDown": Fault({'up{job="kafka", instance="origin-1"}': (1, 0, 1)}, 6 * MINUTE, 30),
     "ExporterIsBlind": Fault({'zads_exporter_part_up{part="mirror"}': (1, 0, 1)}, 4 * MINUTE, 30),

@@ -268,6 +268,11 @@ def test_the_age_of_the_last_backup_is_judged(tmp_path: Path) -> None:
     assert shelf.problem(about, 1, 1.9e9 + shelf.DAY) == ""
     assert "1.5 days old" in shelf.problem(about, 1, 1.9e9 + 1.5 * shelf.DAY)
     assert "future" in shelf.problem(about, 1, 1.9e9 - shelf.DAY)
+    samples = [line for line in shelf.metrics(about).splitlines() if not line.startswith("#")]
+    assert samples == [
+        "zads_backup_last_seconds 1900000000.0",
+        f"zads_backup_bytes {(tmp_path / 'one').stat().st_size}.0",
+    ]
     (tmp_path / shelf.NOTE).write_text('{"made": "x"}')
     assert shelf.last(tmp_path) is None
     with pytest.raises(ZadsError):

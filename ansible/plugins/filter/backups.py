@@ -15,6 +15,7 @@ name: ensemble_archives
 short_description: The data of one member of each site's ensemble
 description:
   - From what the playbook backup registered on each member. All members of an ensemble have the same data.
+  - C(backup_metrics) says for Prometheus when the last backup of an environment was made, and its size.
   - C(backup_problems) gives a line if the last backup of an environment is missing or too old.
 options:
   _input: {description: hostvars, type: dict, required: true}
@@ -46,6 +47,12 @@ def archives(hostvars, groups):
     return found
 
 
+def metrics(state):
+    """What Prometheus is told of the last backup; nothing if there is none."""
+    about = shelf.last(Path(state))
+    return shelf.metrics(about) if about else ""
+
+
 def problems(state, days):
     """Why the last backup is not what the inventory asks for, in a line; nothing if it asks for none (0 days)."""
     if not float(days):
@@ -61,4 +68,4 @@ class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
-        return {"ensemble_archives": archives, "backup_problems": problems}
+        return {"ensemble_archives": archives, "backup_metrics": metrics, "backup_problems": problems}

@@ -163,6 +163,17 @@ NIGHTS = (
         "an-audit-failed", "5m",
     ),
     Alarm(
+        "ArchiveIsLate", "ticket", "zads_archive_late > 0",
+        "{{ $value }} nights that ended more than a day ago are not wholly archived. Kafka deletes them in some days.",
+        "archive-nights", "15m",
+    ),
+    Alarm(
+        "BackupIsLate", "ticket",
+        "time() - (max(zads_backup_last_seconds) or vector(0)) > max(zads_backup_wanted_days) * 86400",
+        "No backup has been made for as long as the inventory allows (verify_backup_days).",
+        "back-up", "15m",
+    ),
+    Alarm(
         "ClocksDiffer", "ticket", "abs(zads_nights_clock_offset_seconds) > 5",
         "The clocks of the brokers at {{ $labels.site }} differ by {{ $value }} s from the night keeper's.",
         "clocks-differ", "10m",

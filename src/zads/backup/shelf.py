@@ -72,6 +72,17 @@ def last(state: Path) -> dict[str, Any] | None:
     return about
 
 
+def metrics(about: dict[str, Any]) -> str:
+    """What Prometheus is told of the last backup, as node exporter reads it from a file."""
+    return "".join(
+        f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n"
+        for name, text, value in (
+            ("zads_backup_last_seconds", "Unix time at which the last backup was made.", float(about["made"])),
+            ("zads_backup_bytes", "Size of the last backup.", float(about["bytes"])),
+        )
+    )
+
+
 def problem(about: dict[str, Any] | None, days: float, now: float) -> str:
     """Why the last backup is not what an inventory demands (at most so many days old); "" if it is."""
     if days <= 0:
