@@ -18,6 +18,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from local_system import NIGHT, STATE, System, await_that, client, drop, hosts_of, make_night, playbook, read_topic, run
 from zads import names
+from zads.filters.owner import Spec
+from zads.filters.sandbox import Sandbox
 from zads.packet import Packet
 from zads.site.cluster import Cluster
 from zads.sources import simulator
@@ -181,6 +183,9 @@ def test_ten_alerts_of_the_demo_are_followed(system: System) -> None:
         told.pop("candid")
         told.pop("candid_str")
     assert secret == nothing
+
+
+def test_a_refused_file_is_followed(system: System) -> None:
     ((_, packets_),) = simulator.simulate(OWN_NIGHT, 1, 1, seed=77, programme_mix={1: 1.0})
     data = packets_[0][1]
     candid = Packet.trusted(data).candid
@@ -190,6 +195,30 @@ def test_ten_alerts_of_the_demo_are_followed(system: System) -> None:
         return bool(traced(candid, "--env", "local")[1]["refusals"])
 
     await_that("the refused file is followed", refused, 60)
+
+
+def test_an_alert_that_a_filters_cap_cut_is_followed(system: System) -> None:
+    """More alerts of a visit pass this filter than its cap allows."""
+    chatty, cap = "bright_young_transient", 20
+    ((_, packets_),) = simulator.simulate(OWN_NIGHT, 1, 300, seed=78, programme_mix={1: 1.0})
+    with Sandbox([Spec(chatty, chatty)]) as sandbox:
+        verdicts, _ = sandbox.run([data for _, data in packets_])
+    wanted = {Packet.trusted(packets_[index][1]).candid for index in verdicts[chatty].passed}
+    assert len(wanted) > cap
+    drop(system, "archive-capped", {Path(name).name: data for name, data in packets_})
+
+    def published() -> set[int]:
+        records = read_topic("alice", names.filter_topic(chatty))
+        return wanted & {int(dict(one.headers())[names.HEADER_CANDID]) for one in records}
+
+    await_that("the cap is reached", lambda: len(published()) == cap, 120)
+    cut = min(wanted - published())
+
+    def verdict() -> str:
+        told = traced(cut, "--env", "local")[1]["filters"]
+        return next((one["verdict"] for one in told if one["filter"] == chatty), "none")
+
+    await_that("the filter has judged it", lambda: verdict() == "cut", 60)
 
 
 def test_verify_asks_the_archive(system: System, played: dict[str, Any]) -> None:
