@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.broker import ROOT
-from environments import environment
+from environments import ROOT, environment
 
 #: Where pictures of pages are kept: for people to look at, and for the documentation.
 PICTURES = Path(os.environ.get("ZADS_SCREENSHOTS", ROOT / ".zads" / "cache" / "screenshots"))
@@ -65,11 +64,19 @@ class Window:
 
 
 @contextmanager
-def window(browser: Any, size: str = "desktop", scheme: str = "light") -> Iterator[Window]:
-    """A new window with no cookies. It accepts the certificate of the test's own authority."""
+def window(
+    browser: Any, size: str = "desktop", scheme: str = "light", login: dict[str, str] | None = None
+) -> Iterator[Window]:
+    """A new window with no cookies. It accepts the certificate of the test's own authority.
+
+    ``login``: the ``username`` and ``password`` with which it answers a page that asks for them.
+    """
     width, height = SIZES[size]
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, ignore_https_errors=True
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        ignore_https_errors=True,
+        http_credentials=login,
     )
     found = Window(context.new_page())
     found.page.on(

@@ -1,0 +1,124 @@
+"""What people open after `make demo`, in a real browser: the Night Board, the report, Prometheus, and Alertmanager."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from browsing import SCHEMES, SIZES, Window, chromium, window
+from local_system import STATE, System, await_that, drop, hosts_of
+from zads.board import PORT
+from zads.site import nights
+from zads.sources import simulator
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not hosts_of("boards"), reason="inventories/local has no Night Board"),
+]
+PROMETHEUS, ALERTMANAGER = 9441, 9442
+LOADED_SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+def address(system: System, group: str, port: int) -> str:
+    return f"https://{system.inventory.address(hosts_of(group)[0])}:{port}"
+
+
+@pytest.fixture
+def board(system: System) -> str:
+    return address(system, "boards", PORT)
+
+
+def visit_of_tonight(system: System) -> list[str]:
+    """Deliver an exposure of the present night. Returns the paths of its alerts' pages."""
+    night = nights.night_at(time.time())
+    ((_, packets),) = simulator.simulate(night, 1, 25, seed=time.time_ns() % 2**31, programme_mix={1: 1.0})
+    drop(system, f"{night}-{time.time_ns()}", {Path(name).name: data for name, data in packets})
+    return [f"/alert/{Path(name).stem}" for name, _ in packets]
+
+
+def quick(shown: Window, url: str) -> None:
+    """Open a page three times: the machine may be busy with something else once."""
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        shown.page.goto(url, wait_until="load")
+        took.append(time.monotonic() - began)
+    assert min(took) < LOADED_SECONDS, f"{url} took {took}"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_boards_pages_fit_are_quick_and_have_no_serious_fault(
+    system: System, browser: Any, board: str, size: str, scheme: str
+) -> None:
+    with window(browser, size, scheme) as shown:
+        shown.page.goto(board)
+        alert = shown.page.locator("a[href^='/alert/']").first.get_attribute("href")
+        for name, path in {"night": "/", "alert": alert, "nights": "/nights", "sign-in": "/sign-in"}.items():
+            quick(shown, board + path)
+            shown.picture(f"demo-{name}-{size}-{scheme}")
+            assert shown.too_wide() <= 0, name
+            assert shown.serious() == [], name
+        assert shown.complaints == []
+
+
+def test_an_open_page_of_the_board_is_live_and_survives_its_restart(system: System, browser: Any, board: str) -> None:
+    visit_of_tonight(system)
+    with window(browser) as shown:
+        page = shown.page
+
+        def visits() -> int:
+            found = re.search(r"Map of the sky with (\d+) visit", page.content())
+            return int(found[1]) if found else 0
+
+        page.goto(board, wait_until="load")
+        page.wait_for_selector("[data-state]:text-is('Live')")
+        page.evaluate("window.mine = true")
+        before = visits()
+        visit_of_tonight(system)
+        await_that("the visit is on the map", lambda: visits() > before, 60)
+        assert page.evaluate("window.mine") is True, "the page was not loaded again"
+        system.on("apps-1", "systemctl restart zads-board")
+        page.wait_for_selector("[data-state]:has-text('Not live')", timeout=30_000)
+        page.wait_for_selector("[data-state]:text-is('Live')", timeout=120_000)
+        assert page.evaluate("window.mine") is True, "the page was not loaded again"
+        gone = re.compile("ERR_CONNECTION|ERR_INCOMPLETE")
+        assert [one for one in shown.complaints if not gone.search(one)] == []
+
+
+def test_the_report_of_the_demo_is_readable(system: System, browser: Any) -> None:
+    for size in SIZES:
+        with window(browser, size) as shown:
+            shown.page.goto((STATE / "reports/demo.html").as_uri(), wait_until="load")
+            shown.picture(f"demo-report-{size}")
+            assert shown.too_wide() <= 0
+            assert shown.serious() == []
+            assert shown.complaints == []
+
+
+def test_prometheus_and_alertmanager_open_for_who_has_the_password(system: System, browser: Any) -> None:
+    password = yaml.safe_load((STATE / "secrets/passwords.yml").read_text())["zads.monitor"]
+    prometheus, alertmanager = (address(system, "monitors", port) for port in (PROMETHEUS, ALERTMANAGER))
+    with window(browser, login={"username": "zads.monitor", "password": password}) as shown:
+        shown.page.goto(f"{prometheus}/classic/targets", wait_until="load")
+        shown.page.wait_for_selector("text=kafka")
+        shown.picture("demo-prometheus-targets")
+        shown.page.goto(f"{prometheus}/classic/alerts", wait_until="load")
+        shown.page.wait_for_selector("text=MirrorIsSilent")
+        shown.picture("demo-prometheus-alerts")
+        shown.page.goto(alertmanager, wait_until="load")
+        shown.picture("demo-alertmanager")
+    with window(browser) as shown:
+        assert shown.page.goto(prometheus).status == 401
