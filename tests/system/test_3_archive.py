@@ -71,6 +71,15 @@ def played(system: System) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def own(system: System) -> list[bytes]:
+    """The packets of programme 1 of a night that has programme 2 too, and is archived."""
+    make_night(OWN_NIGHT)
+    packets_ = own_night(system, "archive-first", 30, 1)
+    await_that("the night is archived", lambda: listed(system).get(f"{OWN_NIGHT}/1"), 240)
+    return packets_
+
+
 def test_the_demos_night_is_archived_byte_for_byte(system: System, played: dict[str, Any]) -> None:
     status, data = ask(system, f"/{played['file']}")
     assert status == 200
@@ -82,12 +91,15 @@ def test_the_demos_night_is_archived_byte_for_byte(system: System, played: dict[
     assert played["file"].encode() in ask(system, "/")[1]
 
 
-def test_nobody_gets_another_programme(system: System, played: dict[str, Any]) -> None:
-    assert {one["programme"] for one in listed(system).values()} == {1}
+def test_nobody_gets_another_programme(system: System, played: dict[str, Any], own: list[bytes]) -> None:
     host = system.inventory.group("archives")[0]
-    private = system.on(host, f"ls {DIRECTORY}/private").split()
-    assert f"{names.night_topic(NIGHT, 2)}.tar.gz" in private
-    for name in private:
+
+    def private() -> list[str]:
+        return system.on(host, f"ls {DIRECTORY}/private").split()
+
+    await_that("programme 2 is archived", lambda: f"{names.night_topic(OWN_NIGHT, 2)}.tar.gz" in private(), 60)
+    assert {one["programme"] for one in listed(system).values()} == {1}
+    for name in private():
         for path in (f"/{name}", f"/../private/{name}", f"/%2e%2e/private/{name}"):
             if not name.startswith("index"):
                 assert ask(system, path)[0] in (400, 404), path
@@ -97,11 +109,9 @@ def test_nobody_gets_another_programme(system: System, played: dict[str, Any]) -
     assert seen.strip() == "", "the server sees more than the public archives"
 
 
-def test_late_alerts_make_a_new_version(system: System, played: dict[str, Any]) -> None:
-    make_night(OWN_NIGHT)
-    first = own_night(system, "archive-first", 30, 1)
-    one = await_that("the night is archived", lambda: listed(system).get(f"{OWN_NIGHT}/1"), 240)
-    assert (one["files"], one["version"]) == (len(first), 1)
+def test_late_alerts_make_a_new_version(system: System, own: list[bytes]) -> None:
+    one = listed(system)[f"{OWN_NIGHT}/1"]
+    assert (one["files"], one["version"]) == (len(own), 1)
     late = own_night(system, "archive-late", 10, 2)
 
     def second() -> dict[str, Any] | None:
@@ -110,7 +120,7 @@ def test_late_alerts_make_a_new_version(system: System, played: dict[str, Any]) 
 
     two = await_that("the night is archived again", second, 240)
     assert two["added"] == len(late)
-    assert packets(ask(system, f"/{two['file']}")[1]) == Counter([*first, *late])
+    assert packets(ask(system, f"/{two['file']}")[1]) == Counter([*own, *late])
     assert ask(system, f"/{one['file']}")[0] == 404
     told = run("make", "archive", f"NIGHT={OWN_NIGHT}").stdout
     assert "all of it is archived" in told
@@ -161,7 +171,7 @@ def traced(candid: int, *where: str) -> tuple[int, dict[str, Any]]:
     return found.returncode, json.loads(found.stdout[start:end])
 
 
-def test_ten_alerts_of_the_demo_are_followed(system: System) -> None:
+def test_alerts_are_followed_and_a_reader_learns_nothing_of_another_programme(system: System, own: list[bytes]) -> None:
     records = read_topic("admin-public", PUBLIC)[:8]
     for message in records:
         candid = int(dict(message.headers())[names.HEADER_CANDID])
@@ -172,10 +182,10 @@ def test_ten_alerts_of_the_demo_are_followed(system: System) -> None:
         assert told["origin"][0]["sha256"] == told["public"][0]["sha256"]
         assert told["ledger"]
         assert {one["filter"] for one in told["filters"]} == {one["name"] for one in system.inventory.common("filters")}
-    hidden = int(dict(read_topic("admin-origin", names.night_topic(NIGHT, 2))[0].headers())[names.HEADER_CANDID])
+    hidden = int(dict(read_topic("admin-origin", names.night_topic(OWN_NIGHT, 2))[0].headers())[names.HEADER_CANDID])
     status, told = traced(hidden, "--env", "local")
     assert (status, len(told["origin"]), told["public"]) == (0, 1, [])
-    reader = ("--public", str(STATE / "clients/reader.properties"), "--night", NIGHT)
+    reader = ("--public", str(STATE / "clients/reader.properties"), "--night", OWN_NIGHT)
     secret, nothing = (traced(candid, *reader) for candid in (hidden, hidden + 99_999))
     for status, told in (secret, nothing):
         assert status == 1
