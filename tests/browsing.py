@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import site
@@ -18,8 +19,19 @@ from environments import ROOT, environment
 
 #: Where pictures of pages are kept: for people to look at, and for the documentation.
 PICTURES = Path(os.environ.get("ZADS_SCREENSHOTS", ROOT / ".zads" / "cache" / "screenshots"))
+#: The documentation's pictures, and the file that says from which version of the board's pages they were made.
+DOCUMENTED = ROOT / "docs" / "pictures"
+MADE_FROM = DOCUMENTED / "made-from.txt"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 SCHEMES = ("light", "dark")
+
+
+def version_of_pages() -> str:
+    """The SHA-256 of all files of which the board's pages are made."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "src/zads/templates/board").iterdir()):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -50,6 +62,11 @@ class Window:
         """Keep a picture of the whole page."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=str(PICTURES / f"{name}.png"), full_page=True)
+
+    def photograph(self, name: str) -> None:
+        """Take a picture of what the window shows, for the documentation: docs/pictures/NAME.jpg."""
+        path = DOCUMENTED / f"{name}.jpg"
+        self.page.screenshot(path=str(path), type="jpeg", quality=80)
 
     def serious(self) -> list[str]:
         """What axe finds serious or worse, in words. https://github.com/dequelabs/axe-core"""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from zads.errors import ZadsError
 
 
@@ -80,6 +82,12 @@ class Inventory:
     def address(self, host: str) -> str:
         """The name or address by which the control machine reaches a host."""
         return str(self.hosts[host].get("ansible_host", host))
+
+    def setting(self, host: str, variable: str, role: str) -> Any:
+        """A variable of a host; if it has none, the default of a role, which must not be a template."""
+        if variable in self.hosts[host]:
+            return self.hosts[host][variable]
+        return yaml.safe_load((self.root / "roles" / role / "defaults/main.yml").read_text())[variable]
 
     def common(self, variable: str, default: Any = None) -> Any:
         """A variable that all hosts share, such as ``filters``; ``default`` if no host has it."""

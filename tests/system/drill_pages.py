@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from browsing import SCHEMES, SIZES, Window, chromium, window
-from local_system import STATE, System, await_that, drop, hosts_of
+from browsing import DOCUMENTED, MADE_FROM, SCHEMES, SIZES, Window, chromium, version_of_pages, window
+from local_system import STATE, System, at_rest, await_that, drop, hosts_of
 from zads.board import PORT
 from zads.site import nights
 from zads.sources import simulator
@@ -46,6 +47,32 @@ def visit_of_tonight(system: System) -> list[str]:
     ((_, packets),) = simulator.simulate(night, 1, 25, seed=time.time_ns() % 2**31, programme_mix={1: 1.0})
     drop(system, f"{night}-{time.time_ns()}", {Path(name).name: data for name, data in packets})
     return [f"/alert/{Path(name).stem}" for name, _ in packets]
+
+
+@pytest.mark.skipif("ZADS_DRILLS" not in os.environ, reason="make drill takes the documentation's pictures")
+def test_the_documentations_pictures_are_taken(system: System, browser: Any, board: str) -> None:
+    """Of a simulated night on the whole system."""
+    night = nights.night_at(time.time())
+    visits = list(simulator.simulate(night, 24, 30, seed=time.time_ns() % 2**31, programme_mix={1: 1.0}))
+    for number, (_, packets) in enumerate(visits):
+        drop(system, f"{night}-{number}-{time.time_ns()}", {Path(name).name: data for name, data in packets})
+    at_rest(system)
+    DOCUMENTED.mkdir(exist_ok=True)
+    for name, size, scheme in (
+        ("night", "desktop", "light"),
+        ("night-dark", "desktop", "dark"),
+        ("night-phone", "phone", "light"),
+    ):
+        with window(browser, size, scheme) as shown:
+            shown.page.goto(board, wait_until="load")
+            shown.page.wait_for_selector("a[href^='/alert/']", timeout=60_000)
+            shown.page.wait_for_selector("text=All is well", timeout=90_000)
+            shown.photograph(name)
+            if name == "night":
+                shown.page.locator("a[href^='/alert/']").first.click()
+                shown.page.wait_for_load_state("load")
+                shown.photograph("alert")
+    MADE_FROM.write_text(f"{version_of_pages()}\n")
 
 
 def quick(shown: Window, url: str) -> None:

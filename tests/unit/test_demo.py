@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from zads import audit
-from zads.demo import night, spool
+from zads.demo import console, night, spool
 from zads.demo.arrival import Arrival, too_few
 from zads.errors import ZadsError
 from zads.inventory import Inventory
 from zads.report import figures
 from zads.subscriber import percentiles
 
+ROOT = Path(__file__).resolve().parents[2]
 COUNTS = {"ztf_20300101_programid1": 10, "ztf_20300101_programid2": 3}
 
 
@@ -161,3 +163,14 @@ def test_the_audit_names_alerts_that_the_origin_lacks_and_then_what_disagrees(si
     assert arrival(sites).audit()[0] == "the public site lacks one"
     sites.found = audit.Audit(("20300101",), (1,), origin, public, ())
     assert arrival(sites).audit() == ("", sites.found)
+
+
+def test_the_ending_names_every_page_that_the_inventory_has() -> None:
+    hosts = {"one": {"ansible_host": "192.0.2.1"}, "two": {"ansible_host": "192.0.2.2", "archive_server_port": 443}}
+    groups = {"producers": ["one"], "boards": ["one"], "archives": ["two"], "monitors": ["one"]}
+    figures: dict[str, Any] = {"topics": []}
+    text = console.ending(Inventory("local", ROOT, groups, hosts), figures, Path("page"), "reader")
+    for address in ("https://192.0.2.1:9480/", "https://192.0.2.2:443/", "https://192.0.2.1:9441/"):
+        assert address in text
+    bare = console.ending(Inventory("local", ROOT, {"producers": ["one"]}, hosts), figures, Path("page"), "reader")
+    assert "https://" not in bare

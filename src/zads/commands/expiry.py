@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
 from zads import output
@@ -82,10 +81,9 @@ def daemons(inventory: Inventory) -> list[Daemon]:
     """The ports of an environment that show certificates."""
     found = []
     for title, (group, role, variable) in _DAEMONS.items():
-        default = yaml.safe_load((inventory.root / "roles" / role / "defaults/main.yml").read_text())[variable]
         for site in SITES:
             for host in inventory.group(f"{site}_{group}"):
-                port = int(inventory.hosts[host].get(variable, default))
+                port = int(inventory.setting(host, variable, role))
                 found.append(Daemon(f"{title} on {host}", inventory.address(host), port))
     return found
 

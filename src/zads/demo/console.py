@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from zads import output
+from zads import names, output
 from zads.board import PORT
 from zads.inventory import Inventory
 
@@ -41,8 +41,9 @@ def ending(inventory: Inventory, figures: Mapping[str, Any], page: Path, subscri
     topic = next((row["topic"] for row in figures["topics"] if row["public"]), "ztf_20181129_programid1")
     kit = inventory.kit(subscriber).relative_to(inventory.root)
     host = inventory.group("producers")[0]
+    pages = "".join(f"\n{line}" for line in _pages(inventory))
     return f"""
-The report:   {page}{_board(inventory)}
+The report:   {page}{pages}
 Read it:      {kit}/kcat.sh -C -t {topic} -e -q -f '%k %S bytes\\n'
 In Python:    {kit}/README.md and docs/consume.md
 Look around:  .venv/bin/zads lab status {inventory.env}
@@ -51,11 +52,16 @@ Check it:     make verify ENV={inventory.env}
 Take it down: make down ENV={inventory.env}"""
 
 
-def _board(inventory: Inventory) -> str:
-    """A line with the address of the Night Board, if the inventory has one."""
-    hosts = inventory.group("boards")
-    if not hosts:
-        return ""
-    port = inventory.hosts[hosts[0]].get("board_port", PORT)
-    authority = (inventory.state / "secrets/boards/ca.crt").relative_to(inventory.root)
-    return f"\nNight Board:  https://{inventory.address(hosts[0])}:{port}/ (its authority: {authority})"
+def _pages(inventory: Inventory) -> Iterator[str]:
+    """A line for each of our web pages that the inventory has."""
+    secrets = (inventory.state / "secrets").relative_to(inventory.root)
+    if hosts := inventory.group("boards"):
+        port = inventory.hosts[hosts[0]].get("board_port", PORT)
+        yield f"Night Board:  https://{inventory.address(hosts[0])}:{port}/ (its authority: {secrets}/boards/ca.crt)"
+    if hosts := inventory.group("archives"):
+        port = inventory.setting(hosts[0], "archive_server_port", "archive_server")
+        yield f"Archives:     https://{inventory.address(hosts[0])}:{port}/ ({secrets}/archives/ca.crt)"
+    if hosts := inventory.group("monitors"):
+        port = inventory.setting(hosts[0], "monitoring_prometheus_port", "monitoring")
+        yield f"Prometheus:   https://{inventory.address(hosts[0])}:{port}/ ({secrets}/monitoring/ca.crt)"
+        yield f"              as {names.program('monitor')}, whose password is in {secrets}/passwords.yml"
