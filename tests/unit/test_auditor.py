@@ -273,18 +273,19 @@ ENDS = {"origin": {f"{TOPIC}/0": 10}, "public": {f"{TOPIC}/0": 10}}
 NOON = begin(NIGHT) + 12 * HOUR
 
 
-def due(now: float, last: Result | None = None, quiet: float = 1e9, ends: Mapping[str, Any] | None = None) -> list[str]:
-    known = {} if last is None else {NIGHT: last}
-    return schedule.due(
-        {NIGHT: ENDS} if ends is None else ends, known, {NIGHT: quiet}, now, over_seconds=14 * HOUR, quiet_seconds=900.0
-    )
+def due(
+    now: float, last: Result | None = None, ends: Mapping[str, Any] | None = None, *, rests: bool = True
+) -> list[str]:
+    known = {NIGHT: last} if last else {}
+    there = {NIGHT: ENDS} if ends is None else ends
+    return schedule.due(there, known, {NIGHT} if rests else set(), now, over_seconds=14 * HOUR)
 
 
 def test_a_night_is_due_when_it_is_over_and_quiet() -> None:
     assert due(NOON) == []
     assert due(NOON + 3 * HOUR) == [NIGHT]
-    assert due(NOON + 3 * HOUR, quiet=60.0) == []
-    assert due(NOON + DAY + 3 * HOUR, quiet=60.0) == [NIGHT]  # somebody goes on delivering
+    assert due(NOON + 3 * HOUR, rests=False) == []
+    assert due(NOON + DAY + 3 * HOUR, rests=False) == []  # late alerts are just coming
 
 
 def test_a_whole_night_is_due_again_when_late_alerts_came_and_only_then() -> None:
@@ -314,13 +315,23 @@ def test_a_topic_that_is_gone_before_its_time_is_audited_and_one_that_was_remove
     assert due(NOON + DAY, Result(NIGHT, "whole", NOON, None, ends={}), ends={}) == []
 
 
-def test_quiet_begins_again_with_each_new_alert() -> None:
-    quiet = schedule.Quiet()
-    assert quiet.see({NIGHT: ENDS}, 100.0) == {NIGHT: 0.0}
-    assert quiet.see({NIGHT: ENDS}, 160.0) == {NIGHT: 60.0}
-    assert quiet.see({NIGHT: {"origin": {f"{TOPIC}/0": 11}}}, 220.0) == {NIGHT: 0.0}
-    assert quiet.see({NIGHT: {"origin": {f"{TOPIC}/0": 11}}}, 10.0) == {NIGHT: 0.0}  # the clock stepped back
-    assert quiet.see({}, 20.0) == {}
+def test_a_night_rests_when_nothing_comes_for_a_while() -> None:
+    quiet, more = schedule.Quiet(60.0), {"origin": {f"{TOPIC}/0": 11}}
+    assert quiet.see({NIGHT: ENDS}, 100.0) == set()
+    assert quiet.see({NIGHT: ENDS}, 160.0) == {NIGHT}
+    assert quiet.see({NIGHT: more}, 220.0) == set()
+    assert quiet.see({NIGHT: more}, 10.0) == set()  # the clock stepped back
+    assert quiet.see({NIGHT: more}, 69.0) == set()
+    assert quiet.see({NIGHT: more}, 70.0) == {NIGHT}
+    assert quiet.see({}, 80.0) == set()
+
+
+def test_a_night_that_never_rests_is_audited_once_a_day() -> None:
+    quiet = schedule.Quiet(900.0)
+    audited = [
+        now for now in range(0, 3 * 86_400, 300) if quiet.see({NIGHT: {"origin": {f"{TOPIC}/0": now}}}, float(now))
+    ]
+    assert audited == [86_400, 2 * 86_400]
 
 
 def test_results_are_kept_and_the_oldest_and_the_damaged_ones_go(tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ class Auditor:
     ) -> None:
         self._confs = {site: {"group.id": names.AUDITOR, **conf} for site, conf in confs.items()}
         self._read_policy, self._results, self._receipts = read_policy, results, receipts
-        self._over, self._quiet_seconds = over_seconds, quiet_seconds
+        self._over = over_seconds
         self._mail, self._rest, self._clock = mail, rest, clock
-        self._quiet = schedule.Quiet()
+        self._quiet = schedule.Quiet(quiet_seconds)
 
     def round(self, only: Iterable[str] | None = None) -> list[Result]:
         """Audit the nights that are due, or `only` some, due or not. Returns their results, which are written.
@@ -82,12 +82,8 @@ class Auditor:
         known = self._results.read()
         # Step 2.
         now = self._clock()
-        quiet = self._quiet.see(ends, now)
-        chosen = (
-            schedule.due(ends, known, quiet, now, over_seconds=self._over, quiet_seconds=self._quiet_seconds)
-            if only is None
-            else list(only)
-        )
+        resting = self._quiet.see(ends, now)
+        chosen = schedule.due(ends, known, resting, now, over_seconds=self._over) if only is None else list(only)
         # Steps 3 to 5.
         found = []
         for night in chosen:
@@ -100,7 +96,7 @@ class Auditor:
         self._send(known)
         self._results.prune()
         self._results.write_index(page.of_all(known.values()))
-        waiting = schedule.due(ends, known, {}, now, over_seconds=self._over, quiet_seconds=0)
+        waiting = schedule.due(ends, known, ends, now, over_seconds=self._over)
         report(known.values(), len(waiting))
         return found
 

@@ -9,7 +9,7 @@ from zads import names
 from zads.site.nights import begin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from zads.auditor.results import Result
 
@@ -18,47 +18,65 @@ Ends = dict[str, dict[str, int]]
 
 #: After an audit that was not whole the night is audited again, each time after longer. Then a person has to look.
 AGAIN_SECONDS = (900.0, 3_600.0, 6 * 3_600.0)
+#: After so many seconds a night is audited though alerts go on coming.
+_PATIENCE = 86_400.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The ends of a night, since when they have been so, and since when the night has not rested."""
+
+    ends: Ends
+    since: float
+    restless: float
 
 
 @dataclass
 class Quiet:
-    """Since when the ends of each night have been what they are: as far as this process has seen."""
+    """Which nights rest, as far as this process has seen: nothing has come for so many seconds."""
 
-    _since: dict[str, tuple[Ends, float]] = field(default_factory=dict)
+    seconds: float
+    _seen: dict[str, _Seen] = field(default_factory=dict)
 
-    def see(self, ends: Mapping[str, Ends], now: float) -> dict[str, float]:
-        """Note the nights' ends. Returns for how many seconds those of each have not changed."""
-        before = self._since
-        self._since = {}
+    def see(self, ends: Mapping[str, Ends], now: float) -> set[str]:
+        """Note the nights' ends. Returns the nights that rest, and those that have not rested for a day.
+
+        In the midst of a delivery the sites and the filters differ, so that an audit would raise a false alarm.
+        """
+        before, self._seen = self._seen, {}
+        resting = set()
         for night, one in ends.items():
-            known, since = before.get(night, (None, now))
+            last = before.get(night, _Seen(one, now, now))
             # A clock that has stepped back leaves no moment to come.
-            self._since[night] = (one, min(since, now) if known == one else now)
-        return {night: now - since for night, (_, since) in self._since.items()}
+            since = min(last.since, now) if last.ends == one else now
+            restless = min(last.restless, now)
+            if now - since >= self.seconds or now - restless >= _PATIENCE:
+                resting.add(night)
+                restless = now
+            self._seen[night] = _Seen(one, since, restless)
+        return resting
 
 
 def due(
     ends: Mapping[str, Ends],
     results: Mapping[str, Result],
-    quiet: Mapping[str, float],
+    resting: Collection[str],
     now: float,
     *,
     over_seconds: float,
-    quiet_seconds: float,
 ) -> list[str]:
     """The nights to audit now, the oldest first.
 
-    `ends`: of the nights that have a topic. `over_seconds` after its beginning a night is over. It is due when nothing
-    has arrived for `quiet_seconds`, or if a day has passed since its end.
+    `ends`: of the nights that have a topic. `over_seconds` after its beginning a night is over. It is due when it
+    rests too.
     """
     found = []
     for night in sorted(ends.keys() | results.keys()):
         last = results.get(night)
         if night not in ends and (last is None or last.expires is None or now >= last.expires):
             continue  # its topics were removed in the end, as they are
-        age = now - begin(night)
-        resting = quiet.get(night, quiet_seconds) >= quiet_seconds
-        if age >= over_seconds and (resting or age >= over_seconds + 86_400.0) and _wanted(ends, last, night, now):
+        rests = night in resting or night not in ends
+        if rests and now - begin(night) >= over_seconds and _wanted(ends, last, night, now):
             found.append(night)
     return found
 
