@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
+from prometheus_client.registry import Collector
 
 from zads.errors import ZadsError
 
@@ -155,15 +156,29 @@ ARCHIVE_LAST = Gauge("zads_archive_last_round_seconds", "Unix time at which a ro
 ARCHIVE_BYTES = Gauge("zads_archive_bytes", "Bytes of all archives.")
 
 
-def serve(port: int) -> None:
+def of_program(program: str, *more: Collector) -> CollectorRegistry:
+    """The metrics ``zads_PROGRAM_…``, those of the process, and those of `more` collectors.
+
+    A process has the metrics of all programs in memory, at 0. Told by the wrong program, a 0 would ring alarms.
+    """
+    registry = CollectorRegistry()
+    metrics = (one for one in globals().values() if isinstance(one, Counter | Gauge | Histogram))
+    ours = [one for one in metrics if next(iter(one.describe())).name.startswith(f"zads_{program}_")]
+    for collector in (*ours, *more):
+        registry.register(collector)
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def serve(port: int, program: str, *more: Collector) -> None:
     """Answer Prometheus on a port of 127.0.0.1, from a thread; 0 serves nothing. Raises ZadsError if it is in use.
 
-    Everyone on this host may read: nothing asks for a password.
+    It tells what `of_program` has. Everyone on this host may read: nothing asks for a password.
     """
     if not port:
         return
     try:
-        start_http_server(port, ADDRESS)
+        start_http_server(port, ADDRESS, registry=of_program(program, *more))
     except OSError as error:
         raise ZadsError(
             f"cannot serve metrics on port {port}: {error.strerror}",

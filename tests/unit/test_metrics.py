@@ -39,6 +39,19 @@ def test_every_metric_of_ours_says_whose_it_is_and_is_set_somewhere() -> None:
             assert re.search(rf"metrics\.{name}\b", code), f"nothing sets {name}"
 
 
+@pytest.mark.parametrize("program", ["producer", "worker", "nights", "audit", "board", "archive", "canary"])
+def test_a_program_tells_its_own_metrics_alone(program: str) -> None:
+    told = {family.name for family in metrics.of_program(program).collect()}
+    ours = {name for one in DECLARED if (name := one.describe()[0].name).startswith(f"zads_{program}_")}
+    assert {name for name in told if not name.startswith("process_")} == ours
+
+
+def test_every_metric_is_told_by_a_program_that_serves_it() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "src/zads").rglob("*.py"))
+    served = set(re.findall(r'metrics\.serve\(\w+, "(\w+)"', code))
+    assert {one.describe()[0].name.split("_")[1] for one in DECLARED} == served
+
+
 @pytest.mark.parametrize(
     ("field", "kind"),
     [

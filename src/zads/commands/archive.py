@@ -72,7 +72,7 @@ def archive(
         clock=time.time,
     )
     if not wanted:
-        metrics.serve(metrics_port)
+        metrics.serve(metrics_port, "archive")
         timing = service.Timing(3600 * after, 60 * quiet, keep)
         archivist = service.Archivist(maker, catalogue, lambda: Policy.load(policy), timing)
         service.run(archivist, rest, interval)

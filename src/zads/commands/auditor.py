@@ -80,7 +80,7 @@ def auditor(
         rest=rest,
     )
     if not once:
-        metrics.serve(metrics_port)
+        metrics.serve(metrics_port, "audit")
         service.run(made, rest, interval)
         return
     try:

@@ -59,7 +59,7 @@ def board(
     confs = {"public": kafka.read_properties(public or Path(kit or ".") / "librdkafka.properties")}
     if origin is not None:
         confs["origin"] = kafka.read_properties(origin)
-    metrics.serve(metrics_port)
+    metrics.serve(metrics_port, "board")
     typer.echo(f"the board: {'https' if certificate else 'http'}://{host}:{port}/")
     service.run(
         confs,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from zads import kafka, metrics
 from zads.commands import log_to_stderr
@@ -53,6 +53,5 @@ def exporter(
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
-    REGISTRY.register(service.figures)
-    metrics.serve(metrics_port)
+    metrics.serve(metrics_port, "canary", service.figures)
     service.run(heartbeat)

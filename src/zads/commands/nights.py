@@ -80,7 +80,7 @@ def nights(
         rest=rest,
     )
     if not (once or dry_run):
-        metrics.serve(metrics_port)
+        metrics.serve(metrics_port, "nights")
         run(keeper, read_policy, rest, interval)
         return
     try:

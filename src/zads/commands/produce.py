@@ -48,7 +48,7 @@ def produce(
     nights = names.check_night(first_night), names.check_night(last_night)
     os.umask(os.umask(0) | 0o027)  # receipts and copies of packets are for the spool's group, and for nobody else
     log_to_stderr()
-    metrics.serve(metrics_port)
+    metrics.serve(metrics_port, "producer")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -290,7 +290,7 @@ def main(
 ) -> None:
     """Run a worker as a service: SIGTERM stops it, SIGHUP makes it read its filters again. Raises ZadsError."""
     fence.hide()
-    metrics.serve(port)
+    metrics.serve(port, "worker")
     conf = kafka.read_properties(properties)
     worker = Worker(path, conf, name, heartbeat=heartbeat, nursery=nursery)
     signal.signal(signal.SIGTERM, worker.stop)
