@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import time
@@ -13,9 +14,10 @@ import pytest
 import yaml
 
 from browsing import DOCUMENTED, MADE_FROM, SCHEMES, SIZES, Window, chromium, version_of_pages, window
-from local_system import STATE, System, at_rest, await_that, drop, hosts_of
+from local_system import STATE, System, at_rest, await_that, client, drop, hosts_of, make_night
+from zads import names
 from zads.board import PORT
-from zads.site import nights
+from zads.site.cluster import Cluster
 from zads.sources import simulator
 
 pytestmark = [
@@ -41,21 +43,27 @@ def board(system: System) -> str:
     return address(system, "boards", PORT)
 
 
-def visit_of_tonight(system: System) -> list[str]:
-    """Deliver an exposure of the present night. Returns the paths of its alerts' pages."""
-    night = nights.night_at(time.time())
-    ((_, packets),) = simulator.simulate(night, 1, 25, seed=time.time_ns() % 2**31, programme_mix={1: 1.0})
-    drop(system, f"{night}-{time.time_ns()}", {Path(name).name: data for name, data in packets})
-    return [f"/alert/{Path(name).stem}" for name, _ in packets]
+@pytest.fixture
+def night(system: System) -> str:
+    """A night with topics and no alerts. It is newer than all others, so the board shows it as soon as it has some."""
+    known = [found[0] for topic in Cluster(client("admin-public")).topics() if (found := names.parse_topic(topic))]
+    newest = datetime.datetime.strptime(max(known), "%Y%m%d").replace(tzinfo=datetime.UTC)
+    found = f"{newest + datetime.timedelta(days=1):%Y%m%d}"
+    make_night(found)
+    return found
+
+
+def deliver(system: System, night: str, visits: int = 1) -> None:
+    """Deliver exposures that no other has."""
+    seed = time.time_ns() % 2**31
+    for number, (_, packets) in enumerate(simulator.simulate(night, visits, 30, seed=seed, programme_mix={1: 1.0})):
+        drop(system, f"{night}-{seed}-{number}", {Path(name).name: data for name, data in packets})
 
 
 @pytest.mark.skipif("ZADS_DRILLS" not in os.environ, reason="make drill takes the documentation's pictures")
-def test_the_documentations_pictures_are_taken(system: System, browser: Any, board: str) -> None:
+def test_the_documentations_pictures_are_taken(system: System, browser: Any, board: str, night: str) -> None:
     """Of a simulated night on the whole system."""
-    night = nights.night_at(time.time())
-    visits = list(simulator.simulate(night, 24, 30, seed=time.time_ns() % 2**31, programme_mix={1: 1.0}))
-    for number, (_, packets) in enumerate(visits):
-        drop(system, f"{night}-{number}-{time.time_ns()}", {Path(name).name: data for name, data in packets})
+    deliver(system, night, visits=24)
     at_rest(system)
     DOCUMENTED.mkdir(exist_ok=True)
     for name, size, scheme in (
@@ -65,7 +73,7 @@ def test_the_documentations_pictures_are_taken(system: System, browser: Any, boa
     ):
         with window(browser, size, scheme) as shown:
             shown.page.goto(board, wait_until="load")
-            shown.page.wait_for_selector("a[href^='/alert/']", timeout=60_000)
+            shown.page.wait_for_selector("[aria-label='Map of the sky with 24 visits']", timeout=90_000)
             shown.page.wait_for_selector("text=All is well", timeout=90_000)
             shown.photograph(name)
             if name == "night":
@@ -101,8 +109,10 @@ def test_the_boards_pages_fit_are_quick_and_have_no_serious_fault(
         assert shown.complaints == []
 
 
-def test_an_open_page_of_the_board_is_live_and_survives_its_restart(system: System, browser: Any, board: str) -> None:
-    visit_of_tonight(system)
+def test_an_open_page_of_the_board_is_live_and_survives_its_restart(
+    system: System, browser: Any, board: str, night: str
+) -> None:
+    deliver(system, night)
     with window(browser) as shown:
         page = shown.page
 
@@ -111,10 +121,11 @@ def test_an_open_page_of_the_board_is_live_and_survives_its_restart(system: Syst
             return int(found[1]) if found else 0
 
         page.goto(board, wait_until="load")
+        page.wait_for_selector(f"text=Night of {night[:4]}-{night[4:6]}-{night[6:]}", timeout=90_000)
         page.wait_for_selector("[data-state]:text-is('Live')")
         page.evaluate("window.mine = true")
         before = visits()
-        visit_of_tonight(system)
+        deliver(system, night)
         await_that("the visit is on the map", lambda: visits() > before, 60)
         assert page.evaluate("window.mine") is True, "the page was not loaded again"
         system.on("apps-1", "systemctl restart zads-board")
