@@ -40,6 +40,7 @@ CONTENTS = {
 FIRST = "README.md"
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PICTURE = ".png"
 LANGUAGES = {".py": "python", ".yml": "yaml", ".json": "json"}
 
 
@@ -49,6 +50,8 @@ def page_of(source: str) -> str:
         return "index.md"
     if source.startswith("docs/"):
         return source.removeprefix("docs/")
+    if source.endswith(PICTURE):
+        return f"sources/{source}"
     return f"sources/{source}" if source.endswith(".md") else f"sources/{source}.md"
 
 
@@ -96,6 +99,11 @@ def stage(directory: Path) -> None:
         if source in staged or not (ROOT / source).is_file():
             continue  # Sphinx names a link that leads nowhere
         staged.add(source)
+        page = directory / page_of(source)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        if source.endswith(PICTURE):
+            shutil.copy(ROOT / source, page)
+            continue
         text = as_page(source)
         if source == FIRST:
             text += f"\n{contents()}"
@@ -104,8 +112,6 @@ def stage(directory: Path) -> None:
             text += "\n" + "\n".join(["```{toctree}", ":hidden:", "", *names, "```", ""])
         elif page_of(source).startswith("sources/") and source not in CONTENTS["How it works"]:
             text = f"---\norphan: true\n---\n\n{text}"
-        page = directory / page_of(source)
-        page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text)
         if source.endswith(".md"):
             waiting += links((ROOT / source).read_text(), source)

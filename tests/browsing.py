@@ -64,9 +64,9 @@ class Window:
         self.page.screenshot(path=str(PICTURES / f"{name}.png"), full_page=True)
 
     def photograph(self, name: str) -> None:
-        """Take a picture of what the window shows, for the documentation: docs/pictures/NAME.jpg."""
-        path = DOCUMENTED / f"{name}.jpg"
-        self.page.screenshot(path=str(path), type="jpeg", quality=80)
+        """Take a picture of what the window shows, for the documentation: docs/pictures/NAME.png."""
+        path = DOCUMENTED / f"{name}.png"
+        self.page.screenshot(path=str(path))
 
     def serious(self) -> list[str]:
         """What axe finds serious or worse, in words. https://github.com/dequelabs/axe-core"""

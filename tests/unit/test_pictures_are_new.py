@@ -14,5 +14,5 @@ def test_the_pictures_were_taken_of_these_pages() -> None:
 
 def test_every_picture_is_shown_somewhere() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    shown = {name for page in pages for name in re.findall(r"pictures/([\w-]+\.jpg)", page.read_text())}
-    assert shown == {path.name for path in DOCUMENTED.glob("*.jpg")}
+    shown = {name for page in pages for name in re.findall(r"pictures/([\w-]+\.png)", page.read_text())}
+    assert shown == {path.name for path in DOCUMENTED.glob("*.png")}
