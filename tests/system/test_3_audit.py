@@ -52,7 +52,7 @@ def test_a_night_is_whole_from_the_receipts_to_the_filters(system: System, night
     assert found["receipts"] >= 2, "the auditor runs beside the producer, and compares its receipts"
     assert {row["offered"] for row in found["filters"]} <= {ALERTS}
     assert (REPORTS / f"{night}.html").exists()
-    assert "whole" in run("make", "verify", "ARGS=-v", check=False)
+    assert "whole" in run("make", "verify", "ARGS=-v", check=False).stdout
 
 
 def test_an_alert_from_nowhere_is_found_and_verify_says_so(system: System) -> None:
@@ -64,7 +64,7 @@ def test_an_alert_from_nowhere_is_found_and_verify_says_so(system: System) -> No
     assert producer.flush(30) == 0
     await_that("the mirror has copied it", lambda: read_topic("admin-public", topic), 90)
     assert "unrecorded" in {one["kind"] for one in audit(night, check=False)["differences"]}
-    assert night in run("make", "verify", check=False)
+    assert night in run("make", "verify", check=False).stdout
     # The result is removed, so that later tests see a system that keeps its promises.
     system.on("apps-1", f"rm /var/lib/zads/auditor/{night}.*")
 
@@ -117,4 +117,4 @@ def test_every_host_sends_its_journal_and_the_collector_may_be_away(system: Syst
         system.on("apps-1", "systemctl start zads-journal-collector zads-journal-front")
     find = f"journalctl --directory=/var/log/journal/remote --no-pager -g {mark} | grep -c {mark} || true"
     await_that("what was written meanwhile", lambda: int(system.on("apps-1", find).strip() or 0) >= 1, 180)
-    assert mark not in run("make", "logs", "COLLECTED=1", "UNIT=kafka", "HOST=public-1")
+    assert mark not in run("make", "logs", "COLLECTED=1", "UNIT=kafka", "HOST=public-1").stdout
