@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -22,6 +23,24 @@ def neighbour(system: System) -> Iterator[tuple[str, str, str]]:
     container.remove(force=True)
     network.remove()
     volume.remove()
+
+
+def test_the_lab_of_a_checkout_that_is_gone_is_taken_down_by_another(system: System, tmp_path: Path) -> None:
+    engine, gone = docker.from_env(), tmp_path / "gone"
+    labels = {"zads": "lab", "zads.env": "gone", "zads.checkout": str(gone)}
+    engine.networks.create("zads-gone", labels=labels)
+    down = (".venv/bin/zads", "lab", "down", "--of", str(gone))
+    try:
+        gone.mkdir()
+        refused = run(*down, check=False)
+        assert refused.returncode == 1
+        assert "is there" in refused.stdout
+        gone.rmdir()
+        assert "removed 1 " in run(*down).stdout
+        assert engine.networks.list(names=["^zads-gone$"]) == []
+    finally:
+        for left in engine.networks.list(names=["^zads-gone$"]):
+            left.remove()
 
 
 def test_down_leaves_nothing_of_ours_and_everything_of_others(neighbour: tuple[str, str, str]) -> None:

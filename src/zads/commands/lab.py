@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,12 +37,14 @@ def up(env: Env = "local") -> None:
 @app.command()
 def down(
     env: Annotated[str | None, typer.Argument(help="The inventory; without it, all labs of this checkout.")] = None,
+    of: Annotated[Path | None, typer.Option(help="The absolute path of another checkout, which is gone.")] = None,
 ) -> None:
     """Remove the containers, networks and volumes of a lab, and nothing else.
 
     Example: zads lab down local
     """
-    typer.echo(f"lab: removed {removal.down(repository(), env)} containers, networks and volumes")
+    count = removal.down(repository(), env) if of is None else removal.down_of(of, repository(), env)
+    typer.echo(f"lab: removed {count} containers, networks and volumes")
 
 
 @app.command()

@@ -6,6 +6,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import docker
 import docker.errors
@@ -98,11 +99,11 @@ class Lab:
         """Raises ZadsError if another checkout has a lab of this name."""
         filters = label_filters({f"{LABEL}.env": self.env})
         for container in self._engine.containers.list(all=True, filters=filters, ignore_removed=True):
-            owner = container.labels.get(f"{LABEL}.checkout")
+            owner = container.labels.get(f"{LABEL}.checkout", "")
             if owner != str(self.inventory.root):
-                raise ZadsError(
-                    f"a lab {self.env} of {owner} exists", hint=f"take it down there: make down ENV={self.env}"
-                )
+                there = f"take it down there: make down ENV={self.env}"
+                gone = f"that checkout is gone, so: .venv/bin/zads lab down {self.env} --of {owner}"
+                raise ZadsError(f"a lab {self.env} of {owner} exists", hint=there if Path(owner).exists() else gone)
 
     def _network(self) -> Network:
         for network in self._engine.networks.list(names=[f"^{self.network_name}$"]):

@@ -11,6 +11,7 @@ import docker.errors
 from docker.models.containers import Container
 
 from zads.build.engine import LABEL
+from zads.errors import ZadsError
 from zads.lab.lock import alone
 from zads.lab.machine import label_filters
 
@@ -22,6 +23,17 @@ def down(root: Path, env: str | None = None) -> int:
     """
     with alone(root):
         return _down(root, env)
+
+
+def down_of(gone: Path, root: Path, env: str | None = None) -> int:
+    """The same for a checkout that is gone, whose labs nothing else can take down. ``root``: the present checkout.
+
+    Raises ZadsError if there is something at the path ``gone``.
+    """
+    if gone.exists():
+        raise ZadsError(f"{gone} is there", hint=f"take its lab down there: cd {gone} && make down")
+    with alone(root):
+        return _down(gone, env)
 
 
 def _down(root: Path, env: str | None) -> int:
