@@ -116,7 +116,25 @@ def _offsets(conf: Mapping[str, Any], partitions: Iterable[Partition], spec: Any
             for where, answer in answers.items()
         }
 
-    return kafka.when_led(ask, lambda: kafka.forget_admin(conf), ANSWER_SECONDS)
+    return _asked(conf, ask)
+
+
+def _asked(conf: Mapping[str, Any], ask: Callable[[], dict[Partition, int]]) -> dict[Partition, int]:
+    """What the leaders answer. A client that is kept may deny a topic that was made under its eyes, without end.
+
+    So a new client is asked before a topic counts as missing.
+    """
+
+    def forget() -> None:
+        kafka.forget_admin(conf)
+
+    try:
+        return kafka.when_led(ask, forget, ANSWER_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() not in _NO_TOPIC:
+            raise
+    forget()
+    return kafka.when_led(ask, forget, ANSWER_SECONDS)
 
 
 def starts_since(conf: Mapping[str, Any], ends: Mapping[Partition, int], moment: float) -> dict[Partition, int]:
@@ -138,7 +156,7 @@ def starts_since(conf: Mapping[str, Any], ends: Mapping[Partition, int], moment:
             for where, offset in found.items()
         }
 
-    return kafka.when_led(ask, lambda: kafka.forget_admin(conf), ANSWER_SECONDS)
+    return _asked(conf, ask)
 
 
 def read_to_end(

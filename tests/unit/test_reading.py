@@ -149,6 +149,7 @@ class Offsets:
     """Administration clients. The first one keeps the former leaders, as librdkafka's client does."""
 
     made = 0
+    error = KafkaError.FENCED_LEADER_EPOCH
 
     def __init__(self, _: dict[str, Any]) -> None:
         Offsets.made += 1
@@ -161,15 +162,33 @@ class Offsets:
         answers: dict[TopicPartition, Future[Any]] = {where: Future() for where in asked}
         for answer in answers.values():
             if self.old:
-                answer.set_exception(KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH)))
+                answer.set_exception(KafkaException(KafkaError(self.error)))
             else:
                 answer.set_result(SimpleNamespace(offset=7))
         return answers
 
 
-def test_ends_are_asked_anew_after_a_partitions_leader_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_TOPIC_OR_PART])
+def test_ends_are_asked_anew_of_a_new_client(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """After a partition's leader has changed, and where the client denies a topic that was made under its eyes."""
     monkeypatch.setattr(kafka, "AdminClient", Offsets)
-    conf = CONF
-    assert reading.committed_ends(conf, [("topic", 0), ("topic", 1)]) == {("topic", 0): 7, ("topic", 1): 7}
+    monkeypatch.setattr(Offsets, "made", 0)
+    monkeypatch.setattr(Offsets, "error", error)
+    assert reading.committed_ends(CONF, [("topic", 0), ("topic", 1)]) == {("topic", 0): 7, ("topic", 1): 7}
     assert Offsets.made == 2
-    kafka.forget_admin(conf)
+    kafka.forget_admin(CONF)
+
+
+def test_a_topic_that_new_clients_deny_too_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Denying(Offsets):
+        def __init__(self, conf: dict[str, Any]) -> None:
+            super().__init__(conf)
+            self.old = True
+
+    monkeypatch.setattr(kafka, "AdminClient", Denying)
+    monkeypatch.setattr(Offsets, "made", 0)
+    monkeypatch.setattr(Offsets, "error", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    with pytest.raises(KafkaException):
+        reading.committed_ends(CONF, [("topic", 0)])
+    assert Offsets.made == 2
+    kafka.forget_admin(CONF)
