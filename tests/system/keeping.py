@@ -20,9 +20,19 @@ from zads.site.policy import SITES, Policy, Site
 UNIT = "zads-night-keeper"
 
 
+#: The accounts that not every deployment has, by the group whose hosts use them.
+ACCOUNTS = {
+    "archives": names.ARCHIVE,
+    "auditors": names.AUDITOR,
+    "boards": names.BOARD,
+    "exporters": names.EXPORTER,
+}
+
+
 def variables(system: System) -> dict[str, Any]:
-    """The inventory's variables."""
-    return next(iter(system.inventory.hosts.values()))
+    """The inventory's variables, and the programs that it has."""
+    programs = [account for group, account in ACCOUNTS.items() if system.inventory.group(group)]
+    return {**next(iter(system.inventory.hosts.values())), "programs": programs}
 
 
 def policy(system: System, **changes: Any) -> Policy:
