@@ -39,7 +39,8 @@ def needles(directory: Path) -> dict[bytes, str]:
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             if not line.lstrip().startswith(PUBLIC) and not _known(line, public):
                 name = f"{path.relative_to(directory)}:{number}"
-                found |= dict.fromkeys(_windows(line), name)
+                # A line may hold the end of the private key, and the beginning of the public one.
+                found |= dict.fromkeys((one for one in _windows(line) if not _known(one, public)), name)
     common = Counter(window for path in directory.rglob("*") if path.is_file() for window in _set(path))
     return {
         form: name + suffix
