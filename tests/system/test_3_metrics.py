@@ -27,6 +27,8 @@ pytestmark = pytest.mark.skipif(not hosts_of("monitors"), reason="inventories/lo
 MONITOR = "apps-1"
 HOSTS = ["origin-1", "origin-2", "origin-3", "public-1", "public-2", "public-3", "apps-1"]
 FRONT, PROMETHEUS, ALERTMANAGER = 9440, 9441, 9442
+#: What people open, by the group of its hosts; these speak TLS too.
+PAGES = {"archives": 8444, "boards": 9480}
 OURS = ("zads-prometheus", "zads-alertmanager", "zads-metrics-front", "zads-node-exporter")
 #: What the kernel says of a unit's processes, from the state on (proc_pid_stat(5)); the lab's systemd counts no time.
 PROCESSES = (
@@ -135,7 +137,8 @@ def test_nothing_of_monitoring_is_open_without_tls(system: System, host: str) ->
                 host, f"timeout 5 openssl s_client -connect 127.0.0.1:{port} </dev/null 2>&1", check=False
             )
             assert re.search(r"^subject=.*CN", answer, re.M), f"{host}:{port} does not speak TLS"
-    assert there == ({FRONT, PROMETHEUS, ALERTMANAGER} if host == MONITOR else {FRONT})
+    pages = {port for group, port in PAGES.items() if host in hosts_of(group)}
+    assert there == ({FRONT, PROMETHEUS, ALERTMANAGER} if host == MONITOR else {FRONT}) | pages
     for port in (9401, 9402, 9403, 9404, 9405, 9406, 9407):
         assert not re.search(
             rf"^\S+ +\d+ +\d+ +(?!127\.|\[::1\]|\[::ffff:127\.)\S*:{port} ", "\n".join(listening), re.M
