@@ -167,5 +167,7 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, trace: Tra
     """Log an exception that nothing caught, with its traceback in the same line."""
     if issubclass(kind, (KeyboardInterrupt, SystemExit)):
         return
-    found = logging.Formatter().formatException((kind, error or kind(), trace))
+    # Confluent's client may raise a KafkaError from C, which is no exception.
+    shown = error if isinstance(error, BaseException) else RuntimeError(str(error))
+    found = logging.Formatter().formatException((type(shown), shown, trace))
     line("critical", f"{kind.__name__}: {error}", exception=found)

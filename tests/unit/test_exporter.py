@@ -306,6 +306,10 @@ def test_settings_that_are_no_settings_are_refused_with_the_file(tmp_path: Path,
         Settings.read(path)
 
 
+class OddError(BaseException):
+    """Like what the client may raise from C: nobody names its class."""
+
+
 def test_a_part_that_fails_stops_no_other_and_says_why_once(tmp_path: Path) -> None:
     nowhere = {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "plaintext"}
     read = Settings.read(settings(tmp_path))
@@ -314,8 +318,14 @@ def test_a_part_that_fails_stops_no_other_and_says_why_once(tmp_path: Path) -> N
     def fail() -> Found:
         raise ZadsError("broken")
 
-    parts = [_Part("good", 1, lambda: {(figures.SITE_UP, ("public",)): 1.0}), _Part("bad", 1, fail)]
-    exporter._parts = parts
-    assert exporter.once() == {"bad": "broken"}
+    def fail_oddly() -> Found:
+        raise OddError("as no class expects it")
+
+    exporter._parts = [
+        _Part("good", 1, lambda: {(figures.SITE_UP, ("public",)): 1.0}),
+        _Part("bad", 1, fail),
+        _Part("odd", 1, fail_oddly),
+    ]
+    assert exporter.once() == {"bad": "broken", "odd": "OddError: as no class expects it"}
     assert told(exporter.figures)['zads_exporter_part_up{part="good"}'] == 1
     assert told(exporter.figures)['zads_exporter_part_up{part="bad"}'] == 0
