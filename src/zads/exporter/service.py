@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -133,9 +132,8 @@ class Exporter:
         except _FAILURES as error:
             why = error.args[0].str() if isinstance(error, KafkaException) else str(error) or type(error).__name__
         except:  # noqa: E722 - the client may raise a KafkaError from C, which is no exception: no class matches it
-            # Whatever it is, the next look may succeed, and this thread must make it.
-            kind, found_error, _ = sys.exc_info()
-            why = f"{kind.__name__ if kind else 'unknown'}: {found_error}"
+            # Whatever it is, the next look may succeed, and this thread must make it. Python cannot say what it is.
+            why = "the client failed, and raised what is no exception"
         if why:
             self.figures.failed(part.name, part.lost(), time.monotonic() - began)
         else:
