@@ -329,3 +329,16 @@ def test_a_part_that_fails_stops_no_other_and_says_why_once(tmp_path: Path) -> N
     assert exporter.once() == {"bad": "broken", "odd": "the client failed, and raised what is no exception"}
     assert told(exporter.figures)['zads_exporter_part_up{part="good"}'] == 1
     assert told(exporter.figures)['zads_exporter_part_up{part="bad"}'] == 0
+
+
+def test_an_operator_may_interrupt_a_look(tmp_path: Path) -> None:
+    nowhere = {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "plaintext"}
+    read = Settings.read(settings(tmp_path))
+    exporter = Exporter({"origin": nowhere, "public": nowhere}, lambda: read)
+
+    def interrupted() -> Found:
+        raise KeyboardInterrupt
+
+    exporter._parts = [_Part("slow", 1, interrupted)]
+    with pytest.raises(KeyboardInterrupt):
+        exporter.once()

@@ -131,6 +131,8 @@ class Exporter:
             found = part.look()
         except _FAILURES as error:
             why = error.args[0].str() if isinstance(error, KafkaException) else str(error) or type(error).__name__
+        except (KeyboardInterrupt, SystemExit):
+            raise
         except:  # noqa: E722 - the client may raise a KafkaError from C, which is no exception: no class matches it
             # Whatever it is, the next look may succeed, and this thread must make it. Python cannot say what it is.
             why = "the client failed, and raised what is no exception"
