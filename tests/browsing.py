@@ -7,6 +7,7 @@ import os
 import shutil
 import site
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ PICTURES = Path(os.environ.get("ZADS_SCREENSHOTS", ROOT / ".zads" / "cache" / "s
 #: The documentation's pictures, and the file that says from which version of the board's pages they were made.
 DOCUMENTED = ROOT / "docs" / "pictures"
 MADE_FROM = DOCUMENTED / "made-from.txt"
+#: A page must have loaded after so many seconds.
+LOADED_SECONDS = 1.0
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 SCHEMES = ("light", "dark")
 
@@ -67,6 +70,22 @@ class Window:
         """Take a picture of what the window shows, for the documentation: docs/pictures/NAME.png."""
         path = DOCUMENTED / f"{name}.png"
         self.page.screenshot(path=str(path))
+
+    def quick(self, address: str) -> None:
+        """Open a page three times, since the machine may be busy with something else once."""
+        took = []
+        for _ in range(3):
+            began = time.monotonic()
+            self.page.goto(address, wait_until="load")
+            took.append(time.monotonic() - began)
+        assert min(took) < LOADED_SECONDS, f"{address} took {took}"
+
+    def check(self, address: str, name: str) -> None:
+        """Open a page: it must be quick, fit, and have no serious fault. Its picture is kept."""
+        self.quick(address)
+        self.picture(name)
+        assert self.too_wide() <= 0, name
+        assert self.serious() == [], name
 
     def serious(self) -> list[str]:
         """What axe finds serious or worse, in words. https://github.com/dequelabs/axe-core"""
