@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from keeping import UNIT, expected, metric, metrics, own, policy, ready
@@ -63,14 +63,32 @@ def test_an_alert_of_now_waits_for_no_topic(system: System) -> None:
     assert read_topic("reader", topic)
 
 
+def topic_id(user: str, topic: str) -> str | None:
+    """The id of a topic as a user sees it; None if there is none, or a new one is not known everywhere yet."""
+    asked = AdminClient(client(user)).describe_topics(TopicCollection([topic]), request_timeout=20)
+    try:
+        return str(asked[topic].result().topic_id)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        return None
+
+
 def test_what_was_taken_away_by_hand_comes_back(system: System) -> None:
     await_that("both sites have the nights of now", lambda: ready(system), 120)
     coming = max(expected(system))
     topic = names.night_topic(coming, 1)
+    before = {site: topic_id(f"admin-{site}", topic) for site in SITES}
+    assert all(before.values())
     for site in SITES:
         Cluster(client(f"admin-{site}")).delete_topics([topic])
-    await_that("the night is there again", lambda: ready(system), 150)
-    assert topic in AdminClient(client("reader")).list_topics(timeout=20).topics
+    # By its id, since a broker goes on telling of a topic for a moment after the controller has deleted it.
+    await_that(
+        "both sites have the night again",
+        lambda: all(topic_id(f"admin-{site}", topic) not in (None, before[site]) for site in SITES),
+        150,
+    )
+    assert await_that("readers see it", lambda: topic_id("reader", topic), 30) == topic_id("admin-public", topic)
 
 
 def test_a_keeper_that_was_away_catches_up(system: System, keeper_off: None) -> None:

@@ -223,10 +223,11 @@ def test_all_problems_are_told_at_once_by_host_and_site(promises):
     }
     hostvars = {
         "a": {"site": "origin", "verify_host": {"problems": ["x"], **clock},
-              "verify_stream": {"problems": ["y"]}, **sites},
+              "verify_stream": {"problems": ["y"]}, **sites, "verify_said": ["late", "silent"]},
         "b": {"site": "public", "verify_host": {"unreachable": True, "msg": "no\nroute"}, "verify_plan": {"msg": "no"}},
         "c": {"verify_host": {"msg": "no python"}},
-        "d": {},
+        "d": {"verify_said": []},
+        "e": {"verify_said": ["not archived"]},
     }  # fmt: skip
     assert promises.broken_promises(hostvars, ["a", "b", "c", "d"], ["a", "b"], 101.0, 5) == [
         "a: x",
@@ -240,4 +241,29 @@ def test_all_problems_are_told_at_once_by_host_and_site(promises):
         "origin: unwanted limit of user mallory: make deploy TAGS=access",
         "public: its topics, accounts and grants are unknown: no",
         "y",
+        "a: late",
+        "a: silent",
+        "e: not archived",
     ]
+
+
+NOW = 1_900_000_000
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        ({"origin": 20, "public": 20}, []),
+        ({"origin": 20, "public": 11}, ["the nights at public are ready only until 2030-03-18T04:46Z"]),
+        ({"origin": 12, "public": -5}, ["the nights at origin are ready only", "the nights at public are ready only"]),
+        ({"origin": 20}, ["the night keeper has not said until when"]),
+        ({}, ["the night keeper has not said until when"]),
+    ],
+)
+def test_nights_that_are_late_are_named(promises, hours, said):
+    told = "".join(
+        f'zads_nights_ready_until_seconds{{site="{site}"}} {NOW + more * 3600:.9e}\n' for site, more in hours.items()
+    )
+    found = promises.late_nights(f"# HELP of it\n{told}zads_nights_late 0\n", NOW)
+    assert len(found) == len(said)
+    assert all(line.startswith(words) for line, words in zip(found, said, strict=True)), found

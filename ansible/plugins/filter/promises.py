@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 DOCUMENTATION = """
 name: broken_promises
 short_description: Everything that a verification found wrong
 description:
   - Collects what the playbook verify registered on each host.
+  - C(late_nights) gives a line for each site whose nights are not ready, from the metrics of a night keeper.
   - A host's clock was read at an unknown moment between two readings of the control machine's clock. So only a
     difference that this interval cannot explain counts.
 options:
@@ -70,7 +74,23 @@ def broken_promises(hostvars, hosts, sites, answered, bound):
         about = hostvars[host]
         found += [f"{about['site']}: {problem}" for problem in site_problems(about)]
     stream = hostvars[sites[0]].get("verify_stream") or {}
-    return found + list(stream.get("problems", [f"the stream could not be checked: {stream.get('msg', '')}"]))
+    found += stream.get("problems", [f"the stream could not be checked: {stream.get('msg', '')}"])
+    return found + [f"{host}: {problem}" for host in hostvars for problem in hostvars[host].get("verify_said") or []]
+
+
+LATE = "docs/runbooks/late-nights.md says what to do"
+
+
+def late_nights(metrics, now):
+    """A line for each site whose nights are not ready for 12 hours from now; one if the keeper tells nothing."""
+    ready = re.findall(r'^zads_nights_ready_until_seconds\{site="([^"]+)"\} ([0-9.e+]+)$', metrics, re.MULTILINE)
+    if len(ready) != 2:
+        return [f"the night keeper has not said until when nights are ready: {LATE}"]
+    return [
+        f"the nights at {site} are ready only until {datetime.fromtimestamp(float(until), UTC):%Y-%m-%dT%H:%MZ}: {LATE}"
+        for site, until in ready
+        if float(until) <= now + 12 * 3600
+    ]
 
 
 def site_problems(about):
@@ -116,4 +136,4 @@ class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
-        return {"different_clocks": different_clocks, "broken_promises": broken_promises}
+        return {"different_clocks": different_clocks, "broken_promises": broken_promises, "late_nights": late_nights}
