@@ -6,11 +6,11 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -19,9 +19,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from zads import names
 from zads.errors import ZadsError
-from zads.exporter import disk_figures, expiry, figures, lag
+from zads.exporter import disk_figures, expiry, figures, lag, service
 from zads.exporter.brokers import Partition, describe
-from zads.exporter.canaries import LOST_SECONDS, Flight
+from zads.exporter.canaries import LOST_SECONDS, Canaries, Flight
 from zads.exporter.figures import Figures, Found
 from zads.exporter.history import History
 from zads.exporter.mirror import _offset, source
@@ -329,6 +329,26 @@ def test_a_part_that_fails_stops_no_other_and_says_why_once(tmp_path: Path) -> N
     assert exporter.once() == {"bad": "broken", "odd": "the client failed, and raised what is no exception"}
     assert told(exporter.figures)['zads_exporter_part_up{part="good"}'] == 1
     assert told(exporter.figures)['zads_exporter_part_up{part="bad"}'] == 0
+
+
+def test_canaries_fly_again_after_the_client_has_failed_oddly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "plaintext"}
+    read = Settings.read(settings(tmp_path))
+    exporter = Exporter({"origin": nowhere, "public": nowhere}, lambda: read)
+    monkeypatch.setattr(service, "INTERVAL_SECONDS", 0)
+    flights = 0
+
+    class Odd:
+        def run(self, rest: Callable[[float], object]) -> None:
+            nonlocal flights
+            flights += 1
+            if flights < 3:
+                raise OddError("as no class expects it")
+            exporter.stop()
+            rest(0)
+
+    exporter._fly(cast("Canaries", Odd()))
+    assert flights == 3
 
 
 def test_an_operator_may_interrupt_a_look(tmp_path: Path) -> None:
