@@ -130,7 +130,7 @@ def layers() -> list[str]:
 def flow() -> list[str]:
     """The writers and readers of each topic, from the grants of inventories/local for one night."""
     inventory = Inventory.load("local", ROOT)
-    policy = Policy.read(next(iter(inventory.hosts.values())))
+    policy = inventory.policy()
     lines = ["flowchart LR", "  pipeline([the pipeline]) -- exposures --> origin_zads_producer"]
     for site in ("origin", "public"):
         nights = [("20181129", programme) for programme in sorted(policy.allowed(site))]

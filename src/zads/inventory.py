@@ -14,7 +14,9 @@ from typing import Any
 
 import yaml
 
+from zads import names
 from zads.errors import ZadsError
+from zads.site.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Inventory:
         if variable in self.hosts[host]:
             return self.hosts[host][variable]
         return yaml.safe_load((self.root / "roles" / role / "defaults/main.yml").read_text())[variable]
+
+    def policy(self, **changes: Any) -> Policy:
+        """The data policy as a deployment gives it to programs, with ``changes`` of variables. Raises PolicyError."""
+        variables = next(iter(self.hosts.values()), {})
+        return Policy.read({**variables, "programs": names.accounts(self.groups), **changes})
 
     def common(self, variable: str, default: Any = None) -> Any:
         """A variable that all hosts share, such as ``filters``; ``default`` if no host has it."""

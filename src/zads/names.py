@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from zads import julian
 from zads.errors import ZadsError
@@ -207,6 +207,8 @@ AUDITOR = program("auditor")
 EXPORTER = program("exporter")
 #: The Night Board, which reads.
 BOARD = program("board")
+#: The accounts that not every deployment has, by the group of the inventory whose hosts use them.
+ACCOUNTS = {"archives": ARCHIVE, "auditors": AUDITOR, "boards": BOARD, "exporters": EXPORTER}
 #: The operators' principal: the certificate of the name ``admin``.
 ADMIN = program("admin")
 
@@ -217,6 +219,11 @@ CANARY_GROUP = program("canary")
 SUBSCRIBER_GROUP = program("subscriber")
 #: Begins the transactional ids of the processes that send canaries to warm a system up.
 WARM_UP = program("warm-up")
+
+
+def accounts(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Those of :data:`ACCOUNTS` that a deployment with these groups of hosts has."""
+    return [account for group, account in ACCOUNTS.items() if groups.get(group)]
 
 
 def filters_principal(group: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from keeping import nights_at, own, policy
+from keeping import nights_at, own
 from local_system import System, at_rest, await_that, client
 from zads import kafka, names
 from zads.night_keeper import Keeper
@@ -93,7 +93,7 @@ def test_thirty_nights_pass(system: System, keeper_off: None, no_early_nights: N
 
     Some nights have alerts, which expire after two days, except those of one night.
     """
-    data = policy(system, topics_night=SMALL)
+    data = system.inventory.policy(topics_night=SMALL)
     table = Timetable(SMALL["retention_days"], ahead=1, past=1)
     now = LONG_AGO
     before = {site: nights_at(site) for site in SITES}

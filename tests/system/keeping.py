@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import yaml
 
@@ -15,29 +14,9 @@ from zads import names
 from zads.site import nights
 from zads.site.cluster import Cluster
 from zads.site.nights import Timetable
-from zads.site.policy import SITES, Policy, Site
+from zads.site.policy import SITES, Site
 
 UNIT = "zads-night-keeper"
-
-
-#: The accounts that not every deployment has, by the group whose hosts use them.
-ACCOUNTS = {
-    "archives": names.ARCHIVE,
-    "auditors": names.AUDITOR,
-    "boards": names.BOARD,
-    "exporters": names.EXPORTER,
-}
-
-
-def variables(system: System) -> dict[str, Any]:
-    """The inventory's variables, and the programs that it has."""
-    programs = [account for group, account in ACCOUNTS.items() if system.inventory.group(group)]
-    return {**next(iter(system.inventory.hosts.values())), "programs": programs}
-
-
-def policy(system: System, **changes: Any) -> Policy:
-    """The data policy of the inventory, with changes."""
-    return Policy.read({**variables(system), **changes})
 
 
 def own(site: Site) -> dict[str, str]:
@@ -55,8 +34,8 @@ def nights_at(site: Site) -> set[str]:
 
 def expected(system: System) -> set[str]:
     """The nights that the deployed keeper keeps now."""
-    settings = variables(system)
-    table = Timetable(7, settings["night_keeper_ahead"], settings["night_keeper_past"])
+    days = (system.inventory.common(f"night_keeper_{which}") for which in ("ahead", "past"))
+    table = Timetable(7, *days)
     return set(table.wanted(time.time()))
 
 

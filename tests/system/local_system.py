@@ -21,7 +21,6 @@ import redating
 from zads import kafka, progress, replication
 from zads.inventory import Inventory
 from zads.lab.hosts import Lab
-from zads.site.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".zads" / "local"
@@ -107,7 +106,7 @@ def read_topic(user: str, topic: str, since: int = 0) -> list[Message]:
 
 def at_rest(system: System) -> None:
     """Wait until the public site has all records of the origin, and the filters have processed them."""
-    policy = Policy.read(next(iter(system.inventory.hosts.values())))
+    policy = system.inventory.policy()
     sites = (client("admin-origin"), client("admin-public"))
     await_that("nothing is under way", lambda: not progress.problems(*sites, policy, under_way=0), 60)
 

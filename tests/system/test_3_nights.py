@@ -11,7 +11,7 @@ import yaml
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from keeping import UNIT, expected, metric, metrics, own, policy, ready
+from keeping import UNIT, expected, metric, metrics, own, ready
 from local_system import STATE, System, await_that, client, drop, playbook, read_topic, run
 from zads import names
 from zads.site import nights
@@ -26,7 +26,7 @@ def test_the_nights_of_now_are_there_with_their_grants_though_nobody_made_them(s
     await_that("both sites have the nights of now", lambda: ready(system), 120)
     for site in SITES:
         cluster = Cluster(client(f"admin-{site}"))
-        data = policy(system)
+        data = system.inventory.policy()
         there = cluster.topics()
         for night in expected(system):
             for programme in data.allowed(site):

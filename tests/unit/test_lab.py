@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from zads import names
 from zads.commands import lab
 from zads.errors import ZadsError
 from zads.inventory import Inventory
@@ -24,6 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_an_inventory_that_does_not_exist_is_named_with_those_that_do() -> None:
     with pytest.raises(ZadsError, match="local"):
         Inventory.load("nowhere", ROOT)
+
+
+def test_the_data_policy_has_the_programs_of_the_inventory_and_takes_changes() -> None:
+    inventory = Inventory.load("local", ROOT, realised=False)
+    assert inventory.policy().programs == frozenset(names.accounts(inventory.groups)) != frozenset()
+    changed = inventory.policy(topics_night={**inventory.common("topics_night"), "partitions": 1})
+    assert changed.topics_night.partitions == 1 != inventory.policy().topics_night.partitions
 
 
 def test_the_local_inventory_has_two_sites_of_three() -> None:

@@ -49,6 +49,11 @@ def test_names_of_topics_are_read_back() -> None:
         assert names.parse_topic(other) is None
 
 
+def test_only_programs_whose_group_has_hosts_have_accounts() -> None:
+    assert names.accounts({"boards": ["apps-1"], "archives": [], "kafka": ["origin-1"]}) == ["zads.board"]
+    assert names.accounts({group: ["apps-1"] for group in names.ACCOUNTS}) == [*names.ACCOUNTS.values()]
+
+
 def test_a_pattern_matches_its_programmes_alone() -> None:
     pattern = re.compile(names.topic_pattern({1, 2}))
     assert pattern.search("ztf_20181129_programid1")

@@ -8,6 +8,7 @@ DOCUMENTATION = """
 name: program
 short_description: The name of one of the system's own programs or brokers, which no user can have
 description:
+  - The filter C(accounts) gives the accounts of the programs that a deployment with these groups of hosts has.
   - The filter C(mirrored_topics) turns programmes into the expression of the topics that may leave the origin.
   - The filter C(public_programmes) turns them into the numbers of those that may be at the public site.
 options:
@@ -45,4 +46,9 @@ class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
-        return {"program": program, "mirrored_topics": mirrored_topics, "public_programmes": public_programmes}
+        return {
+            "accounts": names.accounts,
+            "program": program,
+            "mirrored_topics": mirrored_topics,
+            "public_programmes": public_programmes,
+        }

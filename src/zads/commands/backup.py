@@ -21,7 +21,7 @@ from zads.commands.groups import shown as shown_time
 from zads.commands.sites import Env, OneSite, deployed
 from zads.errors import ZadsError
 from zads.inventory import Inventory, repository, state
-from zads.site.policy import Policy, Site
+from zads.site.policy import Site
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -166,7 +166,7 @@ def sites(file: File, key: Key, env: Env = "local", site: OneSite = None) -> Non
     Example: zads backup sites zads-prod-20300101T000000Z.tar.gz.age --key backup.key --env prod
     """
     backup, inventory = _of(env, file, key)
-    policy = Policy.read(next(iter(inventory.hosts.values())))
+    policy = inventory.policy()
     done = restoring.put_sites(backup, {one.name: one.conf for one in deployed(inventory, None)}, policy, only=site)
     for line in done.lines:
         typer.echo(output.plain(line))

@@ -14,7 +14,7 @@ from zads.inventory import Inventory, repository
 from zads.site import certificates, expiry
 from zads.site.ages import Limits
 from zads.site.expiry import Daemon, End
-from zads.site.policy import SITES, Policy
+from zads.site.policy import SITES
 
 app = typer.Typer()
 
@@ -66,7 +66,7 @@ def look(inventory: Inventory, *, offline: bool = False) -> list[End]:
         certificate=_number(inventory, "certificates_renew_days", Limits.certificate),
         password=_number(inventory, "certificates_password_days", Limits.password),
     )
-    policy = Policy.read(next(iter(inventory.hosts.values())))
+    policy = inventory.policy()
     try:
         found = expiry.kept(secrets, inventory.hosts, limits)
         known = expiry.fingerprints(secrets)

@@ -54,7 +54,7 @@ def show(
         raise typer.BadParameter("--move-to and --remove exclude each other")
     to = None if move_to is None else change.moment(move_to)
     inventory = Inventory.load(env, repository())
-    policy = Policy.read(next(iter(inventory.hosts.values())))
+    policy = inventory.policy()
     sites = deployed(inventory, site)
     if group is None:
         _show_all(sites, policy, as_json)

@@ -108,7 +108,7 @@ def remove(name: Name, env: Env = "local") -> None:
 
 def _inventory(env: str) -> tuple[Inventory, Policy]:
     inventory = Inventory.load(env, repository())
-    return inventory, Policy.read(next(iter(inventory.hosts.values())))
+    return inventory, inventory.policy()
 
 
 def _sample(policy: Policy, name: str) -> Sample:

@@ -55,7 +55,7 @@ def run(
     judge: Judge | None = None
     if env is not None:
         inventory = Inventory.load(env, repository())
-        policy = Policy.read(next(iter(inventory.hosts.values())))
+        policy = inventory.policy()
         sites = {site: kafka.read_properties(inventory.client(f"admin-{site}")) for site in SITES}
         if rerun:
             from zads.trace import rerun as again

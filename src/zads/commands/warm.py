@@ -8,7 +8,7 @@ import typer
 
 from zads import kafka, warmup
 from zads.inventory import Inventory, repository
-from zads.site.policy import SITES, Policy
+from zads.site.policy import SITES
 from zads.site.topics import canary_topic
 
 app = typer.Typer()
@@ -37,7 +37,7 @@ def warm(
     Example: zads warm --env local --until-seconds 0.5
     """
     inventory = Inventory.load(env, repository())
-    topic = canary_topic(Policy.read(next(iter(inventory.hosts.values()))))
+    topic = canary_topic(inventory.policy())
     if topic is None:
         typer.echo(f"the data policy of {env} puts nothing on the public site: there is nothing to warm")
         return

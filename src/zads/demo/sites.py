@@ -9,7 +9,6 @@ from zads.demo.night import Night
 from zads.errors import ZadsError
 from zads.filters import status
 from zads.inventory import Inventory
-from zads.site.policy import Policy
 
 #: (site, topic, partition)
 Place = tuple[str, str, int]
@@ -24,7 +23,7 @@ class Sites:
     """
 
     def __init__(self, inventory: Inventory, night: Night) -> None:
-        self.policy = Policy.read(next(iter(inventory.hosts.values())))
+        self.policy = inventory.policy()
         self.origin = kafka.read_properties(inventory.client("admin-origin"))
         self.public = kafka.read_properties(inventory.client("admin-public"))
         self.subscriber = kafka.read_properties(inventory.client(self._subscriber()))

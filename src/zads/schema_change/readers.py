@@ -11,7 +11,6 @@ from zads.errors import ZadsError
 from zads.filters import group, loading
 from zads.filters.owner import Spec
 from zads.filters.sandbox import Sandbox
-from zads.site.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +81,7 @@ def places(inventory: Inventory | None) -> list[Spec]:
     """
     if inventory is None:
         return [Spec(name, name) for name in loading.builtin_names()]
-    policy = Policy.read(next(iter(inventory.hosts.values())))
+    policy = inventory.policy()
     own = Path(inventory.common("filters_dir") or inventory.root / "inventories" / inventory.env / "filters")
     return [Spec(one.name, group.place(one, own), one.owner) for one in policy.filters if one.runs]
 
