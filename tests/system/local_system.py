@@ -130,9 +130,9 @@ class System:
         return value
 
     def on(self, host: str, command: str, *, check: bool = True) -> str:
-        """Run a shell command on a host as root. Returns its output."""
-        result = self.lab.container(host).exec_run(["sh", "-c", command])
-        output = str(result.output.decode(errors="replace"))
+        """Run a shell command on a host as root. Returns its output: that of the one stream, then that of the other."""
+        result = self.lab.container(host).exec_run(["sh", "-c", command], demux=True)
+        output = "".join((part or b"").decode(errors="replace") for part in result.output)
         if check and result.exit_code:
             pytest.fail(f"{host}: {command} exited {result.exit_code}: {output}", pytrace=False)
         return output
