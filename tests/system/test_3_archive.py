@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from local_system import NIGHT, STATE, System, await_that, client, drop, hosts_of, make_night, playbook, read_topic, run
+from local_system import NIGHT, STATE, System, await_that, client, drop, hosts_of, make_night, read_topic, run
 from zads import names
 from zads.filters.owner import Spec
 from zads.filters.sandbox import Sandbox
@@ -233,23 +233,6 @@ def test_an_alert_that_a_filters_cap_cut_is_followed(system: System) -> None:
         return next((one["verdict"] for one in told if one["filter"] == chatty), "none")
 
     await_that("the filter has judged it", lambda: verdict() == "cut", 60)
-
-
-def test_verify_asks_the_archive(system: System, played: dict[str, Any]) -> None:
-    host = system.inventory.group("archives")[0]
-    assert run("make", "verify").returncode == 0
-    system.on(host, f"systemctl stop {UNIT}")
-    try:
-        found = run("make", "verify", check=False)
-        assert found.returncode != 0
-        assert f"FAIL {host}: {UNIT}.service is inactive (dead)" in found.stdout, found.stdout[-4000:]
-    finally:
-        system.on(host, f"systemctl start {UNIT}")
-
-
-def test_a_deploy_changes_nothing_of_the_archive(system: System) -> None:
-    counts = playbook("deploy", "--tags", "archive")
-    assert {host: one["changed"] for host, one in counts.items() if one.get("changed")} == {}
 
 
 def test_its_units_are_closed(system: System) -> None:

@@ -52,10 +52,9 @@ def test_a_night_is_whole_from_the_receipts_to_the_filters(system: System, night
     assert found["receipts"] >= 2, "the auditor runs beside the producer, and compares its receipts"
     assert {row["offered"] for row in found["filters"]} <= {ALERTS}
     assert (REPORTS / f"{night}.html").exists()
-    assert "whole" in run("make", "verify", "ARGS=-v", check=False).stdout
 
 
-def test_an_alert_from_nowhere_is_found_and_verify_says_so(system: System) -> None:
+def test_an_alert_from_nowhere_is_found(system: System) -> None:
     night = "20300416"
     make_night(night)
     topic = names.night_topic(night, 1)
@@ -64,7 +63,6 @@ def test_an_alert_from_nowhere_is_found_and_verify_says_so(system: System) -> No
     assert producer.flush(30) == 0
     await_that("the mirror has copied it", lambda: read_topic("admin-public", topic), 90)
     assert "unrecorded" in {one["kind"] for one in audit(night, check=False)["differences"]}
-    assert night in run("make", "verify", check=False).stdout
     # The result is removed, so that later tests see a system that keeps its promises.
     system.on("apps-1", f"rm /var/lib/zads/auditor/{night}.*")
 

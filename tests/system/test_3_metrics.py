@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local_system import STATE, System, at_rest, await_that, drop, hosts_of, playbook, read_topic, run
+from local_system import STATE, System, at_rest, await_that, drop, hosts_of, read_topic
 from zads import names
 from zads.site import monitoring, nights
 from zads.sources import simulator
@@ -212,25 +212,6 @@ def test_the_stream_does_not_notice_that_the_monitor_is_away(system: System) -> 
         lambda: query(system, "sum(zads_producer_published_total)")[0][1] >= before + 20,
         60,
     )
-
-
-def test_a_second_deployment_of_monitoring_changes_nothing(system: System) -> None:
-    counts = playbook("deploy", "--tags", "monitoring")
-    assert {name: one["changed"] for name, one in counts.items() if one["changed"]} == {}
-
-
-def test_verify_names_what_tells_nothing(system: System) -> None:
-    await_that("every target is up", lambda: not silent(system), 120)
-    address = system.inventory.address("public-1")
-    system.on("public-1", "systemctl stop zads-node-exporter")
-    try:
-        await_that("it is missed", lambda: any(f"{address}:" in one for one in silent(system)), 60)
-        result = run("scripts/ansible", "local", "verify", check=False)
-        assert result.returncode != 0
-        assert "public-1: node tells no metrics" in result.stdout, result.stdout[-4000:]
-    finally:
-        system.on("public-1", "systemctl start zads-node-exporter")
-    await_that("every target is up", lambda: not silent(system), 60)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from keeping import UNIT, expected, metric, metrics, own, ready
-from local_system import STATE, System, await_that, client, drop, playbook, read_topic, run
+from local_system import STATE, System, await_that, client, drop, read_topic
 from zads import names
 from zads.site import nights
 from zads.site.access import known_nights, wanted_acls
@@ -131,14 +131,3 @@ def test_its_host_has_the_policy_without_any_password(system: System) -> None:
     assert not [user for user, password in passwords.items() if password in text]
     listed = system.on("apps-1", "stat -c '%U:%G %a' /etc/zads/night_keeper /etc/zads/night_keeper/policy.json")
     assert listed.splitlines() == ["root:zads 750", "root:zads 640"]
-
-
-def test_verify_names_a_keeper_that_is_off(system: System, keeper_off: None) -> None:
-    found = run("make", "verify", check=False)
-    assert found.returncode != 0
-    assert f"FAIL apps-1: {UNIT}.service is inactive (dead)" in found.stdout, found.stdout[-4000:]
-
-
-def test_a_deploy_changes_nothing_of_the_keeper(system: System) -> None:
-    counts = playbook("deploy", "--tags", "night_keeper")
-    assert {host: one["changed"] for host, one in counts.items() if one.get("changed")} == {}
