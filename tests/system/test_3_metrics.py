@@ -1,16 +1,15 @@
-"""The local system is measured: everything tells, strangers see nothing, it costs little, and nobody waits for it."""
+"""The local system is measured: everything tells, strangers see nothing, and nobody waits for it."""
 
 from __future__ import annotations
 
 import base64
 import http.client
 import json
-import os
 import re
 import ssl
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,6 @@ FRONT, PROMETHEUS, ALERTMANAGER = 9440, 9441, 9442
 #: What people open, by the group of its hosts; these speak TLS too.
 PAGES = {"archives": 8444, "boards": 9480}
 OURS = ("zads-prometheus", "zads-alertmanager", "zads-metrics-front", "zads-node-exporter")
-#: What the kernel says of a unit's processes, from the state on (proc_pid_stat(5)); the lab's systemd counts no time.
-PROCESSES = (
-    "main=$(systemctl show -P MainPID {unit}); "
-    "for pid in $main $(pgrep -P $main); do sed 's/.*) //' /proc/$pid/stat; done"
-)
 AUTHORITY = STATE / "secrets/monitoring/ca.crt"
 
 
@@ -212,37 +206,3 @@ def test_the_stream_does_not_notice_that_the_monitor_is_away(system: System) -> 
         lambda: query(system, "sum(zads_producer_published_total)")[0][1] >= before + 20,
         60,
     )
-
-
-@pytest.fixture
-def used(system: System) -> Iterator[Callable[[], tuple[float, float]]]:
-    """Processor time (s) since the start and memory (MB) now of the units of monitoring, and of the agents' answers."""
-
-    def now() -> tuple[float, float]:
-        seconds = megabytes = 0.0
-        for host in HOSTS:
-            for unit in OURS if host == MONITOR else OURS[2:]:
-                for line in system.on(host, PROCESSES.format(unit=unit)).splitlines():
-                    fields = line.split()
-                    seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-                    megabytes += int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-        return seconds, megabytes
-
-    yield now
-
-
-def test_it_costs_less_than_a_twentieth_of_a_core_and_a_gigabyte(
-    system: System, used: Callable[[], tuple[float, float]], record_property: Callable[[str, object], None]
-) -> None:
-    """Without the agents in the brokers, whose share no unit shows: the page of metrics has it as measured alone."""
-    await_that("every target is up", lambda: not silent(system), 120)
-    at_rest(system)
-    before, began = used()[0], time.monotonic()
-    wanted = time.monotonic() + 120
-    await_that("eight rounds have been made", lambda: time.monotonic() > wanted, 130)
-    after, megabytes = used()
-    cores = (after - before) / (time.monotonic() - began)
-    record_property("cores", f"{cores:.3f}")
-    record_property("megabytes", f"{megabytes:.0f}")
-    assert cores < 0.05
-    assert megabytes < 1_000
