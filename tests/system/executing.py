@@ -12,8 +12,11 @@ RUNBOOKS = sorted(path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md"
 #: Those that `make drill` executes, since each takes minutes. `make test` executes the others.
 LONG = [
     "add-a-broker",
+    "add-a-subscriber",
     "an-audit-failed",
+    "archive-nights",
     "back-up",
+    "broker-is-down",
     "change-a-setting",
     "change-a-subscriber",
     "change-an-authority",
