@@ -150,7 +150,7 @@ BOARD_UNREADABLE = Counter("zads_board_unreadable", "Records that the Night Boar
 ARCHIVE_MADE = Counter("zads_archive_made", "Archives of nights that were made.")
 ARCHIVE_FAILED = Counter("zads_archive_failures", "Attempts to archive a night that failed.")
 ARCHIVE_LATE = Gauge(
-    "zads_archive_late", "Nights that ended more than a day ago and hold alerts which are in no archive."
+    "zads_archive_late", "Nights that ended more than a day ago, are at rest, and hold alerts which are in no archive."
 )
 ARCHIVE_LAST = Gauge("zads_archive_last_round_seconds", "Unix time at which a round last ended without a failure.")
 ARCHIVE_BYTES = Gauge("zads_archive_bytes", "Bytes of all archives.")

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from zads import ledger
 from zads.archive import index, room, service, tarball, whole
@@ -514,6 +515,44 @@ def test_a_night_that_fails_keeps_no_other_and_is_tried_again_later(tmp_path: Pa
     now[0] += service.RETRY_SECONDS
     assert archivist.round() is True
     assert [one.night for one in catalogue.archives()] == ["20181130", NIGHT]
+
+
+def test_a_night_is_late_when_it_has_rested_and_is_still_not_archived(tmp_path: Path) -> None:
+    catalogue, now = Catalogue(tmp_path), [END + 2 * nights.DAY]
+
+    def make(_: str) -> list[Archive]:
+        raise ZadsError("not whole")
+
+    def late() -> float | None:
+        archivist.round()
+        return REGISTRY.get_sample_value("zads_archive_late")
+
+    maker = _Maker(catalogue, make)
+    del maker.reach["ztf_20181130_programid1"]
+    archivist = service.Archivist(maker, catalogue, _Policy, TIMING, lambda: now[0])  # type: ignore[arg-type]
+    assert late() == 0, "its alerts may have come just now"
+    now[0] += TIMING.quiet + service.DUE_SECONDS - 1
+    assert late() == 0
+    now[0] += 1
+    assert late() == 1
+    maker.reach[TOPIC] = {0: 4}
+    assert late() == 0, "late alerts have come"
+    now[0] += TIMING.quiet + service.DUE_SECONDS
+    assert late() == 1
+
+
+def test_a_night_that_ended_lately_is_not_late(tmp_path: Path) -> None:
+    catalogue, now = Catalogue(tmp_path), [END]
+
+    def make(_: str) -> list[Archive]:
+        raise ZadsError("not whole")
+
+    maker = _Maker(catalogue, make)
+    archivist = service.Archivist(maker, catalogue, _Policy, TIMING, lambda: now[0])  # type: ignore[arg-type]
+    archivist.round()
+    now[0] += service.LATE_SECONDS - 1
+    archivist.round()
+    assert REGISTRY.get_sample_value("zads_archive_late") == 0
 
 
 def test_a_night_beyond_those_that_are_kept_is_not_archived_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from zads import metrics, names
+from zads import metrics
 from zads.archive.catalogue import Catalogue, Ends
 from zads.archive.making import Maker
 from zads.archive.record import Archive
@@ -17,8 +17,10 @@ from zads.rest import Rest, StopRequested
 from zads.site import nights
 from zads.site.policy import Policy
 
-#: A night that ended so long ago and is not archived is late.
+#: A night is late when it ended so long ago and still is not archived...
 LATE_SECONDS = nights.DAY
+#: ... although nothing has been added for so long after it had come to rest: late alerts make no night late at once.
+DUE_SECONDS = 3600.0
 #: A night that could not be archived is tried again after this: each attempt reads it.
 RETRY_SECONDS = 3600.0
 
@@ -120,14 +122,15 @@ class Archivist:
         now, topics = self._clock(), self._maker.topics()
         self._catalogue.forget_prepared(topics)
         archived = {topic: self._catalogue.ends(topic) for topic in topics}
-        wanted = due(topics, archived, self._quiet.see(topics, now), self._timing, now)
+        quiet_since = self._quiet.see(topics, now)
+        wanted = due(topics, archived, quiet_since, self._timing, now)
         failed = 0
         for night in wanted:
             if self._kept(night) and self._retry.get(night, 0.0) <= now:
                 failed += not self._archive(night, policy)
         self._catalogue.remove(beyond(self._catalogue.archives(), self._timing.keep))
         self._catalogue.write_index()
-        self._report(topics, now)
+        self._report(topics, quiet_since, now)
         if not failed:
             metrics.ARCHIVE_LAST.set(self._clock())
         return not failed
@@ -148,14 +151,11 @@ class Archivist:
         newer = {one.night for one in self._catalogue.archives() if one.night > night}
         return not self._timing.keep or len(newer) < self._timing.keep
 
-    def _report(self, topics: Mapping[str, Ends], now: float) -> None:
-        late = {
-            names.parse_topic(topic)[0]  # type: ignore[index]  # `topics` are nights'
-            for topic, ends in topics.items()
-            if _new(ends, self._catalogue.ends(topic))
-        }
-        late = {night for night in late if now > nights.begin(night) + nights.DAY + LATE_SECONDS and self._kept(night)}
-        metrics.ARCHIVE_LATE.set(len(late))
+    def _report(self, topics: Mapping[str, Ends], quiet_since: Mapping[str, float], now: float) -> None:
+        archived = {topic: self._catalogue.ends(topic) for topic in topics}
+        overdue = Timing(after=LATE_SECONDS, quiet=self._timing.quiet + DUE_SECONDS)
+        late = due(topics, archived, quiet_since, overdue, now)
+        metrics.ARCHIVE_LATE.set(sum(map(self._kept, late)))
         metrics.ARCHIVE_BYTES.set(sum(one.size for one in self._catalogue.archives()))
 
 
