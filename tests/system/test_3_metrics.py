@@ -99,7 +99,7 @@ def test_what_is_told_is_right(system: System) -> None:
         'count(mirrormaker_task_status{status="running"}) > 0',
         "min(jvm_memory_max_bytes{area='heap'}) > 0",
     ):
-        assert query(system, expression), expression
+        await_that(expression, lambda asked=expression: query(system, asked), 60)
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -65,7 +65,8 @@ def test_an_alert_of_now_waits_for_no_topic(system: System) -> None:
 
 def topic_id(user: str, topic: str) -> str | None:
     """The id of a topic as a user sees it; None if there is none, or a new one is not known everywhere yet."""
-    asked = AdminClient(client(user)).describe_topics(TopicCollection([topic]), request_timeout=20)
+    admin = AdminClient(client(user))  # kept until the answer is there
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=20)
     try:
         return str(asked[topic].result().topic_id)
     except KafkaException as error:
