@@ -64,13 +64,13 @@ def test_an_alert_of_now_waits_for_no_topic(system: System) -> None:
 
 
 def topic_id(user: str, topic: str) -> str | None:
-    """The id of a topic as a user sees it; None if there is none, or a new one is not known everywhere yet."""
+    """The id of a topic as a user sees it; None if there is none, or it is not known or granted everywhere yet."""
     admin = AdminClient(client(user))  # kept until the answer is there
     asked = admin.describe_topics(TopicCollection([topic]), request_timeout=20)
     try:
         return str(asked[topic].result().topic_id)
     except KafkaException as error:
-        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        if error.args[0].code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             raise
         return None
 
