@@ -208,7 +208,7 @@ def sites(monkeypatch: pytest.MonkeyPatch) -> Sites:
         return lambda conf, planned: answers["done"].append((what, conf["name"], planned))
 
     monkeypatch.setattr(command, "deployed", deployed)
-    monkeypatch.setattr(command.Inventory, "load", lambda env, root: SimpleNamespace(hosts={"a": DATA}))
+    monkeypatch.setattr(command.Inventory, "load", lambda env, root: SimpleNamespace(policy=lambda: POLICY))
     monkeypatch.setattr(command.look, "groups", groups)
     monkeypatch.setattr(command.look, "arrivals", lambda conf, found: {(NIGHT, 0): 1000.0})
     monkeypatch.setattr(command.look, "last_commits", lambda conf, name: {(NIGHT, 0): 0.0})
