@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
 import tutorial
-from local_system import ROOT, System, await_that, client, playbook, read_topic, run
+from local_system import ROOT, System, await_that, client, playbook, read_error, read_topic, run
 from zads import names
 from zads.filters import status
 from zads.packet import Packet
@@ -46,17 +46,7 @@ def live(system: System) -> Iterator[dict[str, str]]:
 
 def refusal(user: str, topic: str) -> KafkaError | None:
     """The error with which a user is refused a topic; None if they may read it."""
-    consumer = Consumer({**client(user), "group.id": f"{user}-tutorial", "enable.partition.eof": True})
-    try:
-        consumer.subscribe([topic])
-        message = consumer.poll(30)
-        assert message is not None, f"neither a record nor an error from {topic}"
-        error = message.error()
-        return None if error is None or error.code() == KafkaError._PARTITION_EOF else error
-    except KafkaException as exception:
-        return exception.args[0]
-    finally:
-        consumer.close()
+    return read_error(client(user), topic, f"{user}-tutorial")
 
 
 def counted() -> dict[str, int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 import redating
 from zads import kafka, progress, replication
@@ -100,6 +100,21 @@ def read_topic(user: str, topic: str, since: int = 0) -> list[Message]:
             else:
                 raise AssertionError(message.error())
         return records
+    finally:
+        consumer.close()
+
+
+def read_error(conf: dict[str, str], topic: str, group: str) -> KafkaError | None:
+    """The error when a topic is read in a group; None if a record or the end is reached."""
+    consumer = Consumer({**conf, "group.id": group, "enable.partition.eof": True, "auto.offset.reset": "earliest"})
+    try:
+        consumer.subscribe([topic])
+        message = consumer.poll(30)
+        assert message is not None, f"neither a record nor an error from {topic}"
+        error = message.error()
+        return None if error is None or error.code() == KafkaError._PARTITION_EOF else error
+    except KafkaException as exception:
+        return exception.args[0]
     finally:
         consumer.close()
 

@@ -16,7 +16,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from local_system import STATE, System, client, run
+from local_system import STATE, System, client, read_error, run
 
 #: The codes with which librdkafka reports that it cannot connect, whatever the cause.
 NO_ANSWER = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}
@@ -26,21 +26,6 @@ def program(name: str, like: str) -> dict[str, str]:
     """Client properties of a program at the site of a user."""
     passwords: dict[str, str] = yaml.safe_load((STATE / "secrets/passwords.yml").read_text())
     return {**client(like), "sasl.username": name, "sasl.password": passwords[name]}
-
-
-def read_error(conf: dict[str, str], topic: str, group: str) -> KafkaError | None:
-    """The error when a topic is read in a group; None if a record or the end is reached."""
-    consumer = Consumer({**conf, "group.id": group, "enable.partition.eof": True, "auto.offset.reset": "earliest"})
-    try:
-        consumer.subscribe([topic])
-        message = consumer.poll(30)
-        assert message is not None, f"neither a record nor an error from {topic}"
-        error = message.error()
-        return None if error is None or error.code() == KafkaError._PARTITION_EOF else error
-    except KafkaException as exception:
-        return exception.args[0]
-    finally:
-        consumer.close()
 
 
 def test_a_reader_reads_programme_1_in_a_group_of_its_own(system: System, public_topic: str) -> None:
