@@ -43,8 +43,9 @@ def silent(system: System) -> bool:
 def used(system: System) -> tuple[float, float]:
     """Processor time (s) since the start and memory (MB) now of the units of monitoring."""
     seconds = megabytes = 0.0
+    monitors = system.inventory.group("monitors")
     for host in system.inventory.hosts:
-        for unit in (MONITORS if host in hosts_of("monitors") else ()) + EVERY:
+        for unit in (MONITORS if host in monitors else ()) + EVERY:
             for line in system.on(host, PROCESSES.format(unit=unit)).splitlines():
                 fields = line.split()
                 seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -71,7 +72,7 @@ def test_it_costs_less_than_a_twentieth_of_a_core_and_a_gigabyte(
 def test_the_stream_does_not_notice_an_hour_without_the_monitor(
     system: System, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    (monitor,) = hosts_of("monitors")
+    (monitor,) = system.inventory.group("monitors")
     make_night(NIGHT)
     (before,) = query(system, "sum(zads_producer_published_total)")
     since = system.on(monitor, "date +%s").strip()
