@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from zads import names
 from zads.errors import ZadsError
-from zads.exporter import disk_figures, expiry, figures, lag, service
+from zads.exporter import disk_figures, expiry, figures, lag
 from zads.exporter.brokers import Partition, describe
 from zads.exporter.canaries import LOST_SECONDS, Canaries, Flight
 from zads.exporter.figures import Figures, Found
@@ -335,19 +335,18 @@ def test_canaries_fly_again_after_the_client_has_failed_oddly(tmp_path: Path, mo
     nowhere = {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "plaintext"}
     read = Settings.read(settings(tmp_path))
     exporter = Exporter({"origin": nowhere, "public": nowhere}, lambda: read)
-    monkeypatch.setattr(service, "INTERVAL_SECONDS", 0)
     flights = 0
 
-    class Odd:
-        def run(self, rest: Callable[[float], object]) -> None:
-            nonlocal flights
-            flights += 1
-            if flights < 3:
-                raise OddError("as no class expects it")
-            exporter.stop()
-            rest(0)
+    def fly(_: object, rest: Callable[[float], object]) -> None:
+        nonlocal flights
+        flights += 1
+        if flights < 3:
+            raise OddError("as no class expects it")
+        exporter.stop()
+        rest(0)
 
-    exporter._fly(cast("Canaries", Odd()))
+    monkeypatch.setattr(Canaries, "_fly", fly)
+    exporter._fly(Canaries({"origin": nowhere, "public": nowhere}, NIGHT, interval=0))
     assert flights == 3
 
 

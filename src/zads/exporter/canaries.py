@@ -30,6 +30,8 @@ INTERVAL_SECONDS = 5.0
 LOST_SECONDS = 120.0
 #: A client that has had an error for so long is replaced by a new one.
 _PATIENCE_SECONDS = 60.0
+#: Why a client failed when Python cannot say it.
+ODD = "the client failed, and raised what is no exception"
 _log = structlog.get_logger("zads.exporter")
 
 
@@ -113,6 +115,10 @@ class Canaries:
                 self._fly(rest)
             except (KafkaException, ZadsError) as error:
                 _log.warning("canaries begin anew", reason=str(error))
+            except Exception:
+                raise  # `rest` asks to end; a fault of ours ends the thread, then the process, which is started again
+            except:  # noqa: E722 - the client may raise a KafkaError from C, which is no exception: no class matches it
+                _log.warning("canaries begin anew", reason=ODD)
             self.flight.give_up()
             rest(self._interval)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -17,7 +18,7 @@ from confluent_kafka import KafkaException
 from zads import names, wholefile
 from zads.errors import ZadsError
 from zads.exporter.brokers import Brokers
-from zads.exporter.canaries import INTERVAL_SECONDS, Canaries
+from zads.exporter.canaries import ODD, Canaries
 from zads.exporter.disk_figures import Disks
 from zads.exporter.expiry import Expiry
 from zads.exporter.figures import Figures, Found
@@ -33,7 +34,6 @@ SITE_EVERY, MIRROR_EVERY, GROUPS_EVERY, DISKS_EVERY, CERTIFICATES_EVERY = 10.0, 
 HUNG_SECONDS = 600.0
 _BEAT_SECONDS = 2.0
 _FAILURES = (KafkaException, ZadsError, OSError, ValueError)
-_ODD = "the client failed, and raised what is no exception"
 _log = structlog.get_logger("zads.exporter")
 
 
@@ -135,7 +135,7 @@ class Exporter:
             raise
         except:  # noqa: E722 - the client may raise a KafkaError from C, which is no exception: no class matches it
             # Whatever it is, the next look may succeed, and this thread must make it. Python cannot say what it is.
-            why = _ODD
+            why = ODD
         if why:
             self.figures.failed(part.name, part.lost(), time.monotonic() - began)
         else:
@@ -152,16 +152,8 @@ class Exporter:
             if self._stop.wait(seconds):
                 raise StopRequested
 
-        while True:
-            try:
-                canaries.run(rest)
-            except StopRequested:
-                return
-            except Exception:
-                raise  # a fault of ours ends the thread, then the process, and its service starts it again
-            except:  # noqa: E722 - as in a look
-                _log.warning("canaries begin anew", reason=_ODD)
-            self._stop.wait(INTERVAL_SECONDS)
+        with contextlib.suppress(StopRequested):
+            canaries.run(rest)
 
 
 def _of_site(site: Site, conf: Mapping[str, str], read: Callable[[], Settings]) -> list[_Part]:
